@@ -1,0 +1,1 @@
+"""The entity tagger that every NER model of the package shares."""

@@ -1,0 +1,1 @@
+"""The transformer encoder: loading, wordpieces, windows, freezing."""
