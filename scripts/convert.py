@@ -1,0 +1,161 @@
+"""Convert corpora to `{lang}-{source}-{split}.spacy` files."""
+
+import re
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import spacy
+import typer
+from spacy.tokens import Doc
+from tqdm import tqdm
+from wasabi import msg
+
+from spacy_xner.attributes import register_attributes
+from spacy_xner.corpus import (
+    LABEL_TABLE,
+    Sentence,
+    make_doc,
+    map_labels,
+    read_sample,
+    read_tagged,
+    write_docs,
+)
+from spacy_xner.tags import TokenSpan
+from spacy_xner.tokenizer import create_multilingual_tokenizer
+
+SUFFIXES = (".tsv", ".conllu", ".iob2", ".conll", ".conll02", ".conll03", ".txt", ".bio", ".gz")
+SPLITS = {"train": "train", "dev": "dev", "test": "test", "validation": "dev", "valid": "dev"}
+
+
+class UnknownLabels(str, Enum):
+    """What to do with a label that the table does not have."""
+
+    error = "error"
+    drop = "drop"
+    keep = "keep"
+
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+
+
+@app.command("tagged")
+def convert_tagged(
+    folder: Annotated[Path, typer.Argument(help="Folder {lang}/{split}.* of CoNLL-like files.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the .spacy files.")],
+    source: Annotated[str, typer.Option(help="Name of the corpus in the file names.")] = "",
+    languages: Annotated[str, typer.Option(help="Comma-separated; all by default.")] = "",
+    limit: Annotated[int, typer.Option(help="First n sentences of a file; 0 takes all.")] = 0,
+    misc: Annotated[bool, typer.Option(help="Keep MISC; otherwise it becomes O.")] = True,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Rename a label: OLD=NEW; OLD= drops it.")
+    ] = None,
+    unknown_labels: Annotated[
+        UnknownLabels, typer.Option(help="Labels outside of the table.")
+    ] = UnknownLabels.error,
+    unlabelled: Annotated[bool, typer.Option(help="Write no entity annotation.")] = False,
+) -> None:
+    """Convert tagged files of any supported format."""
+    table = {**LABEL_TABLE, **dict(pair.split("=", 1) for pair in label or [])}
+    if not misc:
+        table = {old: "" if new == "MISC" else new for old, new in table.items()}
+    vocab = spacy.blank("xx").vocab
+    wanted = set(filter(None, languages.split(",")))
+    files = list(find_tagged_files(folder, wanted))
+    missing = wanted - {lang for lang, _, _ in files}
+    if missing or not files:
+        msg.fail(f"No files for {', '.join(sorted(missing)) or 'any language'} in {folder}", exits=1)
+    for lang, split, path in files:
+        target = out / f"{lang}-{source or folder.name}-{split}.spacy"
+
+        def read(path: Path = path, lang: str = lang) -> Iterator[Doc]:
+            for number, sentence in enumerate(read_tagged(path, lang)):
+                if limit and number == limit:
+                    break
+                spans = map_labels(
+                    sentence.spans, table, unknown=unknown_labels.value, where=str(path)
+                )
+                yield make_doc(
+                    vocab, sentence._replace(spans=spans), lang, labelled=not unlabelled
+                )
+
+        _write(read(), target)
+
+
+@app.command("sample")
+def convert_sample(
+    folder: Annotated[Path, typer.Argument(help="Folder of {lang}.tsv files.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the .spacy files.")],
+    languages: Annotated[str, typer.Option(help="Comma-separated; all by default.")] = "",
+) -> None:
+    """Convert the bundled sample; the split stands in the sentences' identifiers."""
+    nlp = spacy.blank("xx")
+    nlp.tokenizer = create_multilingual_tokenizer()(nlp)
+    wanted = set(filter(None, languages.split(",")))
+    for path in sorted(folder.glob("*.tsv")):
+        if wanted and path.stem not in wanted:
+            continue
+        by_split: dict[str, list[Doc]] = {}
+        for identifier, text, entities in read_sample(path):
+            split = identifier.split("-")[0]
+            doc = nlp.make_doc(text)
+            tokens = [token.text for token in doc]
+            spaces = [bool(token.whitespace_) for token in doc]
+            spans = []
+            for entity in entities:
+                span = doc.char_span(entity.start, entity.end)
+                if span is None:
+                    msg.fail(f"{path}, {identifier}: {text[entity.start:entity.end]!r} cuts a token",
+                             exits=1)
+                spans.append(TokenSpan(span.start, span.end, entity.label))
+            by_split.setdefault(split, []).append(
+                make_doc(nlp.vocab, Sentence(tokens, spaces, spans), path.stem)
+            )
+        for split, docs in by_split.items():
+            _write(docs, out / f"{path.stem}-sample-{split}.spacy")
+
+
+@app.command("text")
+def convert_text(
+    path: Annotated[Path, typer.Argument(help="Plain text, one sentence a line.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the .spacy file.")],
+    language: Annotated[str, typer.Option(help="Language of the text.")],
+    source: Annotated[str, typer.Option(help="Name in the file name.")] = "raw",
+    split: Annotated[str, typer.Option(help="Split in the file name.")] = "train",
+) -> None:
+    """Convert raw text to unlabelled documents."""
+    nlp = spacy.blank("xx")
+    nlp.tokenizer = create_multilingual_tokenizer()(nlp)
+    register_attributes()
+
+    def read() -> Iterator[Doc]:
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:
+                if line.strip():
+                    doc = nlp.make_doc(line.strip())
+                    doc._.language = language
+                    yield doc
+
+    _write(read(), out / f"{language}-{source}-{split}.spacy")
+
+
+def find_tagged_files(folder: Path, languages: set[str]) -> Iterator[tuple[str, str, Path]]:
+    """Find {lang}/{split}.* files. RETURNS: Language, split, path."""
+    for path in sorted(folder.glob("*/*")):
+        stem = re.split(r"[.]", path.name)[0]
+        if stem in SPLITS and path.suffix in SUFFIXES and (not languages or path.parent.name in languages):
+            yield path.parent.name, SPLITS[stem], path
+
+
+def _write(docs: Iterable[Doc], path: Path) -> None:
+    counts = write_docs(tqdm(docs, desc=path.name, unit=" sentences", leave=False), path)
+    if not counts["sentences"]:
+        path.unlink()
+        msg.fail(f"{path.name} would be empty", exits=1)
+    numbers = ", ".join(f"{counts[key]:,} {key}" for key in sorted(counts))
+    msg.good(f"{path.name}: {numbers}")
+
+
+if __name__ == "__main__":
+    app()

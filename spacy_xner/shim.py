@@ -1,0 +1,204 @@
+"""A thinc shim for torch networks: safetensors, half precision on any device, a fast Adam step."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import srsly
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from thinc.api import Optimizer, PyTorchGradScaler, PyTorchShim, torch2xp, xp2torch
+from thinc.types import ArgsKwargs
+from thinc.util import get_torch_default_device
+
+from spacy_xner.errors import Errors
+
+
+class TorchShim(PyTorchShim):
+    """Hold a torch network that is rebuilt from plain settings and safetensors.
+
+    thinc's own shim pickles the weights, steps parameters one by one through numpy and knows half
+    precision on GPUs only; this one changes those three things. The network is built late, when its
+    sizes are known: `cfg` (plain JSON) is what `build` needs for it.
+
+    build: Makes the network, with any weights, from `cfg`.
+    mixed_precision: Half precision: float16 with a gradient scaler on GPU, bfloat16 on CPUs that
+        have it; float32 on other CPUs.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[dict[str, Any]], torch.nn.Module],
+        *,
+        mixed_precision: bool = False,
+        grad_scaler_config: dict[str, Any] | None = None,
+    ) -> None:
+        on_gpu = get_torch_default_device().type == "cuda"
+        scaler = PyTorchGradScaler(mixed_precision and on_gpu, **(grad_scaler_config or {}))
+        super().__init__(None, {}, mixed_precision=mixed_precision and on_gpu, grad_scaler=scaler)
+        self._build = build
+        self._process = os.getpid()
+        self.cpu_bfloat16 = mixed_precision and not on_gpu and has_cpu_bfloat16()
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """The network. RAISES: XNER301 before it is built."""
+        if self._model is None:
+            raise ValueError(Errors.XNER301.format(name="network"))
+        return self._model
+
+    def start(self, cfg: dict[str, Any], network: torch.nn.Module | None = None) -> None:
+        """Build the network from `cfg`, or take the one given, and move it to the device."""
+        self.cfg = cfg
+        self._model = (network or self._build(cfg)).to(get_torch_default_device())
+
+    def predict(self, inputs: ArgsKwargs) -> Any:
+        self._use_one_thread_in_forks()
+        network = self.network
+        was_training = network.training
+        network.eval()
+        try:
+            with torch.inference_mode(), self._autocast():
+                return network(*inputs.args, **inputs.kwargs)
+        finally:
+            # Setting the mode walks all modules: leave a network that only predicts as it is.
+            if was_training:
+                network.train()
+
+    def begin_update(self, inputs: ArgsKwargs) -> Any:
+        self.network.train()
+        with self._autocast():
+            return super().begin_update(inputs)
+
+    def finish_update(self, optimizer: Optimizer) -> None:
+        """Step all parameters that have a gradient and drop the gradients.
+
+        Plain Adam goes through torch's fused kernel on the optimizer's own moments, so that rate,
+        schedule, betas, eps, decay and clipping stay in force; anything else (RAdam, SGD, averages, L2
+        in the gradient) through thinc's step.
+        """
+        parameters = [(n, p) for n, p in self.network.named_parameters() if p.grad is not None]
+        if parameters and not self._grad_scaler.found_inf:
+            if _is_plain_adam(optimizer):
+                _step_fused(optimizer, self.id, parameters)
+            else:
+                _step_one_by_one(optimizer, self.id, parameters)
+        for _, parameter in parameters:
+            # Not zero_(): a parameter that is frozen later must not be stepped by its momentum.
+            parameter.grad = None
+        self._grad_scaler.update()
+
+    def to_bytes(self) -> bytes:
+        tensors = {name: t.contiguous() for name, t in self.network.state_dict().items()}
+        return srsly.msgpack_dumps({"config": self.cfg, "state": save_tensors(tensors)})
+
+    def from_bytes(self, bytes_data: bytes) -> "TorchShim":
+        """Rebuild the network: settings, structure, weights.
+
+        RAISES: XNER302 for weights that are damaged or of another network.
+        """
+        try:
+            message = srsly.msgpack_loads(bytes_data)
+            self.start(message["config"])
+            self.network.load_state_dict(load_tensors(message["state"]))
+        except Exception as error:
+            # safetensors, msgpack and torch raise unrelated types for damaged input.
+            raise ValueError(Errors.XNER302.format(name="network", reason=error)) from error
+        self._grad_scaler.to_(self.device)
+        return self
+
+    @contextlib.contextmanager
+    def use_params(self, params: dict[Any, Any]) -> Iterator[None]:
+        """Run a block with other parameters, as thinc does with the optimizer's averages."""
+        names = dict(self.network.named_parameters())
+        own = {key[1]: value for key, value in params.items() if key[0] == self.id}
+        backup = {name: names[name].data for name in own}
+        for name, value in own.items():
+            names[name].data = xp2torch(value, device=self.device).view_as(names[name])
+        try:
+            yield
+        finally:
+            for name, value in backup.items():
+                names[name].data = value
+
+    def _autocast(self) -> Any:
+        if self.cpu_bfloat16:
+            return torch.autocast("cpu", dtype=torch.bfloat16)
+        return torch.autocast("cuda", enabled=self._mixed_precision)
+
+    def _use_one_thread_in_forks(self) -> None:
+        # A forked child of `nlp.pipe(n_process=2)` inherits OpenMP's state but not its threads, and
+        # hangs in the first parallel region.
+        if os.getpid() != self._process:
+            torch.set_num_threads(1)
+            self._process = os.getpid()
+
+
+def has_cpu_bfloat16() -> bool:
+    """True if this CPU multiplies bfloat16 matrices in hardware."""
+    return bool(torch.backends.mkldnn.is_available()) and (
+        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    )
+
+
+def _is_plain_adam(optimizer: Optimizer) -> bool:
+    return (
+        not optimizer.use_radam
+        and optimizer.b1 > 0
+        and optimizer.b2 > 0
+        and optimizer.averages is None
+        and (optimizer.L2 == 0 or optimizer.L2_is_weight_decay)
+    )
+
+
+def _step_fused(
+    optimizer: Optimizer, shim_id: int, parameters: list[tuple[str, torch.nn.Parameter]]
+) -> None:
+    tensors = [p.data for _, p in parameters]
+    grads = [p.grad for _, p in parameters if p.grad is not None]
+    if optimizer.grad_clip:
+        # thinc clips every parameter by its own norm.
+        norms = torch.stack(torch._foreach_norm(grads))
+        scales = torch.clamp(optimizer.grad_clip / (norms + 1e-12), max=1.0)
+        torch._foreach_mul_(grads, list(scales.unbind()))
+    by_step: dict[int, list[int]] = {}
+    moments: list[list[torch.Tensor]] = [[], []]
+    for i, (name, parameter) in enumerate(parameters):
+        key = (shim_id, name)
+        optimizer.nr_update[key] += 1
+        by_step.setdefault(optimizer.nr_update[key], []).append(i)
+        for store, stored in zip((optimizer.mom1, optimizer.mom2), moments, strict=True):
+            if key not in store:
+                store[key] = torch2xp(torch.zeros_like(parameter.data).view(-1))
+            stored.append(xp2torch(store[key], device=parameter.device).view_as(parameter))
+    b1, b2 = float(optimizer.b1), float(optimizer.b2)
+    for step, indices in by_step.items():
+        chosen = [[group[i] for i in indices] for group in (tensors, grads, *moments)]
+        steps = [torch.tensor(float(step), device=t.device) for t in chosen[0]]
+        torch._fused_adam_(
+            *chosen,
+            [],
+            steps,
+            lr=float(optimizer.learn_rate),
+            beta1=b1,
+            beta2=b2,
+            weight_decay=0.0,
+            # thinc adds eps to the root of the uncorrected second moment, torch to the corrected.
+            eps=float(optimizer.eps) / (1 - b2**step) ** 0.5,
+            amsgrad=False,
+            maximize=False,
+        )
+    if optimizer.L2:
+        torch._foreach_mul_(tensors, 1 - float(optimizer.learn_rate) * float(optimizer.L2))
+
+
+def _step_one_by_one(
+    optimizer: Optimizer, shim_id: int, parameters: list[tuple[str, torch.nn.Parameter]]
+) -> None:
+    for name, parameter in parameters:
+        stepped, _ = optimizer(
+            (shim_id, name), torch2xp(parameter.data), torch2xp(parameter.grad)
+        )
+        parameter.data = xp2torch(stepped, device=parameter.device)

@@ -1,0 +1,387 @@
+"""The pipeline component of every NER model: `EntityTagger`."""
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from spacy.language import Language
+from spacy.pipeline import TrainablePipe
+from spacy.tokens import Doc, Span
+from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.vocab import Vocab
+from thinc.api import Config, Model, Optimizer, set_dropout_rate, torch2xp
+from thinc.types import Floats2d
+
+from spacy_xner.attributes import register_attributes
+from spacy_xner.errors import Errors, Warnings
+from spacy_xner.tagger.gold import Gold, align_gold
+from spacy_xner.tagger.model import Tagger, head_network, to_flat_torch
+from spacy_xner.tags import Scheme, TagSet, TokenSpan
+
+DEFAULT_CONFIG = Config().from_str(
+    """
+[tagger]
+scheme = "IOB2"
+clusters = ["*"]
+spans_key = "xner"
+confidence = true
+scorer = {"@scorers":"spacy_xner.entity_scorer.v1"}
+
+[tagger.model]
+@architectures = "spacy_xner.EntityTagger.v1"
+
+[tagger.model.tok2vec]
+@architectures = "spacy_xner.TransformerEncoder.v1"
+name = "multilingual-e5-small"
+
+[tagger.model.head]
+@architectures = "spacy_xner.SoftmaxHead.v1"
+class_weights = {}
+
+[tagger.model.head.loss]
+@misc = "spacy_xner.cross_entropy.v1"
+"""
+)["tagger"]
+
+
+@Language.factory(
+    "transformer_ner",
+    assigns=["doc.ents", "token.ent_iob", "token.ent_type", "doc.spans"],
+    default_config=DEFAULT_CONFIG,
+    default_score_weights={
+        "ents_f": 1.0,
+        "ents_p": 0.0,
+        "ents_r": 0.0,
+        "ents_f_macro": 0.0,
+        "ents_per_type": None,
+        "ents_per_language": None,
+        "ents_per_language_type": None,
+        "ents_per_length": None,
+    },
+)
+def make_entity_tagger(
+    nlp: Language,
+    name: str,
+    model: Model,
+    scheme: Scheme,
+    clusters: list[str],
+    spans_key: str,
+    confidence: bool,
+    scorer: Callable | None,
+) -> "EntityTagger":
+    """Build the entity tagger; see `EntityTagger` for the settings."""
+    return EntityTagger(
+        nlp.vocab,
+        model,
+        name,
+        scheme=scheme,
+        clusters=clusters,
+        spans_key=spans_key,
+        confidence=confidence,
+        scorer=scorer,
+    )
+
+
+class Prediction(NamedTuple):
+    """Entities of one document and, if asked for, their probabilities. Units: tokens."""
+
+    spans: list[TokenSpan]
+    probabilities: list[float] | None
+
+
+class EntityTagger(TrainablePipe):
+    """Tag named entities with any encoder and head.
+
+    model: `spacy_xner.EntityTagger.v1`.
+    scheme: Tag scheme of the output layer: IOB1, IOB2 or BIOES.
+    clusters: Clusters (`doc._.cluster`) whose documents this tagger annotates; "*" is every document.
+    spans_key: Where `doc.spans` gets the entities and, in `attrs["scores"]`, their probabilities;
+        empty for nowhere.
+    confidence: Compute the probabilities.
+    scorer: Scores examples; see `scoring.score_entities`.
+    """
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Tagger,
+        name: str = "transformer_ner",
+        *,
+        scheme: Scheme,
+        clusters: list[str],
+        spans_key: str,
+        confidence: bool,
+        scorer: Callable | None,
+    ) -> None:
+        register_attributes()
+        self.vocab = vocab
+        self.model = model
+        self.name = name
+        self.scorer = scorer
+        self.clusters = list(clusters)
+        self.spans_key = spans_key
+        self.confidence = confidence
+        self._warned: set[str] = set()
+        self.cfg: dict[str, Any] = {"labels": [], "scheme": scheme}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, sorted."""
+        return tuple(self.cfg["labels"])
+
+    @property
+    def label_data(self) -> tuple[str, ...]:
+        """What `spacy init labels` stores for this component."""
+        return self.labels
+
+    @property
+    def tag_set(self) -> TagSet:
+        """The tags of the output layer."""
+        return TagSet(self.labels, self.cfg["scheme"])
+
+    def add_label(self, label: str) -> int:
+        """Add a label before initialization. RETURNS: 1 if it is new, else 0.
+
+        RAISES: XNER305 once the output layer is built, XNER307 for no text.
+        """
+        if not isinstance(label, str) or not label:
+            raise ValueError(Errors.XNER307.format(label=label))
+        if label in self.labels:
+            return 0
+        if self.is_built:
+            labels = ", ".join(self.labels)
+            raise ValueError(Errors.XNER305.format(label=label, name=self.name, labels=labels))
+        # Sorted, so that the order of the examples does not show in the model.
+        self.cfg["labels"] = sorted((*self.labels, label))
+        self.vocab.strings.add(label)
+        return 1
+
+    @property
+    def is_built(self) -> bool:
+        """True once the output layer exists."""
+        return bool(self.model.get_ref("head").has_dim("nO"))
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: Iterable[str] | None = None,
+    ) -> None:
+        """Collect the labels and build the network.
+
+        RAISES: XNER304 if there are no labels.
+        """
+        validate_get_examples(get_examples, "EntityTagger.initialize")
+        sample: list[Doc] = []
+        for label in labels or ():
+            self.add_label(label)
+        for example in get_examples():
+            if len(sample) < 10 and len(example.predicted):
+                sample.append(example.predicted)
+            if labels is not None and len(sample) == 10:
+                break
+            if labels is None:
+                for ent in example.reference.ents:
+                    self.add_label(ent.label_)
+        if not self.labels:
+            raise ValueError(Errors.XNER304.format(name=self.name))
+        head = self.model.get_ref("head")
+        head.shims[0].cfg = {"labels": list(self.labels), "scheme": self.cfg["scheme"]}
+        self.model.initialize(X=sample or [Doc(self.vocab, words=["x"])])
+
+    def predict(self, docs: Iterable[Doc]) -> list[Prediction]:
+        """Find the entities of a batch of documents.
+
+        RAISES: XNER301 before initialization.
+        """
+        docs = list(docs)
+        if not self.is_built:
+            raise ValueError(Errors.XNER301.format(name=self.name))
+        if not any(len(doc) for doc in docs):
+            return [Prediction([], [] if self.confidence else None) for _ in docs]
+        return self._decode(docs, self.model.predict(docs))
+
+    def _decode(self, docs: list[Doc], emissions: list[Floats2d]) -> list[Prediction]:
+        head = head_network(self.model)
+        sizes = [len(doc) for doc in docs]
+        with torch.inference_mode():
+            flat = to_flat_torch(emissions)
+            lengths = torch.tensor(sizes, device=flat.device)
+            tags = head.best_tags(flat, lengths)
+            spans = self.tag_set.decode(tags.cpu().numpy(), sizes)
+            spans = [_without_outer_space(doc, s) for doc, s in zip(docs, spans, strict=True)]
+            if not self.confidence:
+                return [Prediction(s, None) for s in spans]
+            places = [
+                (offset + span.start, offset + span.end)
+                for offset, group in zip(_offsets(sizes), spans, strict=True)
+                for span in group
+            ]
+            probabilities: Iterator[float] = iter(())
+            if places:
+                places_t = torch.tensor(places, device=flat.device)
+                found = head.span_probabilities(flat, lengths, tags, places_t)
+                probabilities = iter(found.clamp(0.0, 1.0).tolist())
+        return [Prediction(s, [next(probabilities) for _ in s]) for s in spans]
+
+    def set_annotations(self, docs: Iterable[Doc], predictions: list[Prediction]) -> None:
+        """Write entities and scores on the documents of this tagger's clusters."""
+        for doc, prediction in zip(docs, predictions, strict=True):
+            if not self._is_mine(doc):
+                continue
+            ents = [Span(doc, s.start, s.end, label=s.label) for s in prediction.spans]
+            doc.set_ents(ents)
+            if self.spans_key:
+                doc.spans[self.spans_key] = ents
+                if prediction.probabilities is not None:
+                    doc.spans[self.spans_key].attrs["scores"] = prediction.probabilities
+
+    def _is_mine(self, doc: Doc) -> bool:
+        return "*" in self.clusters or doc._.cluster in self.clusters
+
+    def __call__(self, doc: Doc) -> Doc:
+        return super().__call__(doc) if self._is_mine(doc) else doc
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Annotate a stream; documents of other clusters pass untouched, order is kept."""
+        if "*" in self.clusters:
+            yield from super().pipe(stream, batch_size=batch_size)
+            return
+        for batch in _batches(stream, batch_size):
+            mine = [doc for doc in batch if self._is_mine(doc)]
+            for _ in super().pipe(mine, batch_size=batch_size):
+                pass
+            yield from batch
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Learn from a batch. Unlabelled and empty documents add nothing to this loss.
+
+        RAISES: XNER303 if the loss is not a number, before any weight is changed.
+        """
+        losses = {} if losses is None else losses
+        losses.setdefault(self.name, 0.0)
+        examples = list(examples)
+        validate_examples(examples, "EntityTagger.update")
+        if not any(len(example.predicted) for example in examples):
+            return losses
+        set_dropout_rate(self.model, drop)
+        emissions, backprop = self.model.begin_update([eg.predicted for eg in examples])
+        loss, d_emissions = self.get_loss(examples, emissions)
+        backprop(d_emissions)
+        if sgd is not None:
+            self.finish_update(sgd)
+        losses[self.name] += loss
+        return losses
+
+    def get_loss(
+        self, examples: Iterable[Example], scores: list[Floats2d]
+    ) -> tuple[float, list[Floats2d]]:
+        """Compute the head's loss and its gradient by the tag scores.
+
+        The parameters of a CRF get theirs on the way.
+        RETURNS: Mean loss over annotated tokens in nats; arrays of shape (n_tokens, n_tags).
+        """
+        examples = list(examples)
+        golds = [align_gold(example, self.tag_set) for example in examples]
+        self._report(golds)
+        with torch.enable_grad():
+            flat = to_flat_torch(scores, requires_grad=True)
+            gold = torch.cat([torch.from_numpy(g.ids) for g in golds]).to(flat.device)
+            lengths = torch.tensor([len(s) for s in scores], device=flat.device)
+            if not bool((gold >= 0).any()):
+                zero = torch.zeros_like(flat)
+                return 0.0, self.model.ops.unflatten(torch2xp(zero), lengths.tolist())
+            loss = head_network(self.model).loss(flat, gold, lengths)
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                text = examples[0].reference.text[:60]
+                raise ValueError(Errors.XNER303.format(name=self.name, loss=value, text=text))
+            loss.backward()
+        return value, self.model.ops.unflatten(torch2xp(flat.grad), lengths.tolist())
+
+    def _report(self, golds: list[Gold]) -> None:
+        """Warn once of each kind of gold entities that cannot be learnt."""
+        total = sum(gold.n_entities for gold in golds)
+        misaligned = [text for gold in golds for text in gold.misaligned]
+        unknown = [label for gold in golds for label in gold.unknown]
+        if misaligned and "misaligned" not in self._warned:
+            self._warned.add("misaligned")
+            where = "in the first batch that has any"
+            warnings.warn(
+                Warnings.W101.format(
+                    n=len(misaligned), total=total, where=where, first=misaligned[0]
+                ),
+                stacklevel=3,
+            )
+        if unknown and "unknown" not in self._warned:
+            self._warned.add("unknown")
+            labels = ", ".join(sorted(set(unknown)))
+            warnings.warn(Warnings.W102.format(n=len(unknown), labels=labels), stacklevel=3)
+
+    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "EntityTagger":
+        """Load the component. RAISES: XNER302 for missing, damaged or foreign files."""
+        with _named_damage(self.name):
+            return super().from_disk(path, exclude=tuple(exclude))
+
+    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "EntityTagger":
+        """Load the component. RAISES: XNER302 for damaged bytes."""
+        with _named_damage(self.name):
+            return super().from_bytes(bytes_data, exclude=tuple(exclude))
+
+
+class _named_damage:
+    """Turn what readers raise for damaged files into one coded error."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception):
+            raise ValueError(Errors.XNER302.format(name=self.name, reason=error)) from error
+
+
+def _without_outer_space(doc: Doc, spans: list[TokenSpan]) -> list[TokenSpan]:
+    """Cut whitespace tokens off the ends of spans: spaCy allows no entity to have them there."""
+    kept = []
+    for span in spans:
+        start, end = span.start, span.end
+        while start < end and doc[start].is_space:
+            start += 1
+        while start < end and doc[end - 1].is_space:
+            end -= 1
+        if start < end:
+            kept.append(TokenSpan(start, end, span.label))
+    return kept
+
+
+def _offsets(sizes: list[int]) -> list[int]:
+    offsets, total = [], 0
+    for size in sizes:
+        offsets.append(total)
+        total += size
+    return offsets
+
+
+def _batches(stream: Iterable[Doc], size: int) -> Iterator[list[Doc]]:
+    batch: list[Doc] = []
+    for doc in stream:
+        batch.append(doc)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

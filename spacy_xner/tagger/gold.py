@@ -1,0 +1,84 @@
+"""Gold tags for the tokens of a predicted document."""
+
+from typing import NamedTuple
+
+import numpy
+from numpy.typing import NDArray
+from spacy.attrs import IDX, LENGTH
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from spacy_xner.attributes import is_labelled
+from spacy_xner.errors import Errors
+from spacy_xner.tags import MISSING, TagSet, TokenSpan
+
+
+class Gold(NamedTuple):
+    """Gold annotation on the predicted tokens.
+
+    ids: Tag ids, -1 where annotation is missing. Shape: (n_tokens,).
+    misaligned: Texts of entities that do not start and end at predicted token boundaries; their tokens
+        are missing in `ids`.
+    unknown: Labels outside of the tag set; the tokens of their entities are missing in `ids`.
+    n_entities: Entities of the reference.
+    """
+
+    ids: NDArray[numpy.int64]
+    misaligned: list[str]
+    unknown: list[str]
+    n_entities: int
+
+
+def token_boundaries(doc: Doc) -> tuple[NDArray[numpy.int64], NDArray[numpy.int64]]:
+    """First and end character of every token. Shape: (n_tokens,), twice."""
+    array = doc.to_array([IDX, LENGTH]).astype("int64")
+    return array[:, 0], array[:, 0] + array[:, 1]
+
+
+def align_gold(example: Example, tag_set: TagSet) -> Gold:
+    """Carry the reference's entities over to the predicted tokens by characters.
+
+    An unlabelled reference gives missing tags only.
+    RAISES: XNER114 if the two texts differ.
+    """
+    predicted, reference = example.predicted, example.reference
+    if predicted.text != reference.text:
+        raise ValueError(
+            Errors.XNER114.format(predicted=predicted.text[:60], reference=reference.text[:60])
+        )
+    if not is_labelled(reference):
+        return Gold(numpy.full(len(predicted), MISSING), [], [], 0)
+    starts, ends = token_boundaries(predicted)
+    spans, masked = [], []
+    misaligned, unknown = [], []
+    for ent in reference.ents:
+        first = int(numpy.searchsorted(ends, ent.start_char, side="right"))
+        end = int(numpy.searchsorted(starts, ent.end_char, side="left"))
+        fits = starts[first] == ent.start_char and ends[end - 1] == ent.end_char
+        if not fits:
+            misaligned.append(ent.text)
+        elif ent.label_ not in tag_set.labels:
+            unknown.append(ent.label_)
+        if fits and ent.label_ in tag_set.labels:
+            spans.append(TokenSpan(first, end, ent.label_))
+        else:
+            masked.append((first, end))
+    ids = tag_set.encode(spans, len(predicted))
+    # A predicted token that holds two entities belongs to neither.
+    for first, end in masked:
+        ids[first:end] = MISSING
+    _mask_unannotated(ids, example)
+    return Gold(ids, misaligned, unknown, len(reference.ents))
+
+
+def _mask_unannotated(ids: NDArray[numpy.int64], example: Example) -> None:
+    """Partly annotated documents: tokens nobody looked at are missing."""
+    iob = example.reference.to_array("ENT_IOB")
+    if (iob != 0).all():
+        return
+    starts, ends = token_boundaries(example.predicted)
+    left, right = token_boundaries(example.reference)
+    for i in numpy.flatnonzero(iob == 0):
+        first = int(numpy.searchsorted(ends, left[i], side="right"))
+        end = int(numpy.searchsorted(starts, right[i], side="left"))
+        ids[first:end] = MISSING

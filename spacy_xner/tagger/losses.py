@@ -1,0 +1,86 @@
+"""Token losses of the softmax head, in nats. They know torch and nothing of spaCy."""
+
+from typing import Annotated, Protocol
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from spacy_xner.tags import MISSING
+
+
+class TokenLoss(Protocol):
+    """A registered token loss."""
+
+    def __call__(self, logits: Tensor, gold: Tensor, tag_weights: Tensor | None) -> Tensor:
+        """Score a batch. RETURNS: Mean loss over annotated tokens. Shape: ().
+
+        logits: Shape: (n_tokens, n_tags).
+        gold: Tag ids, -1 where annotation is missing. Shape: (n_tokens,).
+        tag_weights: Weight of each tag; the mean is weighted alike. Shape: (n_tags,).
+        """
+
+
+def create_cross_entropy(
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0,
+) -> TokenLoss:
+    """Create -log p of the gold tag."""
+
+    def cross_entropy(logits: Tensor, gold: Tensor, tag_weights: Tensor | None) -> Tensor:
+        loss = F.cross_entropy(
+            logits,
+            gold,
+            weight=tag_weights,
+            ignore_index=MISSING,
+            label_smoothing=label_smoothing,
+            reduction="sum",
+        )
+        return loss / _total_weight(gold, tag_weights)
+
+    return cross_entropy
+
+
+def create_focal(gamma: Annotated[float, Field(ge=0.0)] = 2.0) -> TokenLoss:
+    """Create (1 - p) ** gamma * -log p, which looks at what is still hard.
+
+    SOURCE: Lin et al. 2017, https://arxiv.org/abs/1708.02002, equation 4
+    """
+
+    def focal(logits: Tensor, gold: Tensor, tag_weights: Tensor | None) -> Tensor:
+        return _modulated(logits, gold, tag_weights, lambda p: (1 - p) ** gamma)
+
+    return focal
+
+
+def create_reweighted(gamma: Annotated[float, Field(ge=0.0)] = 4.0) -> TokenLoss:
+    """Create (1 + p) ** gamma * -log p, which trusts what the model agrees with.
+
+    For silver data, whose wrong labels are those that the model finds improbable.
+    SOURCE: the re-weighted loss of cross-lingual NER by parallel-corpus projection.
+    """
+
+    def reweighted(logits: Tensor, gold: Tensor, tag_weights: Tensor | None) -> Tensor:
+        return _modulated(logits, gold, tag_weights, lambda p: (1 + p) ** gamma)
+
+    return reweighted
+
+
+def _modulated(logits, gold, tag_weights, factor):  # type: ignore[no-untyped-def]
+    known = gold != MISSING
+    log_p = F.log_softmax(logits[known], dim=-1)
+    log_p = log_p.gather(1, gold[known, None])[:, 0]  # (n_known,)
+    loss = -factor(log_p.exp()) * log_p
+    if tag_weights is not None:
+        loss = loss * tag_weights[gold[known]]
+    return loss.sum() / _total_weight(gold, tag_weights)
+
+
+def _total_weight(gold: Tensor, tag_weights: Tensor | None) -> Tensor:
+    known = gold[gold != MISSING]
+    total = (
+        torch.tensor(float(len(known)), device=gold.device)
+        if tag_weights is None
+        else tag_weights[known].sum()
+    )
+    return total.clamp(min=1e-8)

@@ -1,0 +1,105 @@
+"""Thinc wiring of the entity tagger: an encoder of tokens and a head."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from spacy.tokens import Doc
+from thinc.api import ArgsKwargs, Model, chain, torch2xp, xp2torch
+from thinc.types import Floats2d
+
+from spacy_xner.shim import TorchShim
+from spacy_xner.tagger.losses import TokenLoss
+from spacy_xner.tagger.network import CrfHead, Head, SoftmaxHead, tag_set_of
+
+# From documents to one vector a token: our encoders, a listener, or any spaCy tok2vec.
+Encoder = Model[list[Doc], list[Floats2d]]
+# From token vectors to tag scores.
+HeadModel = Model[list[Floats2d], list[Floats2d]]
+Tagger = Model[list[Doc], list[Floats2d]]
+
+
+def build_entity_tagger(tok2vec: Encoder, head: HeadModel) -> Tagger:
+    """Build a tagger of an encoder and a head.
+
+    tok2vec: Token vectors. Shape: (n_tokens, width) a document.
+    head: Tag scores. Shape: (n_tokens, n_tags) a document.
+    """
+    model: Tagger = chain(tok2vec, head)
+    model.init = init_tagger
+    model.set_ref("tok2vec", tok2vec)
+    model.set_ref("head", head)
+    return model
+
+
+def build_softmax_head(
+    loss: TokenLoss, class_weights: dict[str, float], dropout: float = 0.1
+) -> HeadModel:
+    """Build a head that decides token by token; see `network.SoftmaxHead`."""
+    weights = dict(class_weights)
+    return _build_head(
+        lambda cfg: SoftmaxHead(cfg["width"], tag_set_of(cfg), loss, weights), dropout
+    )
+
+
+def build_crf_head(dropout: float = 0.1) -> HeadModel:
+    """Build a head that decides document by document; see `network.CrfHead`."""
+    return _build_head(lambda cfg: CrfHead(cfg["width"], tag_set_of(cfg)), dropout)
+
+
+def _build_head(build: Callable[[dict[str, Any]], Head], dropout: float) -> HeadModel:
+    return Model(
+        "entity_head",
+        forward_head,
+        shims=[TorchShim(build)],
+        dims={"nI": None, "nO": None},
+        attrs={"dropout_rate": dropout},
+    )
+
+
+def head_network(model: Tagger) -> Head:
+    """The torch network of a tagger's head. RAISES: XNER301 before it is built."""
+    return model.get_ref("head").shims[0].network
+
+
+def forward_head(
+    model: HeadModel, vectors: list[Floats2d], is_train: bool
+) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Floats2d]]]:
+    """Project the token vectors of all documents at once."""
+    shim: TorchShim = model.shims[0]
+    lengths = [len(v) for v in vectors]
+    flat = model.ops.flatten(vectors, dtype="float32") if vectors else model.ops.alloc2f(0, 0)
+    if is_train:
+        shim.network.dropout.p = model.attrs["dropout_rate"]  # type: ignore[union-attr]
+    inputs = xp2torch(flat, requires_grad=is_train)
+    emissions, torch_backprop = shim(ArgsKwargs(args=(inputs,), kwargs={}), is_train)
+
+    def backprop(d_emissions: list[Floats2d]) -> list[Floats2d]:
+        d_flat = xp2torch(model.ops.flatten(d_emissions))
+        grads = ArgsKwargs(args=((emissions,),), kwargs={"grad_tensors": d_flat})
+        d_inputs = torch_backprop(grads)
+        return model.ops.unflatten(torch2xp(d_inputs.args[0]), lengths)
+
+    return model.ops.unflatten(torch2xp(emissions.float()), lengths), backprop
+
+
+def init_tagger(model: Tagger, X: list[Doc] | None = None, Y: Any = None) -> None:
+    """Initialize the encoder, then the head by the encoder's width.
+
+    The labels are in the head's `cfg` by then: see `EntityTagger.initialize`.
+    """
+    tok2vec, head = model.get_ref("tok2vec"), model.get_ref("head")
+    tok2vec.initialize(X=X)
+    width = tok2vec.maybe_get_dim("nO")
+    if width is None and X:
+        width = tok2vec.predict(X)[0].shape[1]
+    shim: TorchShim = head.shims[0]
+    shim.start({**shim.cfg, "width": width})
+    head.set_dim("nI", width, force=True)
+    head.set_dim("nO", len(tag_set_of(shim.cfg)), force=True)
+
+
+def to_flat_torch(arrays: list[Floats2d], *, requires_grad: bool = False) -> torch.Tensor:
+    """Join the arrays of a batch. Shape: (n_tokens, n_columns)."""
+    flat = torch.cat([xp2torch(a) for a in arrays])
+    return flat.detach().requires_grad_(requires_grad)

@@ -1,0 +1,120 @@
+"""Heads: torch networks from token vectors to tags. They know nothing of spaCy."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spacy_xner.errors import Errors
+from spacy_xner.tagger.crf import LinearChainCRF
+from spacy_xner.tagger.losses import TokenLoss
+from spacy_xner.tags import TagSet
+
+
+class Head(nn.Module):
+    """Project token vectors to tag scores; losses and decoding are the subclasses'.
+
+    width: Of the token vectors. tag_set: Labels and scheme.
+    """
+
+    def __init__(self, width: int, tag_set: TagSet) -> None:
+        super().__init__()
+        self.tag_set = tag_set
+        self.dropout = nn.Dropout(0.0)
+        self.project = nn.Linear(width, len(tag_set))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Shape: (n_tokens, width) to (n_tokens, n_tags)."""
+        return self.project(self.dropout(vectors))
+
+    def loss(self, emissions: Tensor, gold: Tensor, lengths: Tensor) -> Tensor:
+        """Mean loss over annotated tokens, in nats. Shape: ().
+
+        gold: Tag ids, -1 where annotation is missing. Shape: (n_tokens,).
+        lengths: Tokens per document. Shape: (n_docs,).
+        """
+        raise TypeError(type(self).__name__)
+
+    def best_tags(self, emissions: Tensor, lengths: Tensor) -> Tensor:
+        """Tag ids. Shape: (n_tokens,)."""
+        raise TypeError(type(self).__name__)
+
+    def span_probabilities(
+        self, emissions: Tensor, lengths: Tensor, tags: Tensor, spans: Tensor
+    ) -> Tensor:
+        """Probability of every predicted span. Shape: (n_spans,).
+
+        spans: First and end token in the flat batch. Shape: (n_spans, 2).
+        """
+        raise TypeError(type(self).__name__)
+
+
+class SoftmaxHead(Head):
+    """Decide every token by itself; stray tags are read by CoNLL's rule.
+
+    class_weights: Weights of the labels ("O" among them) in the loss, 1 where absent.
+    RAISES: XNER306 for class weights of unknown labels.
+    """
+
+    def __init__(
+        self, width: int, tag_set: TagSet, loss: TokenLoss, class_weights: dict[str, float]
+    ) -> None:
+        super().__init__(width, tag_set)
+        self._loss = loss
+        weights = tag_weights(tag_set, class_weights) if class_weights else None
+        self.register_buffer("tag_weights", weights, persistent=False)
+
+    def loss(self, emissions: Tensor, gold: Tensor, lengths: Tensor) -> Tensor:
+        return self._loss(emissions, gold, self.tag_weights)  # type: ignore[arg-type]
+
+    def best_tags(self, emissions: Tensor, lengths: Tensor) -> Tensor:
+        return emissions.argmax(dim=1)
+
+    def span_probabilities(
+        self, emissions: Tensor, lengths: Tensor, tags: Tensor, spans: Tensor
+    ) -> Tensor:
+        log_p = torch.log_softmax(emissions.double(), dim=1).gather(1, tags[:, None])[:, 0]
+        running = torch.cat((log_p.new_zeros(1), log_p.cumsum(0)))
+        return (running[spans[:, 1]] - running[spans[:, 0]]).exp()
+
+
+class CrfHead(Head):
+    """Decide whole documents, with transition scores and the scheme's constraints."""
+
+    def __init__(self, width: int, tag_set: TagSet) -> None:
+        super().__init__(width, tag_set)
+        self.crf = LinearChainCRF(torch.from_numpy(tag_set.allowed))
+
+    def loss(self, emissions: Tensor, gold: Tensor, lengths: Tensor) -> Tensor:
+        lengths = lengths[lengths > 0]
+        likelihood = self.crf.log_likelihood(emissions, gold, lengths)
+        return -likelihood / (gold >= 0).sum().clamp(min=1)
+
+    def best_tags(self, emissions: Tensor, lengths: Tensor) -> Tensor:
+        return self.crf.best_tags(emissions, lengths[lengths > 0])
+
+    def span_probabilities(
+        self, emissions: Tensor, lengths: Tensor, tags: Tensor, spans: Tensor
+    ) -> Tensor:
+        lengths = lengths[lengths > 0]
+        return self.crf.span_log_marginals(emissions, lengths, tags, spans).exp()
+
+
+def tag_weights(tag_set: TagSet, class_weights: dict[str, float]) -> Tensor:
+    """Spread weights of labels over their tags. Shape: (n_tags,).
+
+    RAISES: XNER306 for unknown labels.
+    """
+    unknown = sorted(set(class_weights) - {"O", *tag_set.labels})
+    if unknown:
+        raise ValueError(
+            Errors.XNER306.format(unknown=unknown, labels=", ".join(tag_set.labels))
+        )
+    names: Sequence[str] = ["O" if tag == "O" else tag[2:] for tag in tag_set.tags]
+    return torch.tensor([class_weights.get(name, 1.0) for name in names])
+
+
+def tag_set_of(cfg: dict[str, Any]) -> TagSet:
+    """Read the tag set out of a head's settings."""
+    return TagSet(tuple(cfg["labels"]), cfg["scheme"])

