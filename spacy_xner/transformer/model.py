@@ -21,7 +21,7 @@ def build_transformer_encoder(
     pooling: Pooling = "first",
     window: Annotated[int, Field(ge=8)] = 512,
     overlap: Annotated[int, Field(ge=0)] = 64,
-    token_budget: Annotated[int, Field(ge=1)] = 2048,
+    token_budget: Annotated[int, Field(ge=1)] = 512,
     mixed_precision: bool = False,
     grad_scaler_config: dict[str, Any] | None = None,
 ) -> Encoder:
