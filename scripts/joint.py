@@ -1,21 +1,17 @@
 """Joint against monolingual training and the number of frozen layers, from one config."""
 
-import json
 import shutil
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import spacy
 import typer
-from spacy.cli._util import setup_gpu
-from spacy.training.initialize import init_nlp
-from spacy.training.loop import train
-from spacy.util import load_config
+from evaluate import read_examples
+from train import steps_per_epoch, train_pipeline, write_json
 from wasabi import msg
 
-from spacy_xner.corpus import MultilingualCorpus, find_files, read_docs
+from spacy_xner.corpus import find_files, read_docs
 
 
 def main(
@@ -39,7 +35,6 @@ def main(
 ) -> None:
     """Train every run that has no `{run}.json` yet and score it on all languages' tests."""
     source, target = languages.split(","), targets.split(",") if targets else []
-    setup_gpu(gpu)
     for seed in map(int, seeds.split(",")):
         runs = {f"joint-frozen{n}-seed{seed}": (source, int(n)) for n in frozen.split(",")}
         if monolingual:
@@ -53,7 +48,7 @@ def main(
                 min(limit, sum(len(read_docs(p)) for p in paths))
                 for paths in find_files(corpus, "train", langs).values()
             )
-            steps = -(-n_sentences // 32)
+            steps = steps_per_epoch(n_sentences)
             overrides = {
                 "paths.corpus": str(corpus),
                 "paths.encoder": encoder,
@@ -73,10 +68,13 @@ def main(
                 "training.logger.watch": _watched(corpus, [*source, *target], dev_limit),
             }
             folder = out / name
-            seconds = run(config, overrides, folder)
+            start = time.perf_counter()
+            train_pipeline(config, folder, overrides, gpu)
+            seconds = time.perf_counter() - start
             best = spacy.load(folder / "model-best")
-            scores = evaluate(best, corpus, [*source, *target], test_limit)
-            _write_json(
+            examples = read_examples(best, corpus, "test", [*source, *target], test_limit)
+            scores = best.evaluate(examples)
+            write_json(
                 out / f"{name}.json",
                 {
                     "languages": langs,
@@ -92,32 +90,6 @@ def main(
                 shutil.rmtree(folder)
 
 
-def run(config: Path, overrides: dict[str, Any], folder: Path) -> float:
-    """Train as `spacy train` does. RETURNS: Seconds, evaluations included."""
-    folder.mkdir(parents=True, exist_ok=True)
-    nlp = init_nlp(load_config(config, overrides=overrides, interpolate=False))
-    start = time.perf_counter()
-    train(nlp, folder)
-    return time.perf_counter() - start
-
-
-def evaluate(
-    nlp: spacy.Language, corpus: Path, languages: Iterable[str], limit: int
-) -> dict[str, Any]:
-    """Score a pipeline on every language's test set."""
-    reader = MultilingualCorpus(
-        corpus,
-        split="test",
-        languages=list(languages),
-        limit=limit,
-        temperature=1.0,
-        gold_tokens=True,
-        held_out=None,
-        seed=0,
-    )
-    return nlp.evaluate(list(reader(nlp)))
-
-
 def _watched(corpus: Path, languages: list[str], limit: int) -> dict[str, Any]:
     return {
         "@readers": "spacy_xner.MultilingualCorpus.v1",
@@ -126,12 +98,6 @@ def _watched(corpus: Path, languages: list[str], limit: int) -> dict[str, Any]:
         "languages": languages,
         "limit": limit,
     }
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    half = path.with_name(path.name + ".part")
-    half.write_text(json.dumps(content, indent=2, default=float), encoding="utf-8")
-    half.replace(path)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,28 @@
+# Two commands do everything on a machine with Python 3.10+ and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(abspath $(VENV))/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint clean help
+
+help:  ## Say what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+demo: $(STAMP)  ## Train, score, package and report on the bundled sample
+	. $(BIN)/activate && python -m weasel run all
+
+test: $(STAMP)  ## Run the tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## Style, types
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --constraint constraints.txt "torch==2.13.0"
+	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[offline,dev]"
+	touch $(STAMP)
+
+clean:  ## Remove what the workflow made
+	rm -rf corpus training metrics packages report runs project.lock

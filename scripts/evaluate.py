@@ -1,0 +1,90 @@
+"""Score a pipeline on test files and keep examples of right and wrong predictions."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import spacy
+import typer
+from spacy.cli._util import setup_gpu
+from spacy.tokens import Doc
+from spacy.training import Example
+from train import write_json
+from wasabi import msg
+
+from spacy_xner.corpus import MultilingualCorpus
+
+
+def main(
+    model: Annotated[str, typer.Argument(help="Pipeline folder or installed package.")],
+    corpus: Annotated[Path, typer.Argument(help="Folder of {lang}-{source}-{split}.spacy.")],
+    out: Annotated[Path, typer.Argument(help="JSON file for the scores.")],
+    split: Annotated[str, typer.Option(help="Which files.")] = "test",
+    languages: Annotated[str, typer.Option(help="Comma-separated; all by default.")] = "",
+    limit: Annotated[int, typer.Option(help="First n sentences a language, 0 for all.")] = 0,
+    n_examples: Annotated[int, typer.Option(help="Examples a language in the report.")] = 2,
+    gpu: Annotated[int, typer.Option(help="GPU id, -1 for the CPU.")] = -1,
+) -> None:
+    """Write scores overall, by language, label and entity length, with words a second."""
+    setup_gpu(gpu)
+    nlp = spacy.load(model)
+    examples = read_examples(nlp, corpus, split, list(filter(None, languages.split(","))), limit)
+    texts = [example.reference.text for example in examples]
+    start = time.perf_counter()
+    n_words = sum(len(doc) for doc in nlp.pipe(texts))
+    seconds = time.perf_counter() - start
+    scores = nlp.evaluate(examples)
+    scores["words_per_second"] = n_words / seconds
+    write_json(out, {"scores": scores, "examples": show_examples(examples, n_examples)})
+    rows = [
+        (lang, *(f"{100 * s[key]:.1f}" for key in "prf"), int(s["support"]))
+        for lang, s in scores["ents_per_language"].items()
+    ]
+    msg.table(rows, header=("language", "P", "R", "F", "entities"), divider=True)
+    msg.good(f"F1 {100 * scores['ents_f']:.1f}, written to {out}")
+
+
+def read_examples(
+    nlp: spacy.Language, corpus: Path, split: str, languages: list[str], limit: int
+) -> list[Example]:
+    """Read the test examples of all languages."""
+    reader = MultilingualCorpus(
+        corpus,
+        split=split,
+        languages=languages,
+        limit=limit,
+        temperature=1.0,
+        gold_tokens=True,
+        held_out=None,
+        seed=0,
+    )
+    return list(reader(nlp))
+
+
+def show_examples(examples: list[Example], n: int) -> list[dict[str, Any]]:
+    """Choose the first right and the first wrong predictions of every language."""
+    chosen: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+    for example in examples:
+        gold, predicted = _manual(example.reference), _manual(example.predicted)
+        language = example.reference._.language
+        group = chosen.setdefault((language, gold == predicted), [])
+        if len(group) < n and gold:
+            group.append(
+                {
+                    "language": language,
+                    "right": gold == predicted,
+                    "text": example.reference.text,
+                    "gold": gold,
+                    "predicted": predicted,
+                }
+            )
+    return [row for key in sorted(chosen) for row in chosen[key]]
+
+
+def _manual(doc: Doc) -> list[dict[str, Any]]:
+    """Entities as displaCy's manual mode takes them."""
+    return [{"start": e.start_char, "end": e.end_char, "label": e.label_} for e in doc.ents]
+
+
+if __name__ == "__main__":
+    typer.run(main)

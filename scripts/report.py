@@ -1,0 +1,174 @@
+"""Write one self-contained HTML page: scores, curves, and predictions to look at."""
+
+import io
+import json
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean
+from typing import Annotated, Any
+
+import jinja2
+import matplotlib
+import typer
+from spacy import displacy
+from wasabi import msg
+
+matplotlib.use("svg")
+from matplotlib import pyplot as plt  # noqa: E402  (the backend comes first)
+
+COLORS = {"PER": "#ffd8a8", "ORG": "#b2f2bb", "LOC": "#a5d8ff", "MISC": "#e5dbff"}
+BEGIN, END = "<!-- XNER: GENERATED RESULTS START -->", "<!-- XNER: GENERATED RESULTS END -->"
+
+
+def main(
+    out: Annotated[Path, typer.Argument(help="HTML file to write.")],
+    metrics: Annotated[Path, typer.Option(help="Folder of evaluate's JSON files.")],
+    training: Annotated[Path, typer.Option(help="Folder of trained pipelines.")],
+    runs: Annotated[Path | None, typer.Option(help="Folder of joint.py's runs.")] = None,
+    readme: Annotated[Path | None, typer.Option(help="Also renew the table in this README.")] = None,
+) -> None:
+    """Collect what evaluate and joint wrote into one page without outside links."""
+    models = []
+    for path in sorted(metrics.glob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        curves = training / path.stem / "curves.jsonl"
+        models.append(
+            {
+                "name": path.stem,
+                "scores": content["scores"],
+                "examples": [draw_example(row) for row in content["examples"]],
+                "curves": draw_curves(read_lines(curves)) if curves.exists() else "",
+            }
+        )
+    experiment = describe_runs(runs) if runs is not None and runs.is_dir() else None
+    template = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True
+    ).get_template("report.html.jinja")
+    page = template.render(models=models, experiment=experiment, percent=percent)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    half = out.with_name(out.name + ".part")
+    half.write_text(page, encoding="utf-8")
+    half.replace(out)
+    msg.good(f"Wrote {out}")
+    if readme is not None and models:
+        renew_readme(readme, models[0]["scores"])
+        msg.good(f"Renewed the table in {readme}")
+
+
+def percent(value: float | None) -> str:
+    """A share as a percentage with one decimal."""
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a JSON lines file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
+def draw_example(row: dict[str, Any]) -> dict[str, Any]:
+    """Draw gold and predicted entities of one text with displaCy."""
+    drawn = {
+        key: displacy.render(
+            {"text": row["text"], "ents": row[key]},
+            style="ent",
+            manual=True,
+            options={"colors": COLORS},
+        )
+        for key in ("gold", "predicted")
+    }
+    return {**row, **drawn}
+
+
+def draw_curves(lines: list[dict[str, Any]]) -> str:
+    """Draw loss and dev F1 by language over steps, as SVG."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2))
+    steps = [line["step"] for line in lines]
+    left.plot(steps[1:], [mean(line["losses"].values()) for line in lines[1:]], marker="o")
+    left.set(title="training loss since the last evaluation", xlabel="step", ylabel="nats")
+    for language in sorted(lines[-1]["scores"].get("ents_per_language") or {}):
+        values = [
+            100 * line["scores"]["ents_per_language"].get(language, {"f": 0.0})["f"]
+            for line in lines
+        ]
+        right.plot(steps, values, marker="o", markersize=3, label=language)
+    right.set(title="dev F1 by language", xlabel="step", ylim=(0, 100))
+    right.legend(ncols=3, fontsize=7)
+    return to_svg(figure)
+
+
+def describe_runs(folder: Path) -> dict[str, Any] | None:
+    """Collect finished runs into tables and the curves of frozen layers."""
+    runs = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*.json"))
+    }
+    if not runs:
+        return None
+    languages = sorted({lang for run in runs.values() for lang in run["test"]["ents_per_language"]})
+    rows = []
+    for name, run in sorted(runs.items(), key=lambda item: _order(item[0], item[1])):
+        scores = run["test"]["ents_per_language"]
+        values = {
+            lang: {"f": scores[lang]["f"], "seen": lang in run["languages"]} for lang in languages
+        }
+        rows.append({"name": name, "seconds": run["train_seconds"], "scores": values})
+    return {"languages": languages, "rows": rows, "figure": draw_frozen_curves(folder, languages)}
+
+
+def draw_frozen_curves(folder: Path, languages: list[str]) -> str:
+    """Draw dev F1 after every epoch, a panel a language, a line a number of frozen layers."""
+    curves: dict[str, dict[int, list[tuple[int, float]]]] = defaultdict(dict)
+    for path in sorted(folder.glob("joint-frozen*.jsonl")):
+        n_frozen = int(path.stem.split("-seed")[0].removeprefix("joint-frozen"))
+        for epoch, line in enumerate(read_lines(path)):
+            for language, score in (line["watch"].get("ents_per_language") or {}).items():
+                curves[language].setdefault(n_frozen, []).append((epoch, 100 * score["f"]))
+    if not curves:
+        return ""
+    columns = 4
+    n_rows = -(-len(languages) // columns)
+    figure, axes = plt.subplots(n_rows, columns, figsize=(12, 2.6 * n_rows), squeeze=False)
+    for axis in axes.flat[len(languages) :]:
+        axis.axis("off")
+    for axis, language in zip(axes.flat, languages, strict=False):
+        for n_frozen, points in sorted(curves[language].items()):
+            axis.plot(*zip(*points[1:], strict=True), marker="o", markersize=3, label=str(n_frozen))
+        axis.set(title=language, xlabel="epoch", ylabel="dev F1")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    axes.flat[0].legend(title="frozen", fontsize=6, title_fontsize=7)
+    return to_svg(figure)
+
+
+def to_svg(figure: Any) -> str:
+    """Render a figure as inline SVG."""
+    buffer = io.StringIO()
+    figure.tight_layout()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    plt.close(figure)
+    content = buffer.getvalue()
+    return content[content.index("<svg") :]
+
+
+def renew_readme(path: Path, scores: dict[str, Any]) -> None:
+    """Replace the generated table between the two marks of the README."""
+    languages = scores["ents_per_language"]
+    lines = [
+        "| | " + " | ".join(languages) + " | all |",
+        "|---" * (len(languages) + 2) + "|",
+        "| F1 | "
+        + " | ".join(percent(s["f"]) for s in languages.values())
+        + f" | **{percent(scores['ents_f'])}** |",
+    ]
+    content = path.read_text(encoding="utf-8")
+    before, _, rest = content.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    table = "\n".join(lines)
+    path.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+
+
+def _order(name: str, run: dict[str, Any]) -> tuple[str, int, int]:
+    return (name.split("-")[0], run["n_frozen_layers"], run["seed"])
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,68 @@
+"""Train a pipeline as `spacy train` does, on CPU or GPU by one option."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from spacy.cli._util import parse_config_overrides, setup_gpu
+from spacy.training.initialize import init_nlp
+from spacy.training.loop import train
+from spacy.util import load_config
+from wasabi import msg
+
+
+def main(
+    context: typer.Context,
+    config: Annotated[Path, typer.Argument(help="Training config.")],
+    out: Annotated[Path, typer.Argument(help="Folder for model-best and model-last.")],
+    languages: Annotated[str, typer.Option(help="Comma-separated; all by default.")] = "",
+    gpu: Annotated[int, typer.Option(help="GPU id, -1 for the CPU.")] = -1,
+) -> None:
+    """Train a pipeline; further options such as --vars.limit override the config.
+
+    On a GPU the config's `gpu_allocator` becomes "pytorch".
+    """
+    overrides = parse_config_overrides(list(context.args))
+    if languages:
+        overrides["vars.languages"] = languages.split(",")
+    train_pipeline(config, out, overrides, gpu)
+    msg.good(f"Trained {out / 'model-best'}")
+
+
+def train_pipeline(config: Path, out: Path, overrides: dict[str, Any], gpu: int = -1) -> None:
+    """Train into a folder beside `out` and move it there when it is whole."""
+    setup_gpu(gpu)
+    if gpu >= 0:
+        overrides = {**overrides, "system.gpu_allocator": "pytorch"}
+    half = out.with_name(out.name + ".part")
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(parents=True)
+    overrides = {"paths.curves": str(half / "curves.jsonl"), **overrides}
+    nlp = init_nlp(load_config(config, overrides=overrides, interpolate=False), use_gpu=gpu)
+    train(nlp, half, use_gpu=gpu)
+    shutil.rmtree(out, ignore_errors=True)
+    half.replace(out)
+
+
+def steps_per_epoch(n_sentences: int, batch_size: int = 32) -> int:
+    """Batches of one pass over the corpus."""
+    return -(-n_sentences // batch_size)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON beside its place and move it there when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(path.name + ".part")
+    half.write_text(json.dumps(content, indent=2, default=float), encoding="utf-8")
+    half.replace(path)
+
+
+app = typer.Typer(add_completion=False)
+app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+)(main)
+
+if __name__ == "__main__":
+    app()
