@@ -19,7 +19,7 @@ from spacy_xner.attributes import register_attributes
 from spacy_xner.errors import Errors, Warnings
 from spacy_xner.tagger.gold import Gold, align_gold
 from spacy_xner.tagger.model import Tagger, head_network, to_flat_torch
-from spacy_xner.tags import Scheme, TagSet, TokenSpan
+from spacy_xner.tags import MISSING, Scheme, TagSet, TokenSpan
 
 DEFAULT_CONFIG = Config().from_str(
     """
@@ -275,14 +275,26 @@ class EntityTagger(TrainablePipe):
         validate_examples(examples, "EntityTagger.update")
         if not any(len(example.predicted) for example in examples):
             return losses
+        golds = self._align(examples)
+        if not any((gold.ids != MISSING).any() for gold in golds) and not self._listens:
+            # No gradient at all, rather than a zero one: zero ones let momentum and decay go on.
+            return losses
         set_dropout_rate(self.model, drop)
         emissions, backprop = self.model.begin_update([eg.predicted for eg in examples])
-        loss, d_emissions = self.get_loss(examples, emissions)
+        loss, d_emissions = self._compute_loss(golds, emissions)
+        if not math.isfinite(loss):
+            text = examples[0].reference.text[:60]
+            raise ValueError(Errors.XNER303.format(name=self.name, loss=loss, text=text))
         backprop(d_emissions)
         if sgd is not None:
             self.finish_update(sgd)
         losses[self.name] += loss
         return losses
+
+    @property
+    def _listens(self) -> bool:
+        """True if the encoder is a listener, which must answer every batch of its upstream pipe."""
+        return any(hasattr(node, "upstream_name") for node in self.model.walk())
 
     def get_loss(
         self, examples: Iterable[Example], scores: list[Floats2d]
@@ -292,23 +304,27 @@ class EntityTagger(TrainablePipe):
         The parameters of a CRF get theirs on the way.
         RETURNS: Mean loss over annotated tokens in nats; arrays of shape (n_tokens, n_tags).
         """
-        examples = list(examples)
+        return self._compute_loss(self._align(list(examples)), scores)
+
+    def _align(self, examples: list[Example]) -> list[Gold]:
         golds = [align_gold(example, self.tag_set) for example in examples]
         self._report(golds)
+        return golds
+
+    def _compute_loss(
+        self, golds: list[Gold], scores: list[Floats2d]
+    ) -> tuple[float, list[Floats2d]]:
+        sizes = [len(s) for s in scores]
         with torch.enable_grad():
             flat = to_flat_torch(scores, requires_grad=True)
             gold = torch.cat([torch.from_numpy(g.ids) for g in golds]).to(flat.device)
-            lengths = torch.tensor([len(s) for s in scores], device=flat.device)
-            if not bool((gold >= 0).any()):
-                zero = torch.zeros_like(flat)
-                return 0.0, self.model.ops.unflatten(torch2xp(zero), lengths.tolist())
+            lengths = torch.tensor(sizes, device=flat.device)
             loss = head_network(self.model).loss(flat, gold, lengths)
             value = float(loss.detach())
-            if not math.isfinite(value):
-                text = examples[0].reference.text[:60]
-                raise ValueError(Errors.XNER303.format(name=self.name, loss=value, text=text))
-            loss.backward()
-        return value, self.model.ops.unflatten(torch2xp(flat.grad), lengths.tolist())
+            if math.isfinite(value):
+                loss.backward()
+        gradient = torch.zeros_like(flat) if flat.grad is None else flat.grad
+        return value, self.model.ops.unflatten(torch2xp(gradient), sizes)
 
     def _report(self, golds: list[Gold]) -> None:
         """Warn once of each kind of gold entities that cannot be learnt."""

@@ -1,0 +1,318 @@
+"""The contract of the trainable component, for both heads and schemes."""
+
+import copy
+import shutil
+
+import numpy
+import pytest
+import spacy
+import torch
+from spacy.tokens import Doc
+from spacy.training import Example
+from thinc.api import fix_random_seed
+
+from spacy_xner.tagger.gold import align_gold
+from spacy_xner.tagger.model import head_network
+from spacy_xner.tags import MISSING, TagSet
+from tests import tiny
+
+HEADS = {
+    "softmax": {},
+    "crf": {"model": {"head": tiny.CRF_HEAD}},
+    "crf-bioes": {"model": {"head": tiny.CRF_HEAD}, "scheme": "BIOES"},
+    "softmax-iob1": {"scheme": "IOB1"},
+}
+TEXTS = [text for text, _, _ in tiny.SENTENCES]
+ODD_TEXTS = [
+    "",
+    " ",
+    "\n\n\t ",
+    "x" * 10_000,
+    "😀👩‍👩‍👧 Maria 😀",
+    "Mixed Кириллица 漢字 עברית العربية",
+    "قال الرئيس إن ماريا سانتوس فازت",
+    "nul\x00in\x00text",
+    "\u200b\u200e\ufeff",
+]
+
+
+@pytest.fixture(scope="module", params=HEADS)
+def taught(request, checkpoint):
+    """A tagger with each head that has learnt the tiny sentences; do not change it."""
+    fix_random_seed(0)
+    nlp = tiny.make_nlp(checkpoint, HEADS[request.param])
+    return nlp, tiny.train(nlp)
+
+
+def entities(doc):
+    return [(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents]
+
+
+def assert_same(a, b):
+    assert entities(a) == entities(b)
+    assert a.spans["xner"].attrs["scores"] == pytest.approx(b.spans["xner"].attrs["scores"], abs=1e-5)
+
+
+def parameters(nlp):
+    model = nlp.get_pipe("ner").model
+    shims = [shim for node in model.walk() for shim in node.shims]
+    return [(n, p) for shim in shims for n, p in shim.network.named_parameters()]
+
+
+def test_a_pipe_without_config_has_the_default_encoder():
+    nlp = spacy.blank("xx")
+    pipe = nlp.add_pipe("transformer_ner")
+    assert pipe.model.get_ref("tok2vec").attrs["name"] == "multilingual-e5-small"
+
+
+def test_the_loss_falls_and_the_examples_are_learnt(taught):
+    nlp, losses = taught
+    assert losses[-1] < losses[0] / 10
+    for doc, (_, expected, _) in zip(nlp.pipe(TEXTS), tiny.SENTENCES, strict=True):
+        assert entities(doc) == expected
+
+
+def test_scores_are_probabilities_of_the_entities(taught):
+    doc = taught[0](TEXTS[0])
+    scores = doc.spans["xner"].attrs["scores"]
+    assert len(scores) == len(doc.ents) == len(doc.spans["xner"])
+    assert all(0.5 < score <= 1 for score in scores)
+
+
+@pytest.mark.parametrize("form", ["disk", "bytes"])
+def test_a_reloaded_pipe_gives_the_same_scores_and_weights(taught, form, tmp_path):
+    nlp, _ = taught
+    fix_random_seed(1)  # so that forgotten weights cannot match by luck
+    if form == "disk":
+        nlp.to_disk(tmp_path)
+        reloaded = spacy.load(tmp_path)
+    else:
+        reloaded = spacy.blank("xx").from_config(nlp.config).from_bytes(nlp.to_bytes())
+    for a, b in zip(nlp.pipe(TEXTS), reloaded.pipe(TEXTS), strict=True):
+        assert_same(a, b)
+    for (name, a), (_, b) in zip(parameters(nlp), parameters(reloaded), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_the_saved_model_does_not_need_the_checkpoint(checkpoint, tmp_path):
+    moved = shutil.copytree(checkpoint, tmp_path / "checkpoint")
+    nlp = tiny.make_nlp(moved)
+    tiny.train(nlp, n_steps=1)
+    nlp.to_disk(tmp_path / "model")
+    shutil.rmtree(moved)
+    assert_same(spacy.load(tmp_path / "model")(TEXTS[0]), nlp(TEXTS[0]))
+
+
+def test_pipe_equals_call(taught):
+    nlp, _ = taught
+    texts = [*TEXTS, *ODD_TEXTS]
+    for piped, text in zip(nlp.pipe(texts, batch_size=4), texts, strict=True):
+        assert_same(piped, nlp(text))
+
+
+def test_two_processes_give_what_one_gives(taught):
+    nlp, _ = taught
+    texts = TEXTS * 3
+    for a, b in zip(nlp.pipe(texts, n_process=2, batch_size=4), nlp.pipe(texts), strict=True):
+        assert_same(a, b)
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS)
+def test_odd_texts_have_an_answer(taught, text):
+    doc = taught[0](text)
+    assert doc.text == text
+    assert all(not ent[0].is_space and not ent[-1].is_space for ent in doc.ents)
+
+
+def test_an_empty_stream_and_empty_batches_are_answered(taught):
+    nlp, _ = taught
+    assert list(nlp.pipe([])) == []
+    assert [len(doc.ents) for doc in nlp.pipe(["", ""])] == [0, 0]
+    assert nlp.get_pipe("ner").predict([]) == []
+
+
+def test_a_hundred_thousand_words_are_tagged_to_the_end(trained):
+    text = " ".join([TEXTS[0]] * 14_300)
+    nlp = trained
+    nlp.max_length = len(text) + 1
+    doc = nlp(text)
+    assert len(doc) > 100_000
+    half = len(text) // 2
+    assert any(ent.start_char > half for ent in doc.ents)
+    assert doc.ents[-1].end_char > len(text) - 100
+
+
+def test_use_before_initialize_is_a_named_error(checkpoint):
+    nlp = tiny.make_nlp(checkpoint)
+    with pytest.raises(ValueError, match="XNER301"):
+        nlp("text")
+
+
+def test_labels_do_not_depend_on_the_order_of_the_examples(checkpoint):
+    nlp = tiny.make_nlp(checkpoint)
+    nlp.initialize(lambda: tiny.make_examples(nlp)[::-1])
+    assert nlp.get_pipe("ner").labels == ("LOC", "ORG", "PER")
+
+
+def test_a_late_or_nameless_label_is_an_error(taught):
+    pipe = taught[0].get_pipe("ner")
+    assert pipe.add_label("PER") == 0
+    with pytest.raises(ValueError, match="XNER305"):
+        pipe.add_label("MISC")
+    with pytest.raises(ValueError, match="XNER307"):
+        pipe.add_label("")
+
+
+def test_no_labels_is_an_error(checkpoint):
+    nlp = tiny.make_nlp(checkpoint)
+    example = Example.from_dict(nlp.make_doc("It rained."), {"entities": []})
+    with pytest.raises(ValueError, match="XNER304"):
+        nlp.initialize(lambda: [example])
+
+
+def test_labels_can_be_given(checkpoint):
+    nlp = tiny.make_nlp(checkpoint)
+    examples = tiny.make_examples(nlp)
+    nlp.get_pipe("ner").initialize(lambda: examples, nlp=nlp, labels=["X", "PER"])
+    assert nlp.get_pipe("ner").label_data == ("PER", "X")
+
+
+def test_labels_unseen_at_initialization_are_masked_with_a_warning(checkpoint):
+    nlp = tiny.make_nlp(checkpoint)
+    optimizer = nlp.initialize(lambda: tiny.make_examples(nlp))
+    example = Example.from_dict(nlp.make_doc("Nokia won"), {"entities": [(0, 5, "NEW")]})
+    with pytest.warns(UserWarning, match="XNER-W102"):
+        nlp.update([example], sgd=optimizer)
+
+
+def test_misaligned_gold_is_masked_and_reported(checkpoint):
+    nlp = tiny.make_nlp(checkpoint)
+    optimizer = nlp.initialize(lambda: tiny.make_examples(nlp))
+    reference = Doc(
+        nlp.vocab, words=["Toyota", "s", "won"], spaces=[False, True, False], ents=["B-ORG", "O", "O"]
+    )
+    predicted = Doc(nlp.vocab, words=["Toyotas", "won"], spaces=[True, False])
+    example = Example(predicted, reference)
+    gold = align_gold(example, TagSet(("ORG",), "IOB2"))
+    assert gold.ids.tolist() == [MISSING, 0]
+    assert gold.misaligned == ["Toyota"]
+    with pytest.warns(UserWarning, match="XNER-W101"):
+        nlp.update([example], sgd=optimizer)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["Maria", "Santos", "won"], [1, 2, 0]),  # same
+        (["Ma", "ria", "Santos", "won"], [1, 2, 2, 0]),  # split
+        (["Maria Santos", "won"], [1, 0]),  # merged
+        (["Maria Santos won"], [MISSING]),  # merged across the border
+        (["Maria", " ", "Santos", "won"], None),  # other text
+    ],
+)
+def test_gold_is_aligned_across_tokenizations(words, expected):
+    vocab = spacy.blank("xx").vocab
+    reference = Doc(vocab, words=["Maria", "Santos", "won"], ents=["B-PER", "I-PER", "O"])
+    spaces = [w != "Ma" for w in words]
+    spaces[-1] = True
+    predicted = Doc(vocab, words=words, spaces=spaces)
+    example = Example(predicted, reference)
+    if expected is None:
+        with pytest.raises(ValueError, match="XNER114"):
+            align_gold(example, TagSet(("PER",), "IOB2"))
+    else:
+        assert align_gold(example, TagSet(("PER",), "IOB2")).ids.tolist() == expected
+
+
+def test_unlabelled_and_partly_labelled_references_are_missing():
+    vocab = spacy.blank("xx").vocab
+    plain = Doc(vocab, words=["Maria", "won"])
+    assert align_gold(Example(plain, plain.copy()), TagSet(("PER",), "IOB2")).ids.tolist() == [-1, -1]
+    partly = Doc(vocab, words=["Maria", "won"], ents=["B-PER", ""])
+    assert align_gold(Example(plain, partly), TagSet(("PER",), "IOB2")).ids.tolist() == [1, -1]
+
+
+def test_unlabelled_examples_change_nothing(checkpoint):
+    nlp = tiny.make_nlp(checkpoint)
+    optimizer = nlp.initialize(lambda: tiny.make_examples(nlp))
+    before = copy.deepcopy([p.data for _, p in parameters(nlp)])
+    doc = nlp.make_doc("Maria won")
+    losses = nlp.update([Example(doc, doc.copy())], sgd=optimizer)
+    assert losses["ner"] == 0.0
+    assert all(torch.equal(a, b) for a, (_, b) in zip(before, parameters(nlp), strict=True))
+
+
+@pytest.mark.parametrize("head", ["softmax", "crf"])
+def test_a_nan_loss_is_an_error_that_changes_no_weight(checkpoint, head):
+    nlp = tiny.make_nlp(checkpoint, HEADS[head])
+    examples = tiny.make_examples(nlp)
+    optimizer = nlp.initialize(lambda: examples)
+    network = head_network(nlp.get_pipe("ner").model)
+    with torch.no_grad():
+        network.project.bias.fill_(float("nan"))
+    before = copy.deepcopy(network.project.weight.data)
+    with pytest.raises(ValueError, match="XNER303"):
+        nlp.update(examples, sgd=optimizer)
+    assert torch.equal(network.project.weight, before)
+
+
+def test_only_documents_of_the_clusters_are_annotated(taught, tmp_path):
+    taught[0].to_disk(tmp_path)
+    nlp = spacy.load(tmp_path, config={"components": {"ner": {"clusters": ["2"]}}})
+    docs = [nlp.make_doc(TEXTS[0]) for _ in range(3)]
+    docs[0]._.cluster, docs[1]._.cluster = "1", "2"
+    piped = list(nlp.get_pipe("ner").pipe(docs))
+    assert [bool(doc.ents) for doc in piped] == [False, True, False]
+    assert piped == docs
+    assert not nlp(TEXTS[0]).ents
+
+
+def test_spans_key_and_confidence_are_settings(taught, tmp_path):
+    taught[0].to_disk(tmp_path)
+    named = spacy.load(tmp_path, config={"components": {"ner": {"spans_key": "found"}}})
+    assert "found" in named(TEXTS[0]).spans
+    plain = spacy.load(
+        tmp_path, config={"components": {"ner": {"spans_key": "", "confidence": False}}}
+    )
+    doc = plain(TEXTS[0])
+    assert doc.ents
+    assert not doc.spans
+
+
+def test_class_weights_change_the_loss_and_must_name_labels(checkpoint):
+    losses = {}
+    for weight in (1.0, 5.0):
+        head = {"model": {"head": {"class_weights": {"PER": weight}}}}
+        fix_random_seed(0)
+        losses[weight] = tiny.train(tiny.make_nlp(checkpoint, head), n_steps=3)[-1]
+    assert losses[1.0] != losses[5.0]
+    head = {"model": {"head": {"class_weights": {"PERSON": 2.0}}}}
+    with pytest.raises(ValueError, match="XNER306"):
+        tiny.train(tiny.make_nlp(checkpoint, head), n_steps=1)
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "foreign"])
+def test_damaged_weights_are_a_named_error(taught, tmp_path, damage):
+    taught[0].to_disk(tmp_path)
+    weights = tmp_path / "ner" / "model"
+    if damage == "missing":
+        weights.unlink()
+    elif damage == "truncated":
+        weights.write_bytes(weights.read_bytes()[:5000])
+    else:
+        weights.write_bytes(b"\x93NUMPY foreign")
+    with pytest.raises(ValueError, match="XNER302"):
+        spacy.load(tmp_path)
+
+
+def test_weights_are_safetensors_without_pickle(taught):
+    content = taught[0].get_pipe("ner").model.to_bytes()
+    assert b"__metadata__" in content or b'"dtype":"F32"' in content
+    assert b"torch._utils" not in content
+
+
+def test_predictions_do_not_depend_on_the_batch(taught):
+    nlp, _ = taught
+    alone = nlp.get_pipe("ner").model.predict([nlp.make_doc(TEXTS[0])])[0]
+    among = nlp.get_pipe("ner").model.predict([nlp.make_doc(text) for text in TEXTS])[0]
+    assert numpy.allclose(alone, among, atol=1e-5)
