@@ -48,9 +48,7 @@ def convert_tagged(
     languages: Annotated[str, typer.Option(help="Comma-separated; all by default.")] = "",
     limit: Annotated[int, typer.Option(help="First n sentences of a file; 0 takes all.")] = 0,
     misc: Annotated[bool, typer.Option(help="Keep MISC; otherwise it becomes O.")] = True,
-    label: Annotated[
-        list[str] | None, typer.Option(help="Rename a label: OLD=NEW; OLD= drops it.")
-    ] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Rename a label: OLD=NEW; OLD= drops it.")] = None,
     unknown_labels: Annotated[
         UnknownLabels, typer.Option(help="Labels outside of the table.")
     ] = UnknownLabels.error,
@@ -73,12 +71,8 @@ def convert_tagged(
             for number, sentence in enumerate(read_tagged(path, lang)):
                 if limit and number == limit:
                     break
-                spans = map_labels(
-                    sentence.spans, table, unknown=unknown_labels.value, where=str(path)
-                )
-                yield make_doc(
-                    vocab, sentence._replace(spans=spans), lang, labelled=not unlabelled
-                )
+                spans = map_labels(sentence.spans, table, unknown=unknown_labels.value, where=str(path))
+                yield make_doc(vocab, sentence._replace(spans=spans), lang, labelled=not unlabelled)
 
         _write(read(), target)
 
@@ -106,8 +100,10 @@ def convert_sample(
             for entity in entities:
                 span = doc.char_span(entity.start, entity.end)
                 if span is None:
-                    msg.fail(f"{path}, {identifier}: {text[entity.start:entity.end]!r} cuts a token",
-                             exits=1)
+                    msg.fail(
+                        f"{path}, {identifier}: {text[entity.start : entity.end]!r} cuts a token",
+                        exits=1,
+                    )
                 spans.append(TokenSpan(span.start, span.end, entity.label))
             by_split.setdefault(split, []).append(
                 make_doc(nlp.vocab, Sentence(tokens, spaces, spans), path.stem)

@@ -27,9 +27,7 @@ def main(
     msg.good(f"{wheel} ({wheel.stat().st_size / 1e6:.0f} MB). Install it with: pip install {wheel}")
 
 
-def build_wheel(
-    model: Path, out: Path, name: str, version: str, metrics: Path | None = None
-) -> Path:
+def build_wheel(model: Path, out: Path, name: str, version: str, metrics: Path | None = None) -> Path:
     """Build a wheel. RETURNS: Its path."""
     work = out / f".{name}.part"
     shutil.rmtree(work, ignore_errors=True)

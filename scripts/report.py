@@ -14,7 +14,7 @@ from spacy import displacy
 from wasabi import msg
 
 matplotlib.use("svg")
-from matplotlib import pyplot as plt  # noqa: E402  (the backend comes first)
+from matplotlib import pyplot as plt
 
 COLORS = {"PER": "#ffd8a8", "ORG": "#b2f2bb", "LOC": "#a5d8ff", "MISC": "#e5dbff"}
 BEGIN, END = "<!-- XNER: GENERATED RESULTS START -->", "<!-- XNER: GENERATED RESULTS END -->"
@@ -86,10 +86,7 @@ def draw_curves(lines: list[dict[str, Any]]) -> str:
     left.plot(steps[1:], [mean(line["losses"].values()) for line in lines[1:]], marker="o")
     left.set(title="training loss since the last evaluation", xlabel="step", ylabel="nats")
     for language in sorted(lines[-1]["scores"].get("ents_per_language") or {}):
-        values = [
-            100 * line["scores"]["ents_per_language"].get(language, {"f": 0.0})["f"]
-            for line in lines
-        ]
+        values = [100 * line["scores"]["ents_per_language"].get(language, {"f": 0.0})["f"] for line in lines]
         right.plot(steps, values, marker="o", markersize=3, label=language)
     right.set(title="dev F1 by language", xlabel="step", ylim=(0, 100))
     right.legend(ncols=3, fontsize=7)
@@ -98,19 +95,14 @@ def draw_curves(lines: list[dict[str, Any]]) -> str:
 
 def describe_runs(folder: Path) -> dict[str, Any] | None:
     """Collect finished runs into tables and the curves of frozen layers."""
-    runs = {
-        path.stem: json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(folder.glob("*.json"))
-    }
+    runs = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
     if not runs:
         return None
     languages = sorted({lang for run in runs.values() for lang in run["test"]["ents_per_language"]})
     rows = []
     for name, run in sorted(runs.items(), key=lambda item: _order(item[0], item[1])):
         scores = run["test"]["ents_per_language"]
-        values = {
-            lang: {"f": scores[lang]["f"], "seen": lang in run["languages"]} for lang in languages
-        }
+        values = {lang: {"f": scores[lang]["f"], "seen": lang in run["languages"]} for lang in languages}
         rows.append({"name": name, "seconds": run["train_seconds"], "scores": values})
     return {"languages": languages, "rows": rows, "figure": draw_frozen_curves(folder, languages)}
 

@@ -60,9 +60,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 app = typer.Typer(add_completion=False)
-app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
-)(main)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(main)
 
 if __name__ == "__main__":
     app()

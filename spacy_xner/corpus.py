@@ -65,7 +65,7 @@ class _Columns(NamedTuple):
     separator: str | None
     token: int
     tag: int
-    index: bool
+    numbered: bool
 
 
 def read_tagged(path: Path, language: str) -> Iterator[Sentence]:
@@ -98,7 +98,8 @@ def read_tagged(path: Path, language: str) -> Iterator[Sentence]:
         columns = columns or _recognise_columns(path, line)
         token, tag = _split_line(path, number, line, columns)
         if token is not None:
-            tokens.append(token)
+            # PAN-X's own files write every token as `en:token`.
+            tokens.append(token.removeprefix(f"{language}:") or token)
             tags.append(tag)
     if tokens:
         yield _make_sentence(tokens, tags, text, language)
@@ -149,9 +150,7 @@ def map_labels(
     for span in spans:
         if span.label not in table and unknown == "error":
             known = ", ".join(sorted(table))
-            raise ValueError(
-                Errors.XNER107.format(path=where, line="?", label=span.label, known=known)
-            )
+            raise ValueError(Errors.XNER107.format(path=where, line="?", label=span.label, known=known))
         label = table.get(span.label, span.label if unknown == "keep" else "")
         if label:
             mapped.append(span._replace(label=label))
@@ -285,9 +284,7 @@ class MultilingualCorpus:
             kept = [doc for doc in fresh if doc.text not in held_out]
             if len(kept) < len(fresh):
                 n = len(fresh) - len(kept)
-                warnings.warn(
-                    Warnings.W103.format(n=n, total=len(fresh), path=path), stacklevel=2
-                )
+                warnings.warn(Warnings.W103.format(n=n, total=len(fresh), path=path), stacklevel=2)
             docs.extend(kept)
         if not docs:
             raise ValueError(Errors.XNER103.format(path=", ".join(map(str, paths))))
@@ -326,9 +323,7 @@ def find_files(path: Path, split: str | None, languages: list[str]) -> dict[str,
     if missing or not files:
         names = ", ".join(p.name for group in files.values() for p in group) or "none"
         raise ValueError(
-            Errors.XNER106.format(
-                pattern=path / pattern, missing=", ".join(missing) or "any", found=names
-            )
+            Errors.XNER106.format(pattern=path / pattern, missing=", ".join(missing) or "any", found=names)
         )
     return {lang: files[lang] for lang in (languages or files)}
 
@@ -351,7 +346,7 @@ def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     number = 0
     try:
         with opener(path, "rt", encoding="utf-8-sig", newline="\n") as lines:
-            for number, line in enumerate(lines, start=1):  # noqa: B007
+            for number, line in enumerate(lines, start=1):
                 yield number, line.rstrip("\r\n")
     except UnicodeDecodeError as error:
         if "unexpected end of data" in error.reason:
@@ -380,12 +375,12 @@ def _recognise_columns(path: Path, line: str) -> _Columns:
 
 def _split_line(path: Path, number: int, line: str, columns: _Columns) -> tuple[str | None, str]:
     fields = line.split(columns.separator)
-    if columns.index and not re.fullmatch(r"\d+", fields[0]):
+    if columns.numbered and not re.fullmatch(r"\d+", fields[0]):
         # "3-4" is a multiword token of CoNLL-U and "3.1" an empty node: their words carry the tags.
         if re.fullmatch(r"\d+[-.]\d+", fields[0]):
             return None, "O"
         raise ValueError(Errors.XNER101.format(path=path, line=number, text=line[:80]))
-    if len(fields) < (3 if columns.index else 2) or not fields[columns.token].strip():
+    if len(fields) < (3 if columns.numbered else 2) or not fields[columns.token].strip():
         raise ValueError(Errors.XNER101.format(path=path, line=number, text=line[:80]))
     tag = fields[columns.tag].strip()
     if not _TAG.fullmatch(tag):
@@ -393,9 +388,7 @@ def _split_line(path: Path, number: int, line: str, columns: _Columns) -> tuple[
     return fields[columns.token], tag
 
 
-def _make_sentence(
-    tokens: list[str], tags: list[str], text: str | None, language: str
-) -> Sentence:
+def _make_sentence(tokens: list[str], tags: list[str], text: str | None, language: str) -> Sentence:
     spaces = _spaces_of_text(tokens, text) if text is not None else None
     if spaces is None and language in UNSPACED_LANGUAGES:
         if all(len(token) == 1 for token in tokens):
@@ -407,9 +400,7 @@ def _make_sentence(
     return Sentence(tokens, spaces, tags_to_spans(tags))
 
 
-def _restore_characters(
-    tokens: list[str], tags: list[str]
-) -> tuple[list[str], list[bool], list[str]]:
+def _restore_characters(tokens: list[str], tags: list[str]) -> tuple[list[str], list[bool], list[str]]:
     """Turn WikiAnn's lone `#` tagged O, which stands for a space, into a space.
 
     The entity around such a space goes on: its tags touch once the `#` is gone.

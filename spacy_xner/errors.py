@@ -50,8 +50,7 @@ class Errors:
     )
     XNER112 = "[XNER112] The temperature must be 1 or greater (1 keeps the sizes), got {temperature}."
     XNER113 = (
-        "[XNER113] Spans {a} and {b} overlap. A flat tagger takes one label a token: "
-        "remove one of the two."
+        "[XNER113] Spans {a} and {b} overlap. A flat tagger takes one label a token: remove one of the two."
     )
     XNER114 = (
         "[XNER114] Expected the predicted and the reference document to have the same text, got "

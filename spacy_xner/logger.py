@@ -29,7 +29,7 @@ def create_curve_logger(
     def setup(nlp: Language, stdout: IO, stderr: IO) -> tuple[Step, Callable[[], None]]:
         log, finish = console(nlp, stdout, stderr)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        lines = Path(path).open("w", encoding="utf-8")
+        Path(path).write_text("", encoding="utf-8")
         watched = list(watch(nlp)) if watch else []
         start = time.perf_counter()
 
@@ -46,13 +46,9 @@ def create_curve_logger(
                 "scores": info["other_scores"],
                 "watch": nlp.evaluate(watched) if watched else {},
             }
-            lines.write(json.dumps(line, default=float) + "\n")
-            lines.flush()
+            with Path(path).open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(line, default=float) + "\n")
 
-        def close() -> None:
-            lines.close()
-            finish()
-
-        return log_step, close
+        return log_step, finish
 
     return setup

@@ -153,9 +153,7 @@ def _is_plain_adam(optimizer: Optimizer) -> bool:
     )
 
 
-def _step_fused(
-    optimizer: Optimizer, shim_id: int, parameters: list[tuple[str, torch.nn.Parameter]]
-) -> None:
+def _step_fused(optimizer: Optimizer, shim_id: int, parameters: list[tuple[str, torch.nn.Parameter]]) -> None:
     tensors = [p.data for _, p in parameters]
     grads = [p.grad for _, p in parameters if p.grad is not None]
     if optimizer.grad_clip:
@@ -175,12 +173,14 @@ def _step_fused(
             stored.append(xp2torch(store[key], device=parameter.device).view_as(parameter))
     b1, b2 = float(optimizer.b1), float(optimizer.b2)
     for step, indices in by_step.items():
-        chosen = [[group[i] for i in indices] for group in (tensors, grads, *moments)]
-        steps = [torch.tensor(float(step), device=t.device) for t in chosen[0]]
+        chosen = [tensors[i] for i in indices]
         torch._fused_adam_(
-            *chosen,
+            chosen,
+            [grads[i] for i in indices],
+            [moments[0][i] for i in indices],
+            [moments[1][i] for i in indices],
             [],
-            steps,
+            [torch.tensor(float(step), device=t.device) for t in chosen],
             lr=float(optimizer.learn_rate),
             beta1=b1,
             beta2=b2,
@@ -198,7 +198,5 @@ def _step_one_by_one(
     optimizer: Optimizer, shim_id: int, parameters: list[tuple[str, torch.nn.Parameter]]
 ) -> None:
     for name, parameter in parameters:
-        stepped, _ = optimizer(
-            (shim_id, name), torch2xp(parameter.data), torch2xp(parameter.grad)
-        )
+        stepped, _ = optimizer((shim_id, name), torch2xp(parameter.data), torch2xp(parameter.grad))
         parameter.data = xp2torch(stepped, device=parameter.device)

@@ -119,9 +119,7 @@ class TagSet:
         after_end = numpy.concatenate(([True], numpy.isin(prefix[:-1], ("E", "S"))))
         is_start = inside & (new_doc[:-1] | changes | after_end | numpy.isin(prefix, ("B", "S")))
         starts = numpy.flatnonzero(is_start)
-        stops = numpy.flatnonzero(
-            numpy.concatenate((is_start | ~inside | new_doc[:-1], [True]))
-        )
+        stops = numpy.flatnonzero(numpy.concatenate((is_start | ~inside | new_doc[:-1], [True])))
         ends = stops[numpy.searchsorted(stops, starts, side="right")]
         return starts, ends
 

@@ -30,7 +30,7 @@ def path_score(crf, emissions, path):
     transitions, starts, ends = crf.scores()
     score = starts[path[0]] + ends[path[-1]]
     score = score + sum(emissions[i, tag] for i, tag in enumerate(path))
-    return score + sum(transitions[a, b] for a, b in zip(path, path[1:], strict=False))
+    return score + sum(transitions[a, b] for a, b in itertools.pairwise(path))
 
 
 def all_scores(crf, emissions):
@@ -87,7 +87,7 @@ def test_best_path_obeys_the_scheme(scheme):
     crf = LinearChainCRF(torch.from_numpy(tag_set.allowed))
     emissions = 50 * torch.randn(200, len(tag_set))
     path = [len(tag_set), *crf.best_tags(emissions, torch.tensor([200])).tolist(), len(tag_set)]
-    assert all(tag_set.allowed[a, b] for a, b in zip(path, path[1:], strict=False))
+    assert all(tag_set.allowed[a, b] for a, b in itertools.pairwise(path))
 
 
 def test_span_marginals_equal_enumeration(crf, emissions):

@@ -196,9 +196,7 @@ def test_the_wheels_encoder_becomes_an_ordinary_checkpoint_folder(tmp_path):
     tokenizer.save_pretrained(tmp_path)
     again, tokenizer_again = load_checkpoint(str(tmp_path))
     assert (tmp_path / "model.safetensors").exists()
-    for (name, a), (_, b) in zip(
-        encoder.state_dict().items(), again.state_dict().items(), strict=True
-    ):
+    for (name, a), (_, b) in zip(encoder.state_dict().items(), again.state_dict().items(), strict=True):
         assert torch.equal(a, b), name
     assert tokenizer_again(FIFTEEN)["input_ids"] == tokenizer(FIFTEEN)["input_ids"]
 

@@ -189,7 +189,10 @@ def test_misaligned_gold_is_masked_and_reported(checkpoint):
     nlp = tiny.make_nlp(checkpoint)
     optimizer = nlp.initialize(lambda: tiny.make_examples(nlp))
     reference = Doc(
-        nlp.vocab, words=["Toyota", "s", "won"], spaces=[False, True, False], ents=["B-ORG", "O", "O"]
+        nlp.vocab,
+        words=["Toyota", "s", "won"],
+        spaces=[False, True, False],
+        ents=["B-ORG", "O", "O"],
     )
     predicted = Doc(nlp.vocab, words=["Toyotas", "won"], spaces=[True, False])
     example = Example(predicted, reference)
@@ -227,7 +230,10 @@ def test_gold_is_aligned_across_tokenizations(words, expected):
 def test_unlabelled_and_partly_labelled_references_are_missing():
     vocab = spacy.blank("xx").vocab
     plain = Doc(vocab, words=["Maria", "won"])
-    assert align_gold(Example(plain, plain.copy()), TagSet(("PER",), "IOB2")).ids.tolist() == [-1, -1]
+    assert align_gold(Example(plain, plain.copy()), TagSet(("PER",), "IOB2")).ids.tolist() == [
+        -1,
+        -1,
+    ]
     partly = Doc(vocab, words=["Maria", "won"], ents=["B-PER", ""])
     assert align_gold(Example(plain, partly), TagSet(("PER",), "IOB2")).ids.tolist() == [1, -1]
 
@@ -271,9 +277,7 @@ def test_spans_key_and_confidence_are_settings(taught, tmp_path):
     taught[0].to_disk(tmp_path)
     named = spacy.load(tmp_path, config={"components": {"ner": {"spans_key": "found"}}})
     assert "found" in named(TEXTS[0]).spans
-    plain = spacy.load(
-        tmp_path, config={"components": {"ner": {"spans_key": "", "confidence": False}}}
-    )
+    plain = spacy.load(tmp_path, config={"components": {"ner": {"spans_key": "", "confidence": False}}})
     doc = plain(TEXTS[0])
     assert doc.ents
     assert not doc.spans

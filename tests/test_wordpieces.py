@@ -9,7 +9,10 @@ from spacy_xner.transformer.wordpieces import Pieces, align_tokens, batch_window
 
 
 @given(
-    n_pieces=st.integers(0, 400), size=st.integers(4, 60), overlap=st.integers(0, 30), doc=st.just(7)
+    n_pieces=st.integers(0, 400),
+    size=st.integers(4, 60),
+    overlap=st.integers(0, 30),
+    doc=st.just(7),
 )
 def test_windows_own_every_piece_once(n_pieces, size, overlap, doc):
     overlap = min(overlap, size // 2)

@@ -7,7 +7,7 @@ import spacy
 import torch
 from spacy.language import Language
 from spacy.training import Example
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
 
 from spacy_xner.tokenizer import create_multilingual_tokenizer
@@ -28,11 +28,12 @@ def make_checkpoint(folder: Path) -> Path:
     torch.manual_seed(0)
     letters = sorted({c for text, _, _ in SENTENCES for c in text if c != " "})
     pieces = ["<s>", "<pad>", "</s>", "<unk>", "\u2581", *letters, "in", "\u2581the", "<mask>"]
-    tokenizer = Tokenizer(
-        models.Unigram([(piece, -float(len(piece) == 1)) for piece in pieces], unk_id=3)
-    )
+    tokenizer = Tokenizer(models.Unigram([(piece, -float(len(piece) == 1)) for piece in pieces], unk_id=3))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token="<s>",

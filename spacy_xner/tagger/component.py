@@ -296,9 +296,7 @@ class EntityTagger(TrainablePipe):
         """True if the encoder is a listener, which must answer every batch of its upstream pipe."""
         return any(hasattr(node, "upstream_name") for node in self.model.walk())
 
-    def get_loss(
-        self, examples: Iterable[Example], scores: list[Floats2d]
-    ) -> tuple[float, list[Floats2d]]:
+    def get_loss(self, examples: Iterable[Example], scores: list[Floats2d]) -> tuple[float, list[Floats2d]]:
         """Compute the head's loss and its gradient by the tag scores.
 
         The parameters of a CRF get theirs on the way.
@@ -311,9 +309,7 @@ class EntityTagger(TrainablePipe):
         self._report(golds)
         return golds
 
-    def _compute_loss(
-        self, golds: list[Gold], scores: list[Floats2d]
-    ) -> tuple[float, list[Floats2d]]:
+    def _compute_loss(self, golds: list[Gold], scores: list[Floats2d]) -> tuple[float, list[Floats2d]]:
         sizes = [len(s) for s in scores]
         with torch.enable_grad():
             flat = to_flat_torch(scores, requires_grad=True)
@@ -335,9 +331,7 @@ class EntityTagger(TrainablePipe):
             self._warned.add("misaligned")
             where = "in the first batch that has any"
             warnings.warn(
-                Warnings.W101.format(
-                    n=len(misaligned), total=total, where=where, first=misaligned[0]
-                ),
+                Warnings.W101.format(n=len(misaligned), total=total, where=where, first=misaligned[0]),
                 stacklevel=3,
             )
         if unknown and "unknown" not in self._warned:

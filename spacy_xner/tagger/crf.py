@@ -55,6 +55,8 @@ class LinearChainCRF(nn.Module):
         Shape: (n_tags + 1, n_tags + 1), [from, to].
     """
 
+    penalty: Tensor
+
     def __init__(self, allowed: Tensor) -> None:
         super().__init__()
         n_tags = len(allowed) - 1
@@ -127,18 +129,14 @@ class LinearChainCRF(nn.Module):
         path = []
         tag = best.new_zeros(0)
         for t in range(len(blocks) - 1, -1, -1):
-            continuing = (
-                pointers[t].gather(1, tag[:, None])[:, 0] if len(tag) else tag
-            )
+            continuing = pointers[t].gather(1, tag[:, None])[:, 0] if len(tag) else tag
             ending = (scores[t][len(tag) :] + ends).argmax(dim=1)
             tag = torch.cat((continuing, ending))
             path.append(tag)
         best[packing.order] = torch.cat(path[::-1])
         return best
 
-    def span_log_marginals(
-        self, emissions: Tensor, lengths: Tensor, tags: Tensor, spans: Tensor
-    ) -> Tensor:
+    def span_log_marginals(self, emissions: Tensor, lengths: Tensor, tags: Tensor, spans: Tensor) -> Tensor:
         """Log-probability that all tokens of a span have the given tags.
 
         tags: Tags of all tokens. Shape: (n_tokens,).

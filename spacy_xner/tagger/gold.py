@@ -43,9 +43,7 @@ def align_gold(example: Example, tag_set: TagSet) -> Gold:
     """
     predicted, reference = example.predicted, example.reference
     if predicted.text != reference.text:
-        raise ValueError(
-            Errors.XNER114.format(predicted=predicted.text[:60], reference=reference.text[:60])
-        )
+        raise ValueError(Errors.XNER114.format(predicted=predicted.text[:60], reference=reference.text[:60]))
     if not is_labelled(reference):
         return Gold(numpy.full(len(predicted), MISSING), [], [], 0)
     starts, ends = token_boundaries(predicted)

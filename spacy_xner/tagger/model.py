@@ -1,7 +1,7 @@
 """Thinc wiring of the entity tagger: an encoder of tokens and a head."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from spacy.tokens import Doc
@@ -13,10 +13,10 @@ from spacy_xner.tagger.losses import TokenLoss
 from spacy_xner.tagger.network import CrfHead, Head, SoftmaxHead, tag_set_of
 
 # From documents to one vector a token: our encoders, a listener, or any spaCy tok2vec.
-Encoder = Model[list[Doc], list[Floats2d]]
+Encoder: TypeAlias = Model[list[Doc], list[Floats2d]]
 # From token vectors to tag scores.
-HeadModel = Model[list[Floats2d], list[Floats2d]]
-Tagger = Model[list[Doc], list[Floats2d]]
+HeadModel: TypeAlias = Model[list[Floats2d], list[Floats2d]]
+Tagger: TypeAlias = Model[list[Doc], list[Floats2d]]
 
 
 def build_entity_tagger(tok2vec: Encoder, head: HeadModel) -> Tagger:
@@ -32,14 +32,10 @@ def build_entity_tagger(tok2vec: Encoder, head: HeadModel) -> Tagger:
     return model
 
 
-def build_softmax_head(
-    loss: TokenLoss, class_weights: dict[str, float], dropout: float = 0.1
-) -> HeadModel:
+def build_softmax_head(loss: TokenLoss, class_weights: dict[str, float], dropout: float = 0.1) -> HeadModel:
     """Build a head that decides token by token; see `network.SoftmaxHead`."""
     weights = dict(class_weights)
-    return _build_head(
-        lambda cfg: SoftmaxHead(cfg["width"], tag_set_of(cfg), loss, weights), dropout
-    )
+    return _build_head(lambda cfg: SoftmaxHead(cfg["width"], tag_set_of(cfg), loss, weights), dropout)
 
 
 def build_crf_head(dropout: float = 0.1) -> HeadModel:

@@ -40,9 +40,7 @@ class Head(nn.Module):
         """Tag ids. Shape: (n_tokens,)."""
         raise TypeError(type(self).__name__)
 
-    def span_probabilities(
-        self, emissions: Tensor, lengths: Tensor, tags: Tensor, spans: Tensor
-    ) -> Tensor:
+    def span_probabilities(self, emissions: Tensor, lengths: Tensor, tags: Tensor, spans: Tensor) -> Tensor:
         """Probability of every predicted span. Shape: (n_spans,).
 
         spans: First and end token in the flat batch. Shape: (n_spans, 2).
@@ -57,23 +55,19 @@ class SoftmaxHead(Head):
     RAISES: XNER306 for class weights of unknown labels.
     """
 
-    def __init__(
-        self, width: int, tag_set: TagSet, loss: TokenLoss, class_weights: dict[str, float]
-    ) -> None:
+    def __init__(self, width: int, tag_set: TagSet, loss: TokenLoss, class_weights: dict[str, float]) -> None:
         super().__init__(width, tag_set)
         self._loss = loss
         weights = tag_weights(tag_set, class_weights) if class_weights else None
         self.register_buffer("tag_weights", weights, persistent=False)
 
     def loss(self, emissions: Tensor, gold: Tensor, lengths: Tensor) -> Tensor:
-        return self._loss(emissions, gold, self.tag_weights)  # type: ignore[arg-type]
+        return self._loss(emissions, gold, self.tag_weights)
 
     def best_tags(self, emissions: Tensor, lengths: Tensor) -> Tensor:
         return emissions.argmax(dim=1)
 
-    def span_probabilities(
-        self, emissions: Tensor, lengths: Tensor, tags: Tensor, spans: Tensor
-    ) -> Tensor:
+    def span_probabilities(self, emissions: Tensor, lengths: Tensor, tags: Tensor, spans: Tensor) -> Tensor:
         log_p = torch.log_softmax(emissions.double(), dim=1).gather(1, tags[:, None])[:, 0]
         running = torch.cat((log_p.new_zeros(1), log_p.cumsum(0)))
         return (running[spans[:, 1]] - running[spans[:, 0]]).exp()
@@ -94,9 +88,7 @@ class CrfHead(Head):
     def best_tags(self, emissions: Tensor, lengths: Tensor) -> Tensor:
         return self.crf.best_tags(emissions, lengths[lengths > 0])
 
-    def span_probabilities(
-        self, emissions: Tensor, lengths: Tensor, tags: Tensor, spans: Tensor
-    ) -> Tensor:
+    def span_probabilities(self, emissions: Tensor, lengths: Tensor, tags: Tensor, spans: Tensor) -> Tensor:
         lengths = lengths[lengths > 0]
         return self.crf.span_log_marginals(emissions, lengths, tags, spans).exp()
 
@@ -108,9 +100,7 @@ def tag_weights(tag_set: TagSet, class_weights: dict[str, float]) -> Tensor:
     """
     unknown = sorted(set(class_weights) - {"O", *tag_set.labels})
     if unknown:
-        raise ValueError(
-            Errors.XNER306.format(unknown=unknown, labels=", ".join(tag_set.labels))
-        )
+        raise ValueError(Errors.XNER306.format(unknown=unknown, labels=", ".join(tag_set.labels)))
     names: Sequence[str] = ["O" if tag == "O" else tag[2:] for tag in tag_set.tags]
     return torch.tensor([class_weights.get(name, 1.0) for name in names])
 

@@ -31,7 +31,7 @@ def build_transformer_encoder(
     mixed_precision, grad_scaler_config: See `TorchShim`.
     The other settings: see `TransformerNetwork`.
     """
-    settings = {
+    settings: dict[str, Any] = {
         "n_frozen_layers": n_frozen_layers,
         "pooling": pooling,
         "window": window,

@@ -7,6 +7,7 @@ blocks. Reading it gives real pretrained multilingual weights where no model hub
 
 import hashlib
 import importlib.util
+import itertools
 import struct
 from pathlib import Path
 
@@ -121,16 +122,11 @@ def _read_vocabulary(
     offsets = numpy.frombuffer(reader.take(4 * (n_pieces + 1)), dtype="<u4").tolist()
     scores = numpy.frombuffer(reader.take(4 * n_pieces), dtype="<f4")
     blob = reader.take(n_bytes)
-    pieces = [
-        blob[start:end].decode("utf-8")
-        for start, end in zip(offsets[:-1], offsets[1:], strict=True)
-    ]
+    pieces = [blob[start:end].decode("utf-8") for start, end in itertools.pairwise(offsets)]
     return pieces, scores, {"<s>": bos, "</s>": eos, "<pad>": pad, "<unk>": unk}
 
 
-def _read_tensors(
-    reader: _Reader, shapes: dict[str, torch.Tensor]
-) -> dict[str, torch.Tensor]:
+def _read_tensors(reader: _Reader, shapes: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     names = dict(_EMBEDDING_TENSORS)
     for layer in range(sum(name.endswith("query.weight") for name in shapes)):
         for short, long in _LAYER_TENSORS.items():
@@ -141,7 +137,7 @@ def _read_tensors(
     for _ in range(n_tensors):
         (n_letters,) = reader.unpack("H")
         name = reader.take(n_letters).decode("utf-8")
-        _dtype, n_weights, offset, n_bytes = reader.unpack("BIQQ")
+        _dtype, _n_weights, offset, n_bytes = reader.unpack("BIQQ")
         shape = shapes[names[name]].shape
         whole = _Reader(reader.content)
         whole.position = offset

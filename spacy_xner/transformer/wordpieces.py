@@ -1,5 +1,6 @@
 """From texts to windows of wordpieces, and back from wordpieces to tokens. Pure functions."""
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -75,11 +76,12 @@ def cut_windows(n_pieces: int, size: int, overlap: int, doc: int = 0) -> list[Wi
         return [Window(doc, 0, n_pieces, 0, n_pieces)]
     starts = list(range(0, n_pieces - size, size - overlap))
     starts.append(n_pieces - size)
-    borders = [0, *((a + size + b) // 2 for a, b in zip(starts, starts[1:], strict=False)), n_pieces]
-    return [
-        Window(doc, start, start + size, borders[i], borders[i + 1])
-        for i, start in enumerate(starts)
+    borders = [
+        0,
+        *((a + size + b) // 2 for a, b in itertools.pairwise(starts)),
+        n_pieces,
     ]
+    return [Window(doc, start, start + size, borders[i], borders[i + 1]) for i, start in enumerate(starts)]
 
 
 def batch_windows(lengths: Sequence[int], budget: int) -> list[list[int]]:

@@ -1,0 +1,251 @@
+"""Reading, converting and mixing corpora; bad files."""
+
+import gzip
+from collections import Counter
+
+import numpy
+import pytest
+import spacy
+
+from spacy_xner.attributes import is_labelled
+from spacy_xner.corpus import (
+    LABEL_TABLE,
+    create_multilingual_corpus,
+    find_files,
+    make_doc,
+    map_labels,
+    read_docs,
+    read_sample,
+    read_tagged,
+    sample_sizes,
+    write_docs,
+)
+from spacy_xner.tags import TokenSpan
+
+MARIA = [TokenSpan(0, 2, "PER")]
+FORMATS = {
+    "tabs": "Maria\tB-PER\nSantos\tI-PER\nwon\tO\n\n",
+    "spaces": "Maria B-PER\nSantos I-PER\nwon O\n\n",
+    "stray I": "Maria I-PER\nSantos I-PER\nwon O\n\n",
+    "index": "0\tMaria\tB-PER\n1\tSantos\tI-PER\n2\twon\tO\n",
+    "uner": "# sent_id = 1\n# text = Maria Santos won\n1\tMaria\tB-PER\t-\t-\n"
+    "2-3\tx\t_\t-\t-\n2\tSantos\tI-PER\t-\t-\n3\twon\tO\t-\ta\n",
+    "conll2003": "-DOCSTART- -X- O O\n\nMaria NNP I-NP B-PER\nSantos NNP I-NP I-PER\nwon V O O\n",
+    "docstart": "-DOCSTART-\tO\n\nMaria\tB-PER\nSantos\tI-PER\nwon\tO\n",
+    "windows": "\ufeffMaria\tB-PER\r\nSantos\tI-PER\r\nwon\tO\r\n\r\n",
+    "panx": "en:Maria\tB-PER\nen:Santos\tI-PER\nen:won\tO\n",
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content, name="train.tsv"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_gives_the_same_sentence(write, name):
+    sentences = list(read_tagged(write(FORMATS[name]), "en"))
+    assert [(s.tokens, s.spans) for s in sentences] == [(["Maria", "Santos", "won"], MARIA)]
+
+
+def test_gzip_is_read(tmp_path):
+    path = tmp_path / "train.tsv.gz"
+    path.write_bytes(gzip.compress(FORMATS["tabs"].encode()))
+    assert len(list(read_tagged(path, "en"))) == 1
+    path.write_bytes(path.read_bytes()[:-12])
+    with pytest.raises(ValueError, match="XNER108"):
+        list(read_tagged(path, "en"))
+
+
+def test_a_lone_hash_is_a_token_where_words_are_spaced(write):
+    [sentence] = read_tagged(write("#\tO\nMaria\tB-PER\n\n"), "en")
+    assert sentence.tokens == ["#", "Maria"]
+
+
+def test_characters_of_japanese_give_back_the_text(write):
+    content = "#\tO\nア\tB-PER\nン\tI-PER\n#\tO\nナ\tI-PER\nは\tO\n#\tO\n\n"
+    [sentence] = read_tagged(write(content), "ja")
+    doc = make_doc(spacy.blank("xx").vocab, sentence, "ja")
+    assert doc.text == "アン ナは"
+    assert [ent.text for ent in doc.ents] == ["アン ナ"]
+
+
+def test_text_comments_give_back_the_spaces(write):
+    content = "# text = (Maria) won.\n1\t(\tO\n2\tMaria\tB-PER\n3\t)\tO\n4\twon\tO\n5\t.\tO\n"
+    [sentence] = read_tagged(write(content), "en")
+    assert make_doc(spacy.blank("xx").vocab, sentence, "en").text == "(Maria) won."
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "line"),
+    [
+        ("Maria\tB-PER\nSantos\n", "XNER101", "line 2"),
+        ("Maria\tB-PER\nSantos\tI-\n", "XNER102", "line 2"),
+        ("Maria\tB-PER\nSantos\tPER\n", "XNER102", "line 2"),
+        ("0\tMaria\tB-PER\nx\tSantos\tI-PER\n", "XNER101", "line 2"),
+        ("", "XNER103", ""),
+        ("\n\n\n", "XNER103", ""),
+        ("# only = comments\n", "XNER103", ""),
+        (b"Maria\tB-PER\n\xff\xfe\tO\n", "XNER104", ""),
+        ("Maria\tO\nПе".encode()[:-1], "XNER108", "line"),
+        ("Maria\n", "XNER110", ""),
+    ],
+)
+def test_bad_files_are_named_errors(write, content, code, line):
+    with pytest.raises(ValueError, match=code) as error:
+        list(read_tagged(write(content), "en"))
+    assert line in str(error.value)
+    assert "train.tsv" in str(error.value)
+
+
+def test_labels_are_mapped_dropped_and_checked():
+    spans = [TokenSpan(0, 1, "GPE"), TokenSpan(1, 2, "DATE"), TokenSpan(2, 3, "PER")]
+    assert [s.label for s in map_labels(spans, LABEL_TABLE)] == ["LOC", "PER"]
+    odd = [TokenSpan(0, 1, "LAW")]
+    with pytest.raises(ValueError, match="XNER107"):
+        map_labels(odd, LABEL_TABLE)
+    assert map_labels(odd, LABEL_TABLE, unknown="drop") == []
+    assert map_labels(odd, LABEL_TABLE, unknown="keep") == odd
+
+
+def test_the_sample_format_has_links(write):
+    path = write("train-001\t[Ana](PER:2) in [Rom](LOC:1).\n")
+    [(identifier, text, entities)] = read_sample(path)
+    assert (identifier, text) == ("train-001", "Ana in Rom.")
+    assert [tuple(e) for e in entities] == [(0, 3, "PER", 2), (7, 10, "LOC", 1)]
+    with pytest.raises(ValueError, match="XNER111"):
+        list(read_sample(write("train-001\t[Ana](PERSON:2) in Rom.\n")))
+    with pytest.raises(ValueError, match="XNER101"):
+        list(read_sample(write("train-001 Ana\n")))
+    with pytest.raises(ValueError, match="XNER103"):
+        list(read_sample(write("")))
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Twenty English and five Danish sentences, and five unlabelled Finnish ones."""
+    vocab = spacy.blank("xx").vocab
+    for lang, n in (("en", 20), ("da", 5), ("fi", 5)):
+        docs = []
+        for i in range(n):
+            doc = spacy.tokens.Doc(vocab, words=["Maria", str(i)])
+            if lang != "fi":
+                doc = spacy.tokens.Doc(vocab, words=["Maria", str(i)], ents=["B-PER", "O"])
+            doc._.language = lang
+            docs.append(doc)
+        write_docs(docs, tmp_path / f"{lang}-toy-train.spacy")
+    write_docs(docs[:2], tmp_path / "fi-toy-test.spacy")
+    return tmp_path
+
+
+def languages_of(reader):
+    return Counter(eg.reference._.language for eg in reader(spacy.blank("xx")))
+
+
+def test_the_reader_mixes_languages_and_keeps_them_on_both_docs(corpus):
+    reader = create_multilingual_corpus(corpus, "train")
+    examples = list(reader(spacy.blank("xx")))
+    assert languages_of(reader) == {"en": 20, "da": 5, "fi": 5}
+    assert all(eg.predicted._.language == eg.reference._.language for eg in examples)
+    order = [eg.reference._.language for eg in examples]
+    assert order != sorted(order)
+    assert {is_labelled(eg.reference) for eg in examples} == {True, False}
+    assert not any(is_labelled(eg.reference) for eg in examples if eg.reference._.language == "fi")
+
+
+def test_the_reader_limits_and_chooses_languages(corpus):
+    assert languages_of(create_multilingual_corpus(corpus, "train", ["en", "da"], limit=7)) == {
+        "en": 7,
+        "da": 5,
+    }
+
+
+def test_temperature_evens_the_languages_out(corpus):
+    counts = languages_of(create_multilingual_corpus(corpus, "train", ["en", "da"], temperature=1e9))
+    assert counts == {"en": 13, "da": 12}
+    sizes = numpy.array([100, 10])
+    assert sample_sizes(sizes, 1.0).tolist() == [100, 10]
+    assert sample_sizes(sizes, 2.0).tolist() == [84, 26]
+    with pytest.raises(ValueError, match="XNER112"):
+        create_multilingual_corpus(corpus, "train", temperature=0.5)
+
+
+def test_the_seed_changes_the_order(corpus):
+    def order(seed):
+        reader = create_multilingual_corpus(corpus, "train", seed=seed)
+        return [eg.reference.text for eg in reader(spacy.blank("xx"))]
+
+    assert order(0) == order(0)
+    assert order(0) != order(1)
+
+
+def test_sentences_that_are_held_out_are_dropped_and_counted(corpus):
+    reader = create_multilingual_corpus(corpus, "train", ["fi"], held_out=corpus)
+    with pytest.warns(UserWarning, match="2 of 5 sentences"):
+        assert languages_of(reader) == {"fi": 3}
+
+
+def test_the_pipelines_tokenizer_can_be_used(corpus):
+    reader = create_multilingual_corpus(corpus, "train", ["en"], gold_tokens=False)
+    nlp = spacy.blank("xx")
+    nlp.tokenizer = lambda text: spacy.tokens.Doc(nlp.vocab, words=list(text.replace(" ", "_")))
+    assert len(next(reader(nlp)).predicted) > 2
+
+
+def test_missing_languages_and_broken_files_are_named_errors(corpus, tmp_path):
+    with pytest.raises(ValueError, match="XNER106"):
+        find_files(corpus, "train", ["xh"])
+    broken = tmp_path / "en-toy-train.spacy"
+    broken.write_bytes(broken.read_bytes()[:50])
+    with pytest.raises(ValueError, match="XNER105"):
+        read_docs(broken)
+    write_docs([], broken)
+    with pytest.raises(ValueError, match="XNER103"):
+        read_docs(broken)
+
+
+def test_an_interrupted_conversion_leaves_the_old_file(corpus):
+    path = corpus / "en-toy-train.spacy"
+    before = path.read_bytes()
+
+    def docs():
+        yield from read_docs(path).get_docs(spacy.blank("xx").vocab)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_docs(docs(), path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize(
+    ("file", "language", "n_sentences"),
+    [
+        ("wikiann/ja/dev.tsv", "ja", 10_000),
+        ("wikiann/en/dev.tsv", "en", 10_000),
+        ("wikineural/en/dev.conllu", "en", None),
+        ("uner_pud/ru/test.iob2", "ru", 1000),
+        ("uner_ddt/da/dev.iob2", "da", None),
+        ("uner_gsdsimp/zh/dev.iob2", "zh", None),
+        ("europarl_ner/de/test.conll02", "de", 799),
+        ("aqmar/ar/train.txt", "ar", None),
+        ("turku_ner/fi/dev.tsv", "fi", None),
+        ("masakhaner2/yo/dev.txt", "yo", None),
+    ],
+)
+def test_real_corpora_are_read_to_the_end(shared_data, file, language, n_sentences):
+    vocab = spacy.blank("xx").vocab
+    counts = Counter()
+    for sentence in read_tagged(shared_data / file, language):
+        spans = map_labels(sentence.spans, LABEL_TABLE, where=file)
+        doc = make_doc(vocab, sentence._replace(spans=spans), language)
+        assert [t.text for t in doc] == sentence.tokens
+        counts.update(["sentences", *(ent.label_ for ent in doc.ents)])
+    assert n_sentences in (None, counts["sentences"])
+    assert counts["PER"] > 0
+    assert counts["LOC"] > 0

@@ -1,0 +1,69 @@
+"""Scores against seqeval, and their parts."""
+
+import pytest
+import spacy
+from hypothesis import given
+from hypothesis import strategies as st
+from seqeval.metrics import f1_score, precision_score, recall_score
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from spacy_xner.scoring import score_entities
+from spacy_xner.tags import spans_to_tags, tags_to_spans
+
+VOCAB = spacy.blank("xx").vocab
+TAGS = st.lists(st.sampled_from(["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]), min_size=5, max_size=5)
+
+
+def make_doc(tags, language=None):
+    clean = spans_to_tags(tags_to_spans(tags), len(tags))
+    doc = Doc(VOCAB, words=["w"] * len(tags), ents=clean)
+    doc._.language = language
+    return doc
+
+
+def make_example(predicted, gold, language=None):
+    return Example(make_doc(predicted), make_doc(gold, language))
+
+
+@given(pairs=st.lists(st.tuples(TAGS, TAGS), min_size=1, max_size=6))
+def test_scores_are_those_of_seqeval(pairs):
+    score_entities([])  # registers the attributes
+    scores = score_entities([make_example(p, g) for p, g in pairs])
+    predicted, gold = [p for p, _ in pairs], [g for _, g in pairs]
+    for key, metric in (("p", precision_score), ("r", recall_score), ("f", f1_score)):
+        expected = metric(gold, predicted, zero_division=0)
+        assert scores[f"ents_{key}"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_scores_are_kept_by_language_label_and_length():
+    scores = score_entities(
+        [
+            make_example(["B-PER", "I-PER", "O"], ["B-PER", "I-PER", "O"], "en"),
+            make_example(["B-LOC", "O", "O"], ["B-PER", "O", "O"], "de"),
+            make_example(["O", "O", "O"], ["B-LOC", "I-LOC", "I-LOC"], "de"),
+        ]
+    )
+    assert scores["ents_per_language"]["en"]["f"] == 1.0
+    assert scores["ents_per_language"]["de"] == {"p": 0.0, "r": 0.0, "f": 0.0, "support": 2}
+    assert scores["ents_f_macro"] == 0.5
+    assert scores["ents_per_type"]["PER"] == pytest.approx({"p": 1, "r": 0.5, "f": 2 / 3, "support": 2})
+    assert {k: s["support"] for k, s in scores["ents_per_length"].items()} == {
+        "1": 1,
+        "2": 1,
+        "3+": 1,
+    }
+    assert scores["ents_per_language_type"]["de:LOC"]["support"] == 1
+
+
+def test_unlabelled_references_are_left_out():
+    unlabelled = Example(make_doc(["B-PER"]), Doc(VOCAB, words=["w"]))
+    right = make_example(["B-PER"], ["B-PER"], "en")
+    assert score_entities([unlabelled, right])["ents_f"] == 1.0
+    assert score_entities([unlabelled])["ents_f"] is None
+
+
+def test_tokenization_does_not_matter():
+    gold = Doc(VOCAB, words=["New", "York", "won"], ents=["B-LOC", "I-LOC", "O"])
+    predicted = Doc(VOCAB, words=["New York", "won"], ents=["B-LOC", "O"])
+    assert score_entities([Example(predicted, gold)])["ents_f"] == 1.0
