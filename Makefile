@@ -20,8 +20,9 @@ lint: $(STAMP)  ## Style, types
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --constraint constraints.txt "torch==2.13.0"
-	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[offline,dev]"
+	@echo 'Installing pinned packages into $(VENV), a few minutes the first time'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt "torch==2.13.0"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[offline,dev]"
 	touch $(STAMP)
 
 clean:  ## Remove what the workflow made

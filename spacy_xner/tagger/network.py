@@ -55,10 +55,12 @@ class SoftmaxHead(Head):
     RAISES: XNER306 for class weights of unknown labels.
     """
 
+    tag_weights: Tensor | None
+
     def __init__(self, width: int, tag_set: TagSet, loss: TokenLoss, class_weights: dict[str, float]) -> None:
         super().__init__(width, tag_set)
         self._loss = loss
-        weights = tag_weights(tag_set, class_weights) if class_weights else None
+        weights = spread_weights(tag_set, class_weights) if class_weights else None
         self.register_buffer("tag_weights", weights, persistent=False)
 
     def loss(self, emissions: Tensor, gold: Tensor, lengths: Tensor) -> Tensor:
@@ -93,7 +95,7 @@ class CrfHead(Head):
         return self.crf.span_log_marginals(emissions, lengths, tags, spans).exp()
 
 
-def tag_weights(tag_set: TagSet, class_weights: dict[str, float]) -> Tensor:
+def spread_weights(tag_set: TagSet, class_weights: dict[str, float]) -> Tensor:
     """Spread weights of labels over their tags. Shape: (n_tags,).
 
     RAISES: XNER306 for unknown labels.

@@ -1,0 +1,94 @@
+"""The package's structure: imports point down, names resolve, errors have tests."""
+
+import ast
+import configparser
+import re
+from pathlib import Path
+
+import pytest
+from spacy.util import registry
+
+from spacy_xner.errors import Errors, Warnings
+
+PACKAGE = Path("spacy_xner")
+LAYERS = [
+    {"errors"},
+    {"tags", "attributes", "tokenizer", "shim"},
+    {"corpus", "scoring", "logger"},
+    {"tagger"},
+    {"transformer"},
+]
+RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
+TORCH_ONLY = ["tagger/network.py", "tagger/crf.py", "tagger/losses.py", "transformer/network.py"]
+
+
+def imports(path):
+    """All modules that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def part_of(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def test_imports_point_down_the_layers():
+    bad = [
+        (str(path), module)
+        for path in PACKAGE.rglob("*.py")
+        for module in imports(path)
+        if module.startswith("spacy_xner.")
+        and module.split(".")[1] != part_of(path)
+        and RANK[module.split(".")[1]] >= RANK[part_of(path)]
+    ]
+    assert bad == []
+
+
+@pytest.mark.parametrize("file", TORCH_ONLY)
+def test_networks_know_no_spacy(file):
+    roots = {module.split(".")[0] for module in imports(PACKAGE / file)}
+    assert not roots & {"spacy", "thinc"}
+
+
+def test_nothing_reads_pickles_or_evaluates_text():
+    for path in [*PACKAGE.rglob("*.py"), *Path("scripts").glob("*.py")]:
+        content = path.read_text(encoding="utf-8")
+        assert "import pickle" not in content
+        assert "torch.load(" not in content
+        assert not re.search(r"(?<![.\w])(eval|exec)\(", content), path
+
+
+def entry_points():
+    config = configparser.ConfigParser()
+    config.read("setup.cfg", encoding="utf-8")
+    for group, lines in config["options.entry_points"].items():
+        for line in filter(None, lines.splitlines()):
+            name, target = line.split(" = ")
+            yield group, name, target
+
+
+@pytest.mark.parametrize(("group", "name", "target"), list(entry_points()))
+def test_every_public_name_resolves(group, name, target):
+    kind = group.removeprefix("spacy_")
+    found = registry.get("_entry_point_factories" if kind == "factories" else kind, name)
+    module, function = target.split(":")
+    assert (found.__module__, found.__name__) == (module, function)
+
+
+@pytest.mark.parametrize("texts", [Errors, Warnings])
+def test_messages_start_with_their_code(texts):
+    for code, text in vars(texts).items():
+        if not code.startswith("_"):
+            printed = code if code.startswith("XNER") else f"XNER-{code}"
+            assert text.startswith(f"[{printed}] ")
+
+
+def test_every_message_is_raised_somewhere_and_tested():
+    source = "".join(p.read_text(encoding="utf-8") for p in PACKAGE.rglob("*.py"))
+    tests = "".join(p.read_text(encoding="utf-8") for p in Path("tests").glob("*.py"))
+    for code in [c for c in vars(Errors) if not c.startswith("_")]:
+        assert f"Errors.{code}" in source, code
+        assert code in tests, code
