@@ -1,10 +1,10 @@
-"""A tokenizer for text in any language: spaCy's, with every CJK character a token of its own."""
+"""A tokenizer for text in any language: spaCy's, with CJK characters and elided articles apart."""
 
 from collections.abc import Callable
 
 from spacy.language import Language
 from spacy.tokenizer import Tokenizer
-from spacy.util import compile_infix_regex, registry
+from spacy.util import compile_infix_regex, compile_prefix_regex, registry
 
 # Han with its extensions, Hiragana and Katakana. Their scripts put no space between words, so that one
 # character is the largest unit whose boundaries never cut across an entity. WikiAnn does the same.
@@ -14,13 +14,21 @@ _CJK += "\U00020000-\U0003ffff"
 _CJK_PUNCTUATION = "\u3001-\u3002\u3005-\u3007\u300c-\u300f\u30fb-\u30fe"
 _SPLIT = rf"(?<=[{_CJK}{_CJK_PUNCTUATION}])|(?=[{_CJK}{_CJK_PUNCTUATION}])"
 
+# French and Italian write a short word and the next one together: the article is no part of a name.
+_ELISION = (
+    r"(?:[cdjlmnstCDJLMNST]|[Qq]u|[Jj]usqu|[Ll]orsqu|[Pp]uisqu"
+    r"|[Uu]n|[Gg]l|[Qq]uell|[Aa]ll|[Dd]all|[Dd]ell|[Nn]ell|[Ss]ull|[Cc]oll)['\u2019](?=[^\W\d_])"
+)
+
 
 def create_multilingual_tokenizer() -> Callable[[Language], Tokenizer]:
-    """Create spaCy's tokenizer with zero-width splits around CJK characters."""
+    """Create spaCy's tokenizer that also cuts CJK characters and elided articles off."""
 
     def build(nlp: Language) -> Tokenizer:
         tokenizer = registry.tokenizers.get("spacy.Tokenizer.v1")()(nlp)
         infixes = [*(nlp.Defaults.infixes or []), _SPLIT]
+        prefixes = [*(nlp.Defaults.prefixes or []), _ELISION]
+        tokenizer.prefix_search = compile_prefix_regex(prefixes).search
         tokenizer.infix_finditer = compile_infix_regex(infixes).finditer
         return tokenizer
 
