@@ -69,8 +69,7 @@ class TransformerNetwork(nn.Module):
         self.pooling = pooling
         self.budget = budget
         self.size, self.overlap = self._check_window(description["config"], window, overlap)
-        self.n_frozen_layers = n_frozen_layers
-        self._frozen = freeze(self.encoder, n_frozen_layers)
+        self.set_frozen(n_frozen_layers)
 
     @property
     def width(self) -> int:
@@ -86,6 +85,10 @@ class TransformerNetwork(nn.Module):
         if window < 8 or not 0 <= overlap <= (size - 2) // 2:
             raise ValueError(Errors.XNER204.format(limit=limit, window=window, overlap=overlap))
         return size - 2, overlap  # Two special tokens stand around a window.
+
+    def set_frozen(self, n_layers: int) -> None:
+        """Freeze the lowest layers and no others. RAISES: XNER203, XNER205."""
+        self._frozen = freeze(self.encoder, n_layers)
 
     def train(self, mode: bool = True) -> "TransformerNetwork":
         super().train(mode)
