@@ -10,7 +10,6 @@ from typing import Annotated
 
 import spacy
 import typer
-from inference import build_spacy
 from spacy.training import Example
 from spacy.util import fix_random_seed, minibatch
 from thinc.api import Adam
@@ -19,6 +18,8 @@ from wasabi import msg
 from spacy_xner.corpus import create_multilingual_corpus
 from spacy_xner.transformer.checkpoint import load_checkpoint
 from spacy_xner.transformer.freezing import freeze
+
+from inference import build_spacy
 
 SYSTEMS = ("spacy-transformers", "xner", "xner-half")
 

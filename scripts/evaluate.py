@@ -9,10 +9,11 @@ import typer
 from spacy.cli._util import setup_gpu
 from spacy.tokens import Doc
 from spacy.training import Example
-from train import write_json
 from wasabi import msg
 
 from spacy_xner.corpus import MultilingualCorpus
+
+from train import write_json
 
 
 def main(

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import spacy
 import typer
-from evaluate import read_examples
-from train import steps_per_epoch, train_pipeline, write_json
 from wasabi import msg
 
 from spacy_xner.corpus import find_files, read_docs
+
+from evaluate import read_examples
+from train import steps_per_epoch, train_pipeline, write_json
 
 
 def main(

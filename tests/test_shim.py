@@ -9,6 +9,7 @@ from thinc.optimizers import ADAM_DEFAULTS
 
 from spacy_xner.shim import TorchShim
 from spacy_xner.transformer.freezing import frozen_modules
+
 from tests import tiny
 
 

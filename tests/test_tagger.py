@@ -14,6 +14,7 @@ from thinc.api import fix_random_seed
 from spacy_xner.tagger.gold import align_gold
 from spacy_xner.tagger.model import head_network
 from spacy_xner.tags import MISSING, TagSet
+
 from tests import tiny
 
 HEADS = {

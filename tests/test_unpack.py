@@ -5,6 +5,7 @@ import tarfile
 import zipfile
 
 import pytest
+
 import unpack
 
 CONTENT = b"en:Maria\tB-PER\n\n"

@@ -8,19 +8,20 @@ import sys
 import venv
 from pathlib import Path
 
-import package as package_script
 import pytest
 import spacy
 import srsly
 import yaml
 from spacy.cli.debug_config import debug_config
 from spacy.cli.init_config import fill_config
-from train import train_pipeline
 from typer.testing import CliRunner
 
-import report as report_script
 from spacy_xner.corpus import find_files, read_docs
+
+import package as package_script
+import report as report_script
 from tests import tiny
+from train import train_pipeline
 
 CONFIGS = sorted(Path("configs").glob("*.cfg"))
 
