@@ -1,6 +1,7 @@
 """Write one self-contained HTML page: scores, curves, and predictions to look at."""
 
 import io
+import itertools
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -83,8 +84,10 @@ def draw_curves(lines: list[dict[str, Any]]) -> str:
     """Draw loss and dev F1 by language over steps, as SVG."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2))
     steps = [line["step"] for line in lines]
-    left.plot(steps[1:], [mean(line["losses"].values()) for line in lines[1:]], marker="o")
-    left.set(title="training loss since the last evaluation", xlabel="step", ylabel="nats")
+    sums = [mean(line["losses"].values()) for line in lines[1:]]
+    per_step = [s / (b - a) for s, (a, b) in zip(sums, itertools.pairwise(steps), strict=True)]
+    left.plot(steps[1:], per_step, marker="o")
+    left.set(title="training loss a step", xlabel="step", ylabel="nats", yscale="log")
     for language in sorted(lines[-1]["scores"].get("ents_per_language") or {}):
         values = [100 * line["scores"]["ents_per_language"].get(language, {"f": 0.0})["f"] for line in lines]
         right.plot(steps, values, marker="o", markersize=3, label=language)

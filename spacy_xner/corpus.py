@@ -150,7 +150,7 @@ def map_labels(
     for span in spans:
         if span.label not in table and unknown == "error":
             known = ", ".join(sorted(table))
-            raise ValueError(Errors.XNER107.format(path=where, line="?", label=span.label, known=known))
+            raise ValueError(Errors.XNER107.format(where=where, label=span.label, known=known))
         label = table.get(span.label, span.label if unknown == "keep" else "")
         if label:
             mapped.append(span._replace(label=label))

@@ -29,7 +29,7 @@ class Errors:
         "Convert these languages, or take them out of `languages`."
     )
     XNER107 = (
-        "[XNER107] {path}, line {line}: label {label!r} is not in the label table ({known}). Add it to the "
+        "[XNER107] {where}: label {label!r} is not in the label table ({known}). Add it to the "
         "table (an empty value drops it), or pass --unknown-labels drop."
     )
     XNER108 = (
