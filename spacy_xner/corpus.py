@@ -3,6 +3,7 @@
 import gzip
 import re
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -189,10 +190,7 @@ def read_docs(path: Path) -> DocBin:
     register_attributes()
     try:
         doc_bin = DocBin(store_user_data=True).from_bytes(path.read_bytes())
-    except (ValueError, KeyError, OSError, EOFError, TypeError) as error:
-        raise ValueError(Errors.XNER105.format(path=path, reason=error)) from error
-    except Exception as error:
-        # zlib.error and msgpack's own errors share no base class with the above.
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zlib.error) as error:
         raise ValueError(Errors.XNER105.format(path=path, reason=error)) from error
     if len(doc_bin) == 0:
         raise ValueError(Errors.XNER103.format(path=path))

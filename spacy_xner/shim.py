@@ -7,6 +7,7 @@ from typing import Any
 
 import srsly
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from thinc.api import Optimizer, PyTorchGradScaler, PyTorchShim, torch2xp, xp2torch
@@ -101,10 +102,13 @@ class TorchShim(PyTorchShim):
         """
         try:
             message = srsly.msgpack_loads(bytes_data)
-            self.start(message["config"])
-            self.network.load_state_dict(load_tensors(message["state"]))
-        except Exception as error:
-            # safetensors, msgpack and torch raise unrelated types for damaged input.
+            cfg, tensors = message["config"], load_tensors(message["state"])
+        except (ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise ValueError(Errors.XNER302.format(name="network", reason=error)) from error
+        self.start(cfg)
+        try:
+            self.network.load_state_dict(tensors)
+        except RuntimeError as error:
             raise ValueError(Errors.XNER302.format(name="network", reason=error)) from error
         self._grad_scaler.to_(self.device)
         return self

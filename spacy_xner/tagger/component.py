@@ -360,7 +360,8 @@ class _named_damage:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, Exception):
+        damage = isinstance(error, OSError | ValueError | KeyError | TypeError | RuntimeError)
+        if damage and not str(error).startswith("[XNER"):
             raise ValueError(Errors.XNER302.format(name=self.name, reason=error)) from error
 
 

@@ -1,5 +1,6 @@
 """Heads: torch networks from token vectors to tags. They know nothing of spaCy."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from spacy_xner.tagger.losses import TokenLoss
 from spacy_xner.tags import TagSet
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """Project token vectors to tag scores; losses and decoding are the subclasses'.
 
     width: Of the token vectors. tag_set: Labels and scheme.
@@ -28,24 +29,24 @@ class Head(nn.Module):
         """Shape: (n_tokens, width) to (n_tokens, n_tags)."""
         return self.project(self.dropout(vectors))
 
+    @abstractmethod
     def loss(self, emissions: Tensor, gold: Tensor, lengths: Tensor) -> Tensor:
         """Mean loss over annotated tokens, in nats. Shape: ().
 
         gold: Tag ids, -1 where annotation is missing. Shape: (n_tokens,).
         lengths: Tokens per document. Shape: (n_docs,).
         """
-        raise TypeError(type(self).__name__)
 
+    @abstractmethod
     def best_tags(self, emissions: Tensor, lengths: Tensor) -> Tensor:
         """Tag ids. Shape: (n_tokens,)."""
-        raise TypeError(type(self).__name__)
 
+    @abstractmethod
     def span_probabilities(self, emissions: Tensor, lengths: Tensor, tags: Tensor, spans: Tensor) -> Tensor:
         """Probability of every predicted span. Shape: (n_spans,).
 
         spans: First and end token in the flat batch. Shape: (n_spans, 2).
         """
-        raise TypeError(type(self).__name__)
 
 
 class SoftmaxHead(Head):
