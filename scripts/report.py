@@ -88,6 +88,7 @@ def draw_curves(lines: list[dict[str, Any]]) -> str:
     per_step = [s / (b - a) for s, (a, b) in zip(sums, itertools.pairwise(steps), strict=True)]
     left.plot(steps[1:], per_step, marker="o")
     left.set(title="training loss a step", xlabel="step", ylabel="nats", yscale="log")
+    right.set_prop_cycle(color=plt.colormaps["tab20"].colors)
     for language in sorted(lines[-1]["scores"].get("ents_per_language") or {}):
         values = [100 * line["scores"]["ents_per_language"].get(language, {"f": 0.0})["f"] for line in lines]
         right.plot(steps, values, marker="o", markersize=3, label=language)
