@@ -2,8 +2,9 @@
 
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import spacy
 import typer
@@ -36,59 +37,74 @@ def main(
 ) -> None:
     """Train every run that has no `{run}.json` yet and score it on all languages' tests."""
     source, target = languages.split(","), targets.split(",") if targets else []
-    for seed in map(int, seeds.split(",")):
-        runs = {f"joint-frozen{n}-seed{seed}": (source, int(n)) for n in frozen.split(",")}
-        if monolingual:
-            runs.update({f"mono-{lang}-frozen0-seed{seed}": ([lang], 0) for lang in source})
-        for name, (langs, n_frozen) in runs.items():
-            if (out / f"{name}.json").exists():
-                msg.info(f"{name}: done before")
-                continue
-            msg.divider(name)
-            n_sentences = sum(
-                min(limit, sum(len(read_docs(p)) for p in paths))
-                for paths in find_files(corpus, "train", langs).values()
-            )
-            steps = steps_per_epoch(n_sentences)
-            overrides = {
-                "paths.corpus": str(corpus),
-                "paths.encoder": encoder,
-                "paths.curves": str(out / f"{name}.jsonl"),
-                "vars.languages": langs,
-                "vars.limit": limit,
-                "vars.dev_limit": dev_limit,
-                "vars.n_frozen_layers": n_frozen,
-                "vars.mixed_precision": mixed_precision,
-                # The step after the last epoch is the one that spaCy evaluates.
-                "training.max_epochs": 0,
-                "training.max_steps": steps * epochs,
-                "vars.learn_rate": learn_rate,
-                "vars.eval_frequency": steps,
-                "vars.total_steps": steps * epochs,
-                "system.seed": seed,
-                "training.logger.watch": _watched(corpus, [*source, *target], dev_limit),
-            }
-            folder = out / name
-            start = time.perf_counter()
-            train_pipeline(config, folder, overrides, gpu)
-            seconds = time.perf_counter() - start
-            best = spacy.load(folder / "model-best")
-            examples = read_examples(best, corpus, "test", [*source, *target], test_limit)
-            scores = best.evaluate(examples)
-            write_json(
-                out / f"{name}.json",
-                {
-                    "languages": langs,
-                    "n_frozen_layers": n_frozen,
-                    "seed": seed,
-                    "sentences": n_sentences,
-                    "epochs": epochs,
-                    "train_seconds": seconds,
-                    "test": scores,
-                },
-            )
-            if not keep_models:
-                shutil.rmtree(folder)
+    watched = [*source, *target]
+    for name, run in plan_runs(source, frozen.split(","), map(int, seeds.split(",")), monolingual).items():
+        if (out / f"{name}.json").exists():
+            msg.info(f"{name}: done before")
+            continue
+        msg.divider(name)
+        n_sentences = count_sentences(corpus, run.languages, limit)
+        steps = steps_per_epoch(n_sentences)
+        overrides = {
+            "paths.corpus": str(corpus),
+            "paths.encoder": encoder,
+            "paths.curves": str(out / f"{name}.jsonl"),
+            "vars.languages": run.languages,
+            "vars.limit": limit,
+            "vars.dev_limit": dev_limit,
+            "vars.n_frozen_layers": run.n_frozen_layers,
+            "vars.mixed_precision": mixed_precision,
+            "vars.learn_rate": learn_rate,
+            "vars.eval_frequency": steps,
+            "vars.total_steps": steps * epochs,
+            # The step after the last epoch is the one that spaCy evaluates.
+            "training.max_epochs": 0,
+            "training.max_steps": steps * epochs,
+            "system.seed": run.seed,
+            "training.logger.watch": _watched(corpus, watched, dev_limit),
+        }
+        start = time.perf_counter()
+        train_pipeline(config, out / name, overrides, gpu)
+        seconds = time.perf_counter() - start
+        best = spacy.load(out / name / "model-best")
+        result = {
+            **run._asdict(),
+            "sentences": n_sentences,
+            "epochs": epochs,
+            "train_seconds": seconds,
+            "test": best.evaluate(read_examples(best, corpus, "test", watched, test_limit)),
+        }
+        write_json(out / f"{name}.json", result)
+        if not keep_models:
+            shutil.rmtree(out / name)
+
+
+class Run(NamedTuple):
+    """One training: languages that are mixed, frozen layers, seed."""
+
+    languages: list[str]
+    n_frozen_layers: int
+    seed: int
+
+
+def plan_runs(
+    languages: list[str], frozen: list[str], seeds: Iterable[int], monolingual: bool
+) -> dict[str, Run]:
+    """Name the joint runs for every number of frozen layers, and one run a language."""
+    runs = {}
+    for seed in seeds:
+        for n in frozen:
+            runs[f"joint-frozen{n}-seed{seed}"] = Run(languages, int(n), seed)
+        for lang in languages if monolingual else []:
+            runs[f"mono-{lang}-frozen0-seed{seed}"] = Run([lang], 0, seed)
+    return runs
+
+
+def count_sentences(corpus: Path, languages: list[str], limit: int) -> int:
+    """Training sentences of some languages, each up to the limit."""
+    files = find_files(corpus, "train", languages)
+    sizes = [sum(len(read_docs(path)) for path in paths) for paths in files.values()]
+    return sum(min(limit, size) if limit else size for size in sizes)
 
 
 def _watched(corpus: Path, languages: list[str], limit: int) -> dict[str, Any]:

@@ -204,6 +204,24 @@ def test_every_command_of_the_project_is_described_and_exists():
         assert asset.get("url") or asset.get("git")
 
 
+def test_joint_runs_are_resumed_and_reported(toy_corpus, checkpoint, tmp_path):
+    command = [
+        toy_corpus, tmp_path, "--languages=en,ru", "--targets=zh", "--frozen=-1,2",
+        f"--encoder={checkpoint}", "--epochs=1", "--no-mixed-precision",
+    ]  # fmt: skip
+    run("scripts/joint.py", *command, env=_env())
+    names = {"joint-frozen-1-seed0", "joint-frozen2-seed0", "mono-en-frozen0-seed0", "mono-ru-frozen0-seed0"}
+    assert {path.stem for path in tmp_path.glob("*.json")} == names
+    result = json.loads((tmp_path / "joint-frozen2-seed0.json").read_text())
+    assert (result["languages"], result["n_frozen_layers"], result["sentences"]) == (["en", "ru"], 2, 4)
+    assert set(result["test"]["ents_per_language"]) == {"en", "ru", "zh"}
+    printed = run("scripts/joint.py", *command, env=_env())
+    assert printed.count("done before") == 4
+    described = report_script.describe_runs(tmp_path)
+    assert [row["scores"]["zh"]["seen"] for row in described["rows"]] == [False] * 4
+    assert "<svg" in described["figure"]
+
+
 @pytest.mark.parametrize("name", ["convert", "train", "evaluate", "package", "joint", "report"])
 def test_help_teaches(name):
     module = __import__(name)

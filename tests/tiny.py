@@ -50,7 +50,7 @@ def make_checkpoint(folder: Path) -> Path:
         num_hidden_layers=N_LAYERS,
         num_attention_heads=2,
         intermediate_size=32,
-        max_position_embeddings=66,
+        max_position_embeddings=200,
         pad_token_id=1,
         bos_token_id=0,
         eos_token_id=2,
