@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from wasabi import msg
 
-from spacy_xner.corpus import MultilingualCorpus
+from spacy_xner.corpus import create_multilingual_corpus
 
 from train import write_json
 
@@ -46,18 +46,16 @@ def main(
 
 
 def read_examples(
-    nlp: spacy.Language, corpus: Path, split: str, languages: list[str], limit: int
+    nlp: spacy.Language,
+    corpus: Path,
+    split: str,
+    languages: list[str],
+    limit: int,
+    sources: list[str] | None = None,
 ) -> list[Example]:
-    """Read the test examples of all languages."""
-    reader = MultilingualCorpus(
-        corpus,
-        split=split,
-        languages=languages,
-        limit=limit,
-        temperature=1.0,
-        gold_tokens=True,
-        held_out=None,
-        seed=0,
+    """Read the test examples of all languages; the pipeline has to find out the languages."""
+    reader = create_multilingual_corpus(
+        corpus, split=split, languages=languages, sources=sources, limit=limit, known_language=False
     )
     return list(reader(nlp))
 

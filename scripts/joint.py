@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -100,10 +100,10 @@ def plan_runs(
     return runs
 
 
-def count_sentences(corpus: Path, languages: list[str], limit: int) -> int:
-    """Training sentences of some languages, each up to the limit."""
-    files = find_files(corpus, "train", languages)
-    sizes = [sum(len(read_docs(path)) for path in paths) for paths in files.values()]
+def count_sentences(corpus: Path, languages: list[str], limit: int, sources: Sequence[str] = ()) -> int:
+    """Training sentences of some languages, each file up to the limit."""
+    files = find_files(corpus, "train", languages, sources)
+    sizes = [len(read_docs(path)) for paths in files.values() for path in paths]
     return sum(min(limit, size) if limit else size for size in sizes)
 
 

@@ -1,6 +1,12 @@
-"""What the components write on documents: `doc._.language` and `doc._.cluster`."""
+"""What the components write on documents: languages and clusters."""
+
+from collections.abc import Mapping
 
 from spacy.tokens import Doc
+
+# Segments of a document, in `doc.spans`, labelled with a language or a cluster.
+LANGUAGE_SPANS = "languages"
+CLUSTER_SPANS = "clusters"
 
 
 def register_attributes() -> None:
@@ -8,9 +14,20 @@ def register_attributes() -> None:
 
     Components and readers call it when they are built, so that importing the package changes nothing.
     """
-    for name in ("language", "cluster"):
+    for name in ("language", "language_scores", "cluster", "cluster_score"):
         if not Doc.has_extension(name):
             Doc.set_extension(name, default=None)
+
+
+def preset_language(doc: Doc) -> str | None:
+    """The language that is known already, be it from the context that `as_tuples` gives.
+
+    The context's language is written to `doc._.language`.
+    """
+    context = doc._context
+    if doc._.language is None and isinstance(context, Mapping) and context.get("language"):
+        doc._.language = context["language"]
+    return doc._.language
 
 
 def is_labelled(doc: Doc) -> bool:

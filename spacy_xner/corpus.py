@@ -5,7 +5,7 @@ import re
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -201,9 +201,11 @@ def create_multilingual_corpus(
     path: Path,
     split: str | None = None,
     languages: list[str] | None = None,
+    sources: list[str] | None = None,
     limit: Annotated[int, Field(ge=0)] = 0,
     temperature: float = 1.0,
     gold_tokens: bool = True,
+    known_language: bool = True,
     held_out: Path | None = None,
     seed: int = 0,
 ) -> "MultilingualCorpus":
@@ -212,9 +214,11 @@ def create_multilingual_corpus(
         path,
         split=split,
         languages=languages or [],
+        sources=sources or [],
         limit=limit,
         temperature=temperature,
         gold_tokens=gold_tokens,
+        known_language=known_language,
         held_out=held_out,
         seed=seed,
     )
@@ -225,11 +229,12 @@ class MultilingualCorpus:
 
     path: A folder of `{lang}-{source}-{split}.spacy` files, or one file.
     split: Which files of the folder; all of them if None.
-    languages: Which languages of the folder; all of them if empty.
-    limit: The first so many documents of each language; 0 takes all.
+    languages, sources: Which languages and sources of the folder; all of them if empty.
+    limit: The first so many documents of each file; 0 takes all.
     temperature: 1 keeps the sizes, greater values even them out: language l gets a share proportional
         to size ** (1 / temperature) of the same total, by repeating or leaving out documents.
     gold_tokens: Predict on the corpus' tokens; otherwise on those of the pipeline's tokenizer.
+    known_language: Tell the pipeline the language; otherwise its identifier has to find it.
     held_out: File or folder (split test) whose sentences are dropped from this corpus.
     seed: Of the order in which languages are mixed.
     """
@@ -240,9 +245,11 @@ class MultilingualCorpus:
         *,
         split: str | None,
         languages: list[str],
+        sources: list[str],
         limit: int,
         temperature: float,
         gold_tokens: bool,
+        known_language: bool,
         held_out: Path | None,
         seed: int,
     ) -> None:
@@ -252,14 +259,16 @@ class MultilingualCorpus:
         self.path = Path(path)
         self.split = split
         self.languages = list(languages)
+        self.sources = list(sources)
         self.limit = limit
         self.temperature = temperature
         self.gold_tokens = gold_tokens
+        self.known_language = known_language
         self.held_out = Path(held_out) if held_out else None
         self.seed = seed
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
-        files = find_files(self.path, self.split, self.languages)
+        files = find_files(self.path, self.split, self.languages, self.sources)
         streams = {lang: self._read_language(nlp.vocab, paths) for lang, paths in files.items()}
         languages = list(streams)
         sizes = numpy.array([len(streams[lang]) for lang in languages])
@@ -283,10 +292,10 @@ class MultilingualCorpus:
             if len(kept) < len(fresh):
                 n = len(fresh) - len(kept)
                 warnings.warn(Warnings.W103.format(n=n, total=len(fresh), path=path), stacklevel=2)
-            docs.extend(kept)
+            docs.extend(kept[: self.limit] if self.limit else kept)
         if not docs:
             raise ValueError(Errors.XNER103.format(path=", ".join(map(str, paths))))
-        return docs[: self.limit] if self.limit else docs
+        return docs
 
     def _held_out_texts(self, vocab: Vocab) -> set[str]:
         if self.held_out is None:
@@ -302,11 +311,14 @@ class MultilingualCorpus:
             predicted = Doc(nlp.vocab, words=words, spaces=spaces)
         else:
             predicted = nlp.make_doc(reference.text)
-        predicted._.language = reference._.language
+        if self.known_language:
+            predicted._.language = reference._.language
         return Example(predicted, reference)
 
 
-def find_files(path: Path, split: str | None, languages: list[str]) -> dict[str, list[Path]]:
+def find_files(
+    path: Path, split: str | None, languages: Sequence[str], sources: Sequence[str] = ()
+) -> dict[str, list[Path]]:
     """Find the corpus files of every language.
 
     RAISES: XNER106 if a language has none, or if there are none at all.
@@ -316,7 +328,9 @@ def find_files(path: Path, split: str | None, languages: list[str]) -> dict[str,
     pattern = f"*-{split}.spacy" if split else "*.spacy"
     files: dict[str, list[Path]] = {}
     for found in sorted(path.glob(pattern)):
-        files.setdefault(found.name.split("-")[0], []).append(found)
+        language, _, rest = found.stem.partition("-")
+        if not sources or rest.rpartition("-")[0] in sources:
+            files.setdefault(language, []).append(found)
     missing = [lang for lang in languages if lang not in files]
     if missing or not files:
         names = ", ".join(p.name for group in files.values() for p in group) or "none"

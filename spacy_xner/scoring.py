@@ -1,4 +1,4 @@
-"""Entity scores: overall, by language, by label and by entity length."""
+"""Entity scores: overall, by language, by label and by entity length; language scores."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -63,6 +63,37 @@ def score_entities(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]
         "ents_f": total.fscore,
         "ents_f_macro": sum(score.fscore for score in by_language) / len(by_language),
         **{f"ents_per_{name}": _to_dicts(group) for name, group in groups.items()},
+    }
+
+
+def create_language_scorer() -> Callable[..., dict[str, Any]]:
+    """Create the scorer of the language identifier; see `score_languages`."""
+    return score_languages
+
+
+def score_languages(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+    """Score predicted languages; references without a language are left out.
+
+    RETURNS: `language_acc`, `language_macro_f` (mean over the languages), and p, r, f, support by
+        language (`language_per_type`).
+    """
+    register_attributes()
+    scores: dict[str, PRFScore] = defaultdict(PRFScore)
+    n_right = n_examples = 0
+    for example in examples:
+        gold, predicted = example.reference._.language, example.predicted._.language
+        if gold is None:
+            continue
+        n_examples += 1
+        n_right += gold == predicted
+        for language in {gold, predicted} - {None}:
+            _count(scores[language], int(language == predicted), int(language == gold))
+    if n_examples == 0:
+        return {"language_acc": None, "language_macro_f": None, "language_per_type": None}
+    return {
+        "language_acc": n_right / n_examples,
+        "language_macro_f": sum(score.fscore for score in scores.values()) / len(scores),
+        "language_per_type": _to_dicts(scores),
     }
 
 

@@ -27,6 +27,7 @@ class TorchShim(PyTorchShim):
     build: Makes the network, with any weights, from `cfg`.
     mixed_precision: Half precision: float16 with a gradient scaler on GPU, bfloat16 on CPUs that
         have it; float32 on other CPUs.
+    on_load: Called with the network once its stored weights are in place.
     """
 
     def __init__(
@@ -35,11 +36,13 @@ class TorchShim(PyTorchShim):
         *,
         mixed_precision: bool = False,
         grad_scaler_config: dict[str, Any] | None = None,
+        on_load: Callable[[Any], None] | None = None,
     ) -> None:
         on_gpu = get_torch_default_device().type == "cuda"
         scaler = PyTorchGradScaler(mixed_precision and on_gpu, **(grad_scaler_config or {}))
         super().__init__(None, {}, mixed_precision=mixed_precision and on_gpu, grad_scaler=scaler)
         self._build = build
+        self._on_load = on_load
         self._process = os.getpid()
         self.cpu_bfloat16 = mixed_precision and not on_gpu and has_cpu_bfloat16()
 
@@ -111,6 +114,8 @@ class TorchShim(PyTorchShim):
         except RuntimeError as error:
             raise ValueError(Errors.XNER302.format(name="network", reason=error)) from error
         self._grad_scaler.to_(self.device)
+        if self._on_load is not None:
+            self._on_load(self.network)
         return self
 
     @contextlib.contextmanager

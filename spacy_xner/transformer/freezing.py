@@ -1,9 +1,11 @@
-"""Freezing of the lowest layers, with dropout off there.
+"""The layers of an encoder: keep the lowest, freeze the lowest, run the two halves apart.
 
 SOURCE: Moon et al. 2019, "Towards Lingua Franca Named Entity Recognition with BERT", partial updates.
 """
 
-from torch import nn
+import copy
+
+from torch import Tensor, nn
 
 from spacy_xner.errors import Errors
 
@@ -49,3 +51,59 @@ def freeze(encoder: nn.Module, n_frozen: int) -> list[nn.Module]:
             # A parameter with a gradient left over would be stepped by its momentum.
             parameter.grad = None
     return frozen
+
+
+def keep_lowest(encoder: nn.Module, n_layers: int) -> None:
+    """Drop all layers above the lowest `n_layers`, for good; 0 keeps them all.
+
+    RAISES: XNER207 for an impossible number or an encoder with other parts.
+    """
+    if n_layers == 0:
+        return
+    parts = encoder_layers(encoder)
+    n_found = len(parts[1]) if parts else 0
+    if n_layers > n_found:
+        raise ValueError(Errors.XNER207.format(n_found=n_found, n_layers=n_layers))
+    stack = _stack(encoder)
+    stack.layer = stack.layer[:n_layers]  # type: ignore[index]
+    encoder.config.num_hidden_layers = n_layers  # type: ignore[union-attr]
+
+
+def split_at(encoder: nn.Module, n_layers: int) -> tuple[nn.Module, nn.Module]:
+    """Give two views of a BERT-like encoder that together compute what it computes.
+
+    The lower one has the embeddings and the lowest `n_layers`, the upper one takes the lower's hidden
+    states as `inputs_embeds`. Both use the encoder's own parameters.
+    """
+    lower, upper = _view(encoder), _view(encoder)
+    layers = _stack(encoder).layer
+    _stack(lower).layer = layers[:n_layers]  # type: ignore[index]
+    _stack(upper).layer = layers[n_layers:]  # type: ignore[index]
+    upper.embeddings = _PassOn()
+    return lower, upper
+
+
+class _PassOn(nn.Module):
+    """Stands where embeddings are expected and hands on what is embedded already."""
+
+    def forward(self, *, inputs_embeds: Tensor, **_: object) -> Tensor:
+        return inputs_embeds
+
+
+def _view(encoder: nn.Module) -> nn.Module:
+    """Copy the module and its stack of layers, but none of their parameters."""
+    view = _shallow(encoder)
+    name = "encoder" if hasattr(encoder, "encoder") else "transformer"
+    setattr(view, name, _shallow(_stack(encoder)))
+    return view
+
+
+def _shallow(module: nn.Module) -> nn.Module:
+    # copy.copy alone would share the dictionary of submodules with the original.
+    twin = copy.copy(module)
+    twin._modules = dict(module._modules)
+    return twin
+
+
+def _stack(encoder: nn.Module) -> nn.Module:
+    return getattr(encoder, "encoder", None) or encoder.transformer  # type: ignore[return-value]

@@ -1,7 +1,7 @@
 """Thinc wiring of the transformer encoder."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field
 from spacy.tokens import Doc
@@ -12,12 +12,17 @@ from spacy_xner.shim import TorchShim
 from spacy_xner.tagger.gold import token_boundaries
 from spacy_xner.tagger.model import Encoder
 from spacy_xner.transformer.checkpoint import describe, load_checkpoint
-from spacy_xner.transformer.network import Pooling, TokenizedText, TransformerNetwork
+from spacy_xner.transformer.freezing import keep_lowest
+from spacy_xner.transformer.network import Pooling, TextPooling, TokenizedText, TransformerNetwork
+
+# From documents to one vector a document.
+SentenceEncoder: TypeAlias = Model[list[Doc], Floats2d]
 
 
 def build_transformer_encoder(
     name: str,
     n_frozen_layers: Annotated[int, Field(ge=-1)] = 0,
+    n_layers: Annotated[int, Field(ge=0)] = 0,
     pooling: Pooling = "first",
     window: Annotated[int, Field(ge=8)] = 512,
     overlap: Annotated[int, Field(ge=0)] = 64,
@@ -25,9 +30,10 @@ def build_transformer_encoder(
     mixed_precision: bool = False,
     grad_scaler_config: dict[str, Any] | None = None,
 ) -> Encoder:
-    """Build an encoder on a pretrained transformer; weights are read at initialization.
+    """Build an encoder of tokens on a pretrained transformer; weights are read at initialization.
 
     name: Checkpoint folder, hub name, or `multilingual-e5-small`. A saved pipeline does not need it.
+    n_layers: Only the lowest so many layers; 0 for all.
     mixed_precision, grad_scaler_config: See `TorchShim`.
     The other settings: see `TransformerNetwork`.
     """
@@ -38,18 +44,55 @@ def build_transformer_encoder(
         "overlap": overlap,
         "budget": token_budget,
     }
+    return _build_encoder(
+        "transformer_encoder", name, n_layers, settings, mixed_precision, grad_scaler_config
+    )
+
+
+def build_sentence_encoder(
+    name: str,
+    n_frozen_layers: Annotated[int, Field(ge=-1)] = -1,
+    n_layers: Annotated[int, Field(ge=0)] = 0,
+    pooling: TextPooling = "first",
+    window: Annotated[int, Field(ge=8)] = 512,
+    overlap: Annotated[int, Field(ge=0)] = 64,
+    token_budget: Annotated[int, Field(ge=1)] = 512,
+    mixed_precision: bool = False,
+    grad_scaler_config: dict[str, Any] | None = None,
+) -> SentenceEncoder:
+    """Build an encoder of whole texts: one vector each. The settings: see `build_transformer_encoder`."""
+    settings: dict[str, Any] = {
+        "n_frozen_layers": n_frozen_layers,
+        "pooling": pooling,
+        "window": window,
+        "overlap": overlap,
+        "budget": token_budget,
+        "unit": "text",
+    }
+    return _build_encoder("sentence_encoder", name, n_layers, settings, mixed_precision, grad_scaler_config)
+
+
+def _build_encoder(
+    kind: str,
+    name: str,
+    n_layers: int,
+    settings: dict[str, Any],
+    mixed_precision: bool,
+    grad_scaler_config: dict[str, Any] | None,
+) -> Model:
     shim = TorchShim(
         lambda cfg: TransformerNetwork(cfg, **settings),
         mixed_precision=mixed_precision,
         grad_scaler_config=grad_scaler_config,
+        on_load=TransformerNetwork.share_frozen,
     )
     return Model(
-        "transformer_encoder",
-        forward_encoder,
+        kind,
+        forward_sentences if kind == "sentence_encoder" else forward_encoder,
         init=init_encoder,
         shims=[shim],
         dims={"nO": None},
-        attrs={"name": name, "settings": settings},
+        attrs={"name": name, "n_layers": n_layers, "settings": settings},
     )
 
 
@@ -57,23 +100,47 @@ def forward_encoder(
     model: Encoder, docs: list[Doc], is_train: bool
 ) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Doc]]]:
     """Compute token vectors. Shape: (n_tokens, width) a document."""
+    vectors, backprop_flat = _forward(model, docs, is_train)
+
+    def backprop(d_vectors: list[Floats2d]) -> list[Doc]:
+        backprop_flat(model.ops.flatten(d_vectors))
+        return docs
+
+    return model.ops.unflatten(vectors, [len(doc) for doc in docs]), backprop
+
+
+def forward_sentences(
+    model: SentenceEncoder, docs: list[Doc], is_train: bool
+) -> tuple[Floats2d, Callable[[Floats2d], list[Doc]]]:
+    """Compute one vector a document. Shape: (n_docs, width)."""
+    vectors, backprop_flat = _forward(model, docs, is_train)
+
+    def backprop(d_vectors: Floats2d) -> list[Doc]:
+        backprop_flat(d_vectors)
+        return docs
+
+    return vectors, backprop
+
+
+def _forward(
+    model: Model, docs: list[Doc], is_train: bool
+) -> tuple[Floats2d, Callable[[Floats2d], None]]:
     shim: TorchShim = model.shims[0]
-    lengths = [len(doc) for doc in docs]
     texts = [TokenizedText(doc.text, *token_boundaries(doc)) for doc in docs]
     vectors, torch_backprop = shim(ArgsKwargs(args=(texts,), kwargs={}), is_train)
 
-    def backprop(d_vectors: list[Floats2d]) -> list[Doc]:
+    def backprop(d_vectors: Floats2d) -> None:
         if vectors.requires_grad:
-            d_flat = xp2torch(model.ops.flatten(d_vectors))
-            torch_backprop(ArgsKwargs(args=((vectors,),), kwargs={"grad_tensors": d_flat}))
-        return docs
+            gradients = {"grad_tensors": xp2torch(d_vectors)}
+            torch_backprop(ArgsKwargs(args=((vectors,),), kwargs=gradients))
 
-    return model.ops.unflatten(torch2xp(vectors.detach()), lengths), backprop
+    return torch2xp(vectors.detach()), backprop
 
 
-def init_encoder(model: Encoder, X: Any = None, Y: Any = None) -> None:
-    """Read the pretrained weights. RAISES: XNER201, XNER202, XNER206."""
+def init_encoder(model: Model, X: Any = None, Y: Any = None) -> None:
+    """Read the pretrained weights. RAISES: XNER201, XNER202, XNER206, XNER207."""
     encoder, tokenizer = load_checkpoint(model.attrs["name"])
+    keep_lowest(encoder, model.attrs["n_layers"])
     cfg = describe(encoder, tokenizer)
     network = TransformerNetwork(cfg, encoder=encoder, **model.attrs["settings"])
     model.shims[0].start(cfg, network)

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers.modeling_utils import no_init_weights
 
 from spacy_xner.errors import Errors
 
@@ -109,7 +110,8 @@ def _parse(content: bytes) -> tuple[BertModel, PreTrainedTokenizerFast]:
         layer_norm_eps=eps,
         pad_token_id=specials["<pad>"],
     )
-    model = BertModel(config, add_pooling_layer=False)
+    with no_init_weights():
+        model = BertModel(config, add_pooling_layer=False)
     model.load_state_dict(_read_tensors(reader, model.state_dict()))
     return model.eval(), _make_tokenizer(pieces, scores, specials, n_positions)
 

@@ -1,6 +1,6 @@
 """The encoder network: windows of wordpieces in, token vectors out. It knows nothing of spaCy."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from spacy_xner.errors import Errors
 from spacy_xner.transformer.checkpoint import rebuild
-from spacy_xner.transformer.freezing import freeze
+from spacy_xner.transformer.freezing import freeze, split_at
+from spacy_xner.transformer.sharing import FrozenStack, share_stack
 from spacy_xner.transformer.wordpieces import (
     Pieces,
     TokenPieces,
@@ -22,6 +23,8 @@ from spacy_xner.transformer.wordpieces import (
 )
 
 Pooling = Literal["first", "mean"]
+TextPooling = Literal["first", "max"]
+Unit = Literal["token", "text"]
 Ints = NDArray[numpy.int64]
 
 
@@ -36,12 +39,27 @@ class TokenizedText(NamedTuple):
     ends: Ints
 
 
+class Encoded(NamedTuple):
+    """What the encoder made of all windows of a batch, padding included.
+
+    vectors: Shape: (n_rows, width).
+    row_of_piece: The row of every wordpiece of every text. Shape: (n_pieces,).
+    row_of_window: The row of every window's special first token. Shape: (n_windows,).
+    """
+
+    vectors: Tensor
+    row_of_piece: Ints
+    row_of_window: Ints
+
+
 class TransformerNetwork(nn.Module):
-    """A pretrained transformer that gives one vector a token, for texts of any length.
+    """A pretrained transformer that gives one vector a token or a text, for texts of any length.
 
     description: The encoder without its weights; see `checkpoint.describe`.
     n_frozen_layers: -1 trains everything, 0 freezes the embeddings, n the lowest n layers too.
-    pooling: A token's vector is that of its first wordpiece, or the mean of its wordpieces.
+    unit: What gets a vector.
+    pooling: A token's vector is that of its first wordpiece, or the mean of its wordpieces. A text's
+        is that of the special first token (the mean over its windows), or the maximum of its wordpieces.
     window, overlap: Wordpieces; longer texts are cut, and every piece is taken where it has most context.
     budget: Wordpieces, padding included, that go through the encoder at once.
     encoder: The encoder with its weights; without it, one with arbitrary weights is built.
@@ -53,10 +71,11 @@ class TransformerNetwork(nn.Module):
         description: dict[str, Any],
         *,
         n_frozen_layers: int,
-        pooling: Pooling,
+        pooling: Pooling | TextPooling,
         window: int,
         overlap: int,
         budget: int,
+        unit: Unit = "token",
         encoder: nn.Module | None = None,
     ) -> None:
         super().__init__()
@@ -66,8 +85,11 @@ class TransformerNetwork(nn.Module):
         self.tokenizer.no_padding()
         self.special_ids: dict[str, int] = description["special_ids"]
         self.space_id = _id_or(-1, self.tokenizer.token_to_id("\u2581"))
+        self.unit = unit
         self.pooling = pooling
         self.budget = budget
+        self._tokenizer_json = description["tokenizer"]
+        self._stack: FrozenStack | None = None
         self.size, self.overlap = self._check_window(description["config"], window, overlap)
         self.set_frozen(n_frozen_layers)
 
@@ -88,7 +110,19 @@ class TransformerNetwork(nn.Module):
 
     def set_frozen(self, n_layers: int) -> None:
         """Freeze the lowest layers and no others. RAISES: XNER203, XNER205."""
+        if self._stack is not None:
+            # These weights may move from now on: leave the shared ones to the others.
+            self._stack = None
+            for parameter in self.encoder.parameters():
+                parameter.data = parameter.data.clone()
         self._frozen = freeze(self.encoder, n_layers)
+        # In a tuple, so that the views do not count as modules of their own.
+        self._halves = split_at(self.encoder, n_layers) if n_layers >= 0 else ()
+
+    def share_frozen(self) -> None:
+        """Use the frozen layers, and their recent hidden states, together with equal networks."""
+        if self._frozen:
+            self._stack = share_stack(self, self._frozen, self._tokenizer_json)
 
     def train(self, mode: bool = True) -> "TransformerNetwork":
         super().train(mode)
@@ -102,10 +136,10 @@ class TransformerNetwork(nn.Module):
         return [_to_pieces(encoding) for encoding in encodings]
 
     def forward(self, texts: Sequence[TokenizedText]) -> Tensor:
-        """Compute the vectors of all tokens of all texts, one after the other.
+        """Compute the vectors of all tokens of all texts, one after the other, or one a text.
 
-        A token without wordpieces gets a zero vector.
-        RETURNS: float32. Shape: (n_tokens, width).
+        A token or text without wordpieces gets a zero vector.
+        RETURNS: float32. Shape: (n_tokens, width) or (n_texts, width).
         """
         pieces = self.split([text.text for text in texts])
         windows = [
@@ -114,11 +148,13 @@ class TransformerNetwork(nn.Module):
             for window in cut_windows(len(doc_pieces.ids), self.size, self.overlap, doc)
             if window.end > window.start
         ]
-        n_tokens = sum(len(text.starts) for text in texts)
-        device = next(self.encoder.parameters()).device
+        n_vectors = len(texts) if self.unit == "text" else sum(len(text.starts) for text in texts)
         if not windows:
-            return torch.zeros(n_tokens, self.width, device=device)
-        vectors, row_of_piece = self._encode(pieces, windows, device)
+            device = next(self.encoder.parameters()).device
+            return torch.zeros(n_vectors, self.width, device=device)
+        encoded = self._encode(pieces, windows)
+        if self.unit == "text":
+            return self._pool_texts(encoded, pieces, windows)
         tokens = [
             align_tokens(doc_pieces, text.starts, text.ends, self.space_id)
             for doc_pieces, text in zip(pieces, texts, strict=True)
@@ -126,43 +162,88 @@ class TransformerNetwork(nn.Module):
         offsets = numpy.cumsum([0, *(len(p.ids) for p in pieces)])
         first = numpy.concatenate([t.first + o for t, o in zip(tokens, offsets, strict=False)])
         end = numpy.concatenate([t.end + o for t, o in zip(tokens, offsets, strict=False)])
-        return self._pool(vectors, row_of_piece, TokenPieces(first, end))
+        return self._pool_tokens(encoded, TokenPieces(first, end))
 
-    def _encode(
-        self, pieces: list[Pieces], windows: list[Window], device: torch.device
-    ) -> tuple[Tensor, Ints]:
-        """Run the windows through the encoder, in batches of like lengths.
-
-        RETURNS: Vectors of all positions, and the row of every piece in them.
-        """
+    def _encode(self, pieces: list[Pieces], windows: list[Window]) -> Encoded:
+        """Run the windows through the encoder, in batches of like lengths."""
         starts = numpy.cumsum([0, *(len(p.ids) for p in pieces)])
         row_of_piece = numpy.zeros(starts[-1], dtype="int64")
+        row_of_window = numpy.zeros(len(windows), dtype="int64")
+        first, last = [self._first_id], [self._last_id]
+        ids = [numpy.concatenate((first, pieces[w.doc].ids[w.start : w.end], last)) for w in windows]
+        lengths = [len(window_ids) for window_ids in ids]
+        run = self._run if self._stack is None or torch.is_grad_enabled() else self._run_shared(ids)
         outputs = []
         n_rows = 0
-        lengths = [window.end - window.start for window in windows]
         for batch in batch_windows(lengths, self.budget):
             longest = lengths[batch[0]]
-            ids = numpy.full((len(batch), longest + 2), self.special_ids["pad"], dtype="int64")
-            ids[:, 0] = self._first_id
             for row, i in enumerate(batch):
                 window = windows[i]
-                n = lengths[i]
-                ids[row, 1 : n + 1] = pieces[window.doc].ids[window.start : window.end]
-                ids[row, n + 1] = self._last_id
+                row_of_window[i] = n_rows + row * longest
                 own = slice(starts[window.doc] + window.own_start, starts[window.doc] + window.own_end)
-                first_row = n_rows + row * (longest + 2) + 1 + window.own_start - window.start
+                first_row = row_of_window[i] + 1 + window.own_start - window.start
                 row_of_piece[own] = first_row + numpy.arange(window.own_end - window.own_start)
-            n_positions = torch.tensor([lengths[i] + 2 for i in batch])
-            mask = torch.arange(longest + 2) < n_positions[:, None]
-            hidden = self.encoder(
-                input_ids=torch.from_numpy(ids).to(device), attention_mask=mask.long().to(device)
-            )[0]
+            hidden = run([ids[i] for i in batch])
             outputs.append(hidden.reshape(-1, hidden.shape[-1]))
-            n_rows += ids.size
-        return torch.cat(outputs), row_of_piece
+            n_rows += len(batch) * longest
+        return Encoded(torch.cat(outputs), row_of_piece, row_of_window)
 
-    def _pool(self, vectors: Tensor, row_of_piece: Ints, tokens: TokenPieces) -> Tensor:
+    def _run(self, ids: list[Ints]) -> Tensor:
+        """Encode a batch of windows. Shape: (n_windows, longest, width)."""
+        padded, mask = self._pad(ids)
+        return self.encoder(input_ids=padded, attention_mask=mask)[0]
+
+    def _run_shared(self, all_ids: list[Ints]) -> Callable[[list[Ints]], Tensor]:
+        """Run all windows through the frozen layers, or recall them; return what runs the others."""
+        lower, upper = self._halves
+        stack = self._stack
+        assert stack is not None
+        windows = {_key(ids): ids for ids in all_ids}
+        states = stack.recall(windows)
+        missing = [ids for key, ids in windows.items() if key not in states]
+        fresh = {}
+        for batch in batch_windows([len(ids) for ids in missing], self.budget):
+            padded, mask = self._pad([missing[i] for i in batch])
+            hidden = lower(input_ids=padded, attention_mask=mask)[0]
+            for row, i in enumerate(batch):
+                # A copy, so that the padding does not stay in memory.
+                fresh[_key(missing[i])] = hidden[row, : len(missing[i])].clone()
+        stack.remember(fresh)
+        states.update(fresh)
+
+        def run(ids: list[Ints]) -> Tensor:
+            hidden = nn.utils.rnn.pad_sequence([states[_key(i)] for i in ids], batch_first=True)
+            return upper(inputs_embeds=hidden, attention_mask=self._pad(ids)[1])[0]
+
+        return run
+
+    def _pad(self, ids: list[Ints]) -> tuple[Tensor, Tensor]:
+        """Shape: (n_windows, longest) each: wordpieces and attention mask."""
+        device = next(self.encoder.parameters()).device
+        padded = numpy.full((len(ids), max(map(len, ids))), self.special_ids["pad"], dtype="int64")
+        mask = numpy.zeros_like(padded)
+        for row, window_ids in enumerate(ids):
+            padded[row, : len(window_ids)] = window_ids
+            mask[row, : len(window_ids)] = 1
+        return torch.from_numpy(padded).to(device), torch.from_numpy(mask).to(device)
+
+    def _pool_texts(self, encoded: Encoded, pieces: list[Pieces], windows: list[Window]) -> Tensor:
+        """Shape: (n_rows, width) to (n_texts, width)."""
+        vectors = encoded.vectors.float()
+        pooled = vectors.new_zeros(len(pieces), vectors.shape[1])
+        if self.pooling == "max":
+            text_of_piece = numpy.repeat(numpy.arange(len(pieces)), [len(p.ids) for p in pieces])
+            index = torch.from_numpy(text_of_piece).to(vectors.device)[:, None].expand(-1, vectors.shape[1])
+            rows = torch.from_numpy(encoded.row_of_piece).to(vectors.device)
+            return pooled.scatter_reduce(0, index, vectors[rows], "amax", include_self=False)
+        text_of_window = torch.tensor([w.doc for w in windows], device=vectors.device)
+        rows = torch.from_numpy(encoded.row_of_window).to(vectors.device)
+        counts = torch.bincount(text_of_window, minlength=len(pieces)).clamp(min=1)
+        return pooled.index_add(0, text_of_window, vectors[rows]) / counts[:, None]
+
+    def _pool_tokens(self, encoded: Encoded, tokens: TokenPieces) -> Tensor:
         """Shape: (n_rows, width) to (n_tokens, width)."""
+        vectors, row_of_piece = encoded.vectors, encoded.row_of_piece
         counts = tokens.end - tokens.first
         if self.pooling == "first":
             last = max(len(row_of_piece) - 1, 0)
@@ -194,6 +275,12 @@ class TransformerNetwork(nn.Module):
     def _last_id(self) -> int:
         ids = self.special_ids
         return ids["sep"] if "sep" in ids else ids["eos"]
+
+
+def _key(ids: Ints) -> bytes:
+    """Name a window's hidden states by its wordpieces and the precision they are computed in."""
+    halves = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+    return bytes([halves]) + ids.tobytes()
 
 
 def _to_pieces(encoding: Any) -> Pieces:

@@ -1,0 +1,212 @@
+"""One tagger a cluster, for several groupings of the languages and several seeds."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import srsly
+import spacy
+import typer
+from spacy.training import Example
+from wasabi import msg
+
+from spacy_xner.corpus import find_files
+from spacy_xner.router.grouping import Grouping, read_grouping
+
+from evaluate import read_examples
+from joint import count_sentences
+from train import steps_per_epoch, train_pipeline, write_json
+
+
+def main(
+    corpus: Annotated[Path, typer.Argument(help="Folder of {lang}-{source}-{split}.spacy files.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the runs; finished ones are kept.")],
+    groupings: Annotated[str, typer.Option(help="Grouping files, comma-separated, in the order to run.")],
+    config: Annotated[Path, typer.Option(help="Training config.")] = Path("configs/transformer.cfg"),
+    source: Annotated[str, typer.Option(help="Corpus of the runs, as in the file names; empty for all.")] = "",
+    languages: Annotated[str, typer.Option(help="Comma-separated; all of the corpus by default.")] = "",
+    seeds: Annotated[str, typer.Option(help="A number of seeds a grouping, in their order.")] = "1",
+    zero_shot: Annotated[
+        str, typer.Option(help="Also train the last grouping's clusters of these languages without them.")
+    ] = "",
+    other: Annotated[
+        str, typer.Option(help="Also combine train sets with this corpus and test on it (the paper's Table 5).")
+    ] = "",
+    encoder: Annotated[str, typer.Option(help="Checkpoint.")] = "multilingual-e5-small",
+    limit: Annotated[int, typer.Option(help="Training sentences a file; 0 takes all.")] = 1000,
+    dev_limit: Annotated[int, typer.Option(help="Dev sentences a file.")] = 200,
+    test_limit: Annotated[int, typer.Option(help="Test sentences a file.")] = 2000,
+    epochs: Annotated[int, typer.Option(help="Epochs.")] = 3,
+    batch_size: Annotated[int, typer.Option(help="Sentences a step.")] = 20,
+    window: Annotated[int, typer.Option(help="Wordpieces at once; longer texts are cut, not lost.")] = 512,
+    learn_rate: Annotated[float, typer.Option(help="Peak of the learning rate.")] = 2e-4,
+    frozen: Annotated[int, typer.Option(help="Frozen layers.")] = 6,
+    mixed_precision: Annotated[bool, typer.Option(help="Half precision.")] = True,
+    gpu: Annotated[int, typer.Option(help="GPU id, -1 for the CPU.")] = -1,
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep the first seed's models here, as {grouping}/{cluster}.")
+    ] = None,
+) -> None:
+    """Train every run that has no result yet and score it on the tests of its languages.
+
+    Groupings that share a cluster share its runs: a cluster of one language is a monolingual model.
+    """
+    sources = [source] if source else []
+    known = list(find_files(corpus, "train", list(filter(None, languages.split(","))), sources))
+    chosen = [read_grouping(Path(path)).restrict(known) for path in groupings.split(",")]
+    n_seeds = [int(n) for n in seeds.split(",")]
+    plan = list(plan_runs(chosen, n_seeds, sources))
+    last = chosen[-1]
+    if zero_shot:
+        plan += plan_zero_shot(last, zero_shot.split(","), n_seeds[-1], sources)
+    if other:
+        plan += plan_combinations(last, other, source, next(iter(find_files(corpus, "train", [], [other]))))
+    settings = {
+        "encoder": encoder, "limit": limit, "dev_limit": dev_limit, "test_limit": test_limit,
+        "epochs": epochs, "batch_size": batch_size, "window": window, "learn_rate": learn_rate,
+        "frozen": frozen,
+    }  # fmt: skip
+    write_json(out / "plan.json", {"groupings": [g.to_json() for g in chosen], "settings": settings})
+    for number, run in enumerate(plan, start=1):
+        path = out / f"{run.name}.json"
+        kept = keep / run.grouping / run.cluster if keep is not None and run.seed == 0 else None
+        if _is_done(path, run, settings) and (kept is None or kept.exists()):
+            msg.info(f"{run.name}: done before")
+            continue
+        msg.divider(f"{run.name} ({number} of {len(plan)}): {', '.join(run.languages)}")
+        n_sentences = count_sentences(corpus, run.languages, limit, run.sources)
+        steps = steps_per_epoch(n_sentences, batch_size)
+        overrides = {
+            "paths.corpus": str(corpus),
+            "paths.encoder": encoder,
+            "paths.curves": str(out / f"{run.name}.jsonl"),
+            "vars.languages": run.languages,
+            "vars.sources": run.sources,
+            "vars.clusters": [run.cluster] if kept is not None else ["*"],
+            "vars.limit": limit,
+            "vars.dev_limit": dev_limit,
+            "vars.batch_size": batch_size,
+            "vars.n_frozen_layers": frozen,
+            "vars.mixed_precision": mixed_precision,
+            "vars.learn_rate": learn_rate,
+            # As in the paper no epoch is selected: the last weights count.
+            "vars.eval_frequency": steps * epochs,
+            "vars.total_steps": steps * epochs,
+            "training.max_epochs": 0,
+            "training.max_steps": steps * epochs,
+            "components.ner.model.tok2vec.window": window,
+            "system.seed": run.seed,
+        }
+        start = time.perf_counter()
+        trained = out / f"{run.name}.model"
+        train_pipeline(config, trained, overrides, gpu)
+        seconds = time.perf_counter() - start
+        nlp = spacy.load(trained / "model-last")
+        examples = read_examples(nlp, corpus, "test", run.test_languages, test_limit, run.test_sources)
+        result = {
+            **run._asdict(),
+            "settings": settings,
+            "sentences": n_sentences,
+            "train_seconds": seconds,
+            "test": nlp.evaluate(examples),
+            "counts": count_by_sentence(examples),
+        }
+        if kept is not None:
+            shutil.rmtree(kept, ignore_errors=True)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            (trained / "model-last").replace(kept)
+        shutil.rmtree(trained)
+        write_json(path, result)
+
+
+class Run(NamedTuple):
+    """One training and its test; `grouping` and `cluster` say what it is for."""
+
+    grouping: str
+    cluster: str
+    languages: list[str]
+    test_languages: list[str]
+    seed: int
+    sources: list[str]
+    test_sources: list[str]
+
+    @property
+    def name(self) -> str:
+        """The name of its result file."""
+        return f"{self.grouping}.{self.cluster}-seed{self.seed}"
+
+
+def plan_runs(groupings: list[Grouping], n_seeds: list[int], sources: list[str]) -> Iterator[Run]:
+    """Plan every cluster of every grouping once; equal clusters are run for the first grouping only.
+
+    n_seeds: A number a grouping; the last one serves all that follow.
+    """
+    planned = set()
+    for i, grouping in enumerate(groupings):
+        for cluster, languages in grouping.clusters.items():
+            for seed in range(n_seeds[min(i, len(n_seeds) - 1)]):
+                if (tuple(languages), seed) not in planned:
+                    planned.add((tuple(languages), seed))
+                    yield Run(grouping.name, cluster, languages, languages, seed, sources, sources)
+
+
+def plan_zero_shot(grouping: Grouping, without: list[str], n_seeds: int, sources: list[str]) -> list[Run]:
+    """Train the clusters of some languages without them (the paper's Table 4)."""
+    runs = []
+    for cluster, languages in grouping.clusters.items():
+        held_out = sorted(set(languages).intersection(without))
+        rest = sorted(set(languages).difference(without))
+        if held_out and rest:
+            name = f"{cluster}-without-{'-'.join(held_out)}"
+            runs += [
+                Run(grouping.name, name, rest, held_out, seed, sources, sources) for seed in range(n_seeds)
+            ]
+    return runs
+
+
+def plan_combinations(grouping: Grouping, other: str, source: str, language: str) -> list[Run]:
+    """Combine train sets with another corpus of one language and test on it (the paper's Table 5)."""
+    cluster = grouping.clusters[grouping.cluster_of[language]]
+    both = [source, other] if source else []
+    trained_on = {
+        "cluster": (cluster, [source] if source else []),
+        "other": ([language], [other]),
+        "all-combined": (grouping.languages, both),
+        "cluster-combined": (cluster, both),
+    }
+    return [
+        Run(f"on-{other}", name, languages, [language], 0, sources, [other])
+        for name, (languages, sources) in trained_on.items()
+    ]
+
+
+def count_by_sentence(examples: list[Example]) -> dict[str, list[tuple[int, int, int]]]:
+    """Right, predicted and gold entities of every test sentence, by language, for bootstraps."""
+    counts: dict[str, list[tuple[int, int, int]]] = {}
+    for example in examples:
+        gold, predicted = (
+            {(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents}
+            for doc in (example.reference, example.predicted)
+        )
+        own = counts.setdefault(example.reference._.language, [])
+        own.append((len(gold & predicted), len(predicted), len(gold)))
+    return counts
+
+
+def _is_done(path: Path, run: Run, settings: dict[str, Any]) -> bool:
+    """True for a finished run of the same languages; stops at one with other settings."""
+    if not path.exists():
+        return False
+    found = srsly.read_json(path)
+    if found["languages"] != run.languages or found["sources"] != run.sources:
+        return False
+    if found["settings"] != settings:
+        changed = {k: (found["settings"].get(k), v) for k, v in settings.items() if found["settings"].get(k) != v}
+        msg.fail(f"{path} was run with other settings (then, now): {changed}. Choose another folder.", exits=1)
+    return True
+
+
+if __name__ == "__main__":
+    typer.run(main)

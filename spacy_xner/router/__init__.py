@@ -1,0 +1,1 @@
+"""Language identification, language clusters, and the routing of texts to them."""

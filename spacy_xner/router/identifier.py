@@ -1,0 +1,261 @@
+"""The pipeline component that says what language a text is in: `LanguageIdentifier`."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple
+
+import numpy
+from numpy.typing import NDArray
+from spacy.language import Language
+from spacy.pipeline import TrainablePipe
+from spacy.tokens import Doc, Span
+from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.vocab import Vocab
+from thinc.api import Config, Model, Optimizer, set_dropout_rate
+
+from spacy_xner.attributes import LANGUAGE_SPANS, preset_language, register_attributes
+from spacy_xner.errors import Errors
+from spacy_xner.router.model import LanguageClassifier
+
+Level = Literal["doc", "sentence"]
+Floats = NDArray[numpy.float32]
+DEFAULT_CONFIG = Config().from_str(
+    """
+[identifier]
+level = "doc"
+scorer = {"@scorers":"spacy_xner.language_scorer.v1"}
+
+[identifier.model]
+@architectures = "spacy_xner.LanguageClassifier.v1"
+
+[identifier.model.sent2vec]
+@architectures = "spacy_xner.SentenceEncoder.v1"
+name = "multilingual-e5-small"
+"""
+)["identifier"]
+
+
+@Language.factory(
+    "language_identifier",
+    assigns=["doc._.language", "doc._.language_scores", "doc.spans"],
+    default_config=DEFAULT_CONFIG,
+    default_score_weights={"language_acc": 1.0, "language_macro_f": 0.0, "language_per_type": None},
+)
+def make_language_identifier(
+    nlp: Language, name: str, model: Model, level: Level, scorer: Callable | None
+) -> "LanguageIdentifier":
+    """Build the language identifier; see `LanguageIdentifier` for the settings."""
+    return LanguageIdentifier(nlp.vocab, model, name, level=level, scorer=scorer)
+
+
+class Identification(NamedTuple):
+    """Languages of the segments (the whole text, or its sentences) of one document.
+
+    probabilities: Shape: (n_segments, n_languages). vectors: Shape: (n_segments, width).
+    """
+
+    segments: list[Span]
+    probabilities: Floats
+    vectors: Floats
+
+
+class LanguageIdentifier(TrainablePipe):
+    """Identify the language of every document, and of every sentence if asked for.
+
+    Sets `doc._.language`, `doc._.language_scores` (a probability by language) and
+    `doc.spans["languages"]`: segments labelled with their languages, with `attrs["scores"]`,
+    `attrs["probabilities"]` and `attrs["vectors"]`. A language that is set already, as `doc._.language` or
+    `{"language": ...}` in the context of `nlp.pipe(..., as_tuples=True)`, is kept; if the identifier knows
+    it, the document is not even looked at.
+
+    model: `spacy_xner.LanguageClassifier.v1`.
+    level: "doc", or "sentence" for texts that change their language.
+    scorer: Scores examples; see `scoring.score_languages`.
+    """
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: LanguageClassifier,
+        name: str = "language_identifier",
+        *,
+        level: Level,
+        scorer: Callable | None,
+    ) -> None:
+        register_attributes()
+        self.vocab = vocab
+        self.model = model
+        self.name = name
+        self.level = level
+        self.scorer = scorer
+        self.cfg: dict[str, Any] = {"labels": []}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The languages, sorted."""
+        return tuple(self.cfg["labels"])
+
+    @property
+    def label_data(self) -> tuple[str, ...]:
+        """What `spacy init labels` stores for this component."""
+        return self.labels
+
+    def add_label(self, label: str) -> int:
+        """Add a language before initialization. RETURNS: 1 if it is new, else 0.
+
+        RAISES: XNER305 once the output layer is built, XNER307 for no text.
+        """
+        if not isinstance(label, str) or not label:
+            raise ValueError(Errors.XNER307.format(label=label))
+        if label in self.labels:
+            return 0
+        if self.is_built:
+            labels = ", ".join(self.labels)
+            raise ValueError(Errors.XNER305.format(label=label, name=self.name, labels=labels))
+        self.cfg["labels"] = sorted((*self.labels, label))
+        return 1
+
+    @property
+    def is_built(self) -> bool:
+        """True once the output layer exists."""
+        return bool(self.model.get_ref("output").has_dim("nO"))
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: Iterable[str] | None = None,
+    ) -> None:
+        """Collect the languages and build the network.
+
+        RAISES: XNER401 for less than two languages.
+        """
+        validate_get_examples(get_examples, "LanguageIdentifier.initialize")
+        for label in labels or ():
+            self.add_label(label)
+        if labels is None:
+            for example in get_examples():
+                if example.reference._.language:
+                    self.add_label(example.reference._.language)
+        if len(self.labels) < 2:
+            found = ", ".join(self.labels) or "none"
+            raise ValueError(Errors.XNER401.format(name=self.name, languages=found))
+        self.model.get_ref("output").set_dim("nO", len(self.labels))
+        sent2vec = self.model.get_ref("sent2vec")
+        sent2vec.initialize()
+        self.model.get_ref("output").set_dim("nI", sent2vec.get_dim("nO"))
+        self.model.initialize()
+
+    def embed(self, docs: list[Doc]) -> Floats:
+        """Compute the vectors that languages are told apart and clustered by.
+
+        RETURNS: Shape: (n_docs, width); zeros for documents without text.
+        RAISES: XNER301 before initialization.
+        """
+        if not self.is_built:
+            raise ValueError(Errors.XNER301.format(name=self.name))
+        sent2vec = self.model.get_ref("sent2vec")
+        return self.model.ops.to_numpy(sent2vec.predict(docs))  # type: ignore[no-any-return]
+
+    def predict(self, docs: Iterable[Doc]) -> list[Identification | None]:
+        """Identify the languages of a batch; None for what needs no identification.
+
+        RAISES: XNER301 before initialization, XNER408 for sentences without boundaries.
+        """
+        docs = list(docs)
+        segments = [self._segments(doc) for doc in docs]
+        parts = [_as_doc(segment) for own in segments for segment in own]
+        if not parts:
+            return [None for _ in docs]
+        vectors = self.embed(parts)
+        output = self.model.get_ref("output")
+        probabilities = self.model.ops.to_numpy(output.predict(self.model.ops.asarray2f(vectors)))
+        found: list[Identification | None] = []
+        start = 0
+        for own in segments:
+            rows = slice(start, start + len(own))
+            found.append(Identification(own, probabilities[rows], vectors[rows]) if own else None)
+            start += len(own)
+        return found
+
+    def _segments(self, doc: Doc) -> list[Span]:
+        """What is looked at: nothing of a blank document or one whose language is known."""
+        language = preset_language(doc)
+        if language in self.labels or not doc.text.strip():
+            return []
+        if self.level == "doc" or language is not None:
+            return [doc[:]]
+        if not doc.has_annotation("SENT_START"):
+            raise ValueError(Errors.XNER408.format(name=self.name))
+        return [sentence for sentence in doc.sents if sentence.text.strip()]
+
+    def set_annotations(self, docs: Iterable[Doc], predictions: list[Identification | None]) -> None:
+        """Write languages, scores and vectors on the documents."""
+        for doc, found in zip(docs, predictions, strict=True):
+            if found is None:
+                continue
+            best = found.probabilities.argmax(1)
+            preset = preset_language(doc)
+            names = [preset or self.labels[i] for i in best]
+            doc.spans[LANGUAGE_SPANS] = [
+                Span(doc, segment.start, segment.end, label=name)
+                for segment, name in zip(found.segments, names, strict=True)
+            ]
+            doc.spans[LANGUAGE_SPANS].attrs.update(
+                scores=found.probabilities.max(1).tolist(),
+                probabilities=[
+                    dict(zip(self.labels, row, strict=True)) for row in found.probabilities.tolist()
+                ],
+                vectors=found.vectors,
+            )
+            weights = numpy.array([len(segment) for segment in found.segments], dtype="float32")
+            mean = weights @ found.probabilities / weights.sum()
+            doc._.language_scores = dict(zip(self.labels, mean.tolist(), strict=True))
+            if preset is None:
+                doc._.language = self.labels[int(mean.argmax())]
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Learn from a batch. Blank documents and those without a known language are left out."""
+        losses = {} if losses is None else losses
+        losses.setdefault(self.name, 0.0)
+        examples = list(examples)
+        validate_examples(examples, "LanguageIdentifier.update")
+        index = {label: i for i, label in enumerate(self.labels)}
+        useful = [eg for eg in examples if eg.reference._.language in index and eg.predicted.text.strip()]
+        if not useful:
+            return losses
+        set_dropout_rate(self.model, drop)
+        probabilities, backprop = self.model.begin_update([eg.predicted for eg in useful])
+        loss, d_scores = self.get_loss(useful, probabilities)
+        backprop(d_scores)
+        if sgd is not None:
+            self.finish_update(sgd)
+        losses[self.name] += loss
+        return losses
+
+    def get_loss(self, examples: list[Example], scores: Any) -> tuple[float, Any]:
+        """Compute the cross entropy and its gradient by the scores before the softmax.
+
+        scores: Probabilities. Shape: (n_docs, n_languages).
+        RETURNS: Mean loss in nats; an array of the same shape.
+        """
+        index = {label: i for i, label in enumerate(self.labels)}
+        xp = self.model.ops.xp
+        gold = xp.asarray([index[eg.reference._.language] for eg in examples])
+        rows = xp.arange(len(examples))
+        loss = float(-xp.log(xp.maximum(scores[rows, gold], 1e-12)).mean())
+        gradient = scores.copy()
+        gradient[rows, gold] -= 1.0
+        return loss, gradient / len(examples)
+
+
+def _as_doc(segment: Span) -> Doc:
+    """The document itself where the segment is all of it."""
+    return segment.doc if len(segment) == len(segment.doc) else segment.as_doc()

@@ -1,0 +1,275 @@
+"""The pipeline component that sends texts to the taggers of their languages: `ClusterRouter`."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy
+import srsly
+from numpy.typing import NDArray
+from pydantic import Field
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+from spacy import util
+from spacy.language import Language
+from spacy.pipeline import Pipe
+from spacy.tokens import Doc, Span
+from spacy.training import Example, validate_get_examples
+from spacy.vocab import Vocab
+
+from spacy_xner.attributes import CLUSTER_SPANS, LANGUAGE_SPANS, preset_language, register_attributes
+from spacy_xner.errors import Errors
+from spacy_xner.router.grouping import Grouping, read_grouping
+
+Floats = NDArray[numpy.float32]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@Language.factory(
+    "cluster_router",
+    requires=["doc._.language"],
+    assigns=["doc._.cluster", "doc._.cluster_score", "doc.spans"],
+    default_config={"threshold": 0.5, "fallback": None, "fallback_threshold": 0.5},
+)
+def make_cluster_router(
+    nlp: Language,
+    name: str,
+    threshold: Share,
+    fallback: str | None,
+    fallback_threshold: Share,
+) -> "ClusterRouter":
+    """Build the router; see `ClusterRouter` for the settings."""
+    return ClusterRouter(
+        nlp.vocab,
+        name,
+        threshold=threshold,
+        fallback=fallback,
+        fallback_threshold=fallback_threshold,
+    )
+
+
+class ClusterRouter(Pipe):
+    """Set `doc._.cluster` by the language of a document, or by its vector where that is not enough.
+
+    A known language that was preset decides alone. Otherwise the cluster whose languages have the greatest
+    probability together wins, if that is at least the threshold. Everything else, unseen languages and text
+    that changes its language, goes to the cluster of the language with the nearest mean vector. The
+    router only annotates: taggers with `clusters = [...]` do the work. Segments of a document
+    (`level = "sentence"` in the identifier) are routed each by itself, in `doc.spans["clusters"]`.
+    `doc._.cluster_score` is the probability, or the cosine similarity to the nearest mean.
+
+    threshold: Probability of a cluster below which the vector decides.
+    fallback: Cluster for text that is like no known language; none sends it to the nearest one.
+    fallback_threshold: Cosine similarity below which the fallback is taken.
+    """
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        name: str = "cluster_router",
+        *,
+        threshold: float,
+        fallback: str | None,
+        fallback_threshold: float,
+    ) -> None:
+        register_attributes()
+        self.vocab = vocab
+        self.name = name
+        self.threshold = threshold
+        self.fallback = fallback
+        self.fallback_threshold = fallback_threshold
+        self.grouping: Grouping | None = None
+        self._set_means({})
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        grouping: Path | str | dict[str, Any] | None = None,
+        n_texts: int = 200,
+    ) -> None:
+        """Read the grouping and compute the mean vector of every language.
+
+        grouping: A grouping file or its content.
+        n_texts: At most so many texts a language for the means, which need an identifier before.
+        RAISES: XNER403, XNER404 for languages of the examples that it does not name, XNER406 without
+            a grouping, XNER409.
+        """
+        validate_get_examples(get_examples, "ClusterRouter.initialize")
+        if grouping is None:
+            raise ValueError(Errors.XNER406.format(name=self.name))
+        if isinstance(grouping, dict):
+            self.set_grouping(Grouping.from_json(grouping, self.name))
+        else:
+            self.set_grouping(read_grouping(Path(grouping)))
+        texts: dict[str, list[str]] = {}
+        for example in get_examples():
+            language = example.reference._.language
+            if language and example.reference.text.strip():
+                texts.setdefault(language, []).append(example.reference.text)
+        self._table.restrict(texts)
+        if nlp is None:
+            return
+        before = list(nlp.pipe_names)[: nlp.pipe_names.index(self.name)] if self.name in nlp.pipe_names else []
+        means = {}
+        for language, own in texts.items():
+            docs: Iterable[Doc] = map(nlp.make_doc, islice(own, n_texts))
+            for pipe_name in before:
+                docs = nlp.get_pipe(pipe_name).pipe(docs)
+            rows = [doc.spans[LANGUAGE_SPANS].attrs["vectors"] for doc in docs if LANGUAGE_SPANS in doc.spans]
+            if rows:
+                means[language] = numpy.concatenate(rows).mean(0)
+        self._set_means(means)
+
+    def set_grouping(self, grouping: Grouping) -> None:
+        """Route by this grouping from now on. RAISES: XNER409."""
+        if self.fallback is not None and self.fallback not in grouping.clusters:
+            clusters = ", ".join(grouping.clusters)
+            raise ValueError(
+                Errors.XNER409.format(fallback=self.fallback, name=self.name, clusters=clusters)
+            )
+        self.grouping = grouping
+
+    def _set_means(self, means: dict[str, Floats]) -> None:
+        self.means = {language: means[language].astype("float32") for language in sorted(means)}
+        # Directions only, and relative to the middle of all languages: raw vectors of one encoder all
+        # point much the same way.
+        self._languages = list(self.means)
+        rows = numpy.stack(list(self.means.values())) if means else numpy.zeros((0, 1), dtype="float32")
+        self._centre = rows.mean(0) if means else numpy.zeros(1, dtype="float32")
+        self._directions = _unit(rows - self._centre)
+
+    @property
+    def _table(self) -> Grouping:
+        if self.grouping is None:
+            raise ValueError(Errors.XNER406.format(name=self.name))
+        return self.grouping
+
+    def __call__(self, doc: Doc) -> Doc:
+        """Route one document. RAISES: XNER406, XNER407."""
+        table = self._table
+        language = preset_language(doc)
+        if doc._.cluster is not None or not doc.text.strip():
+            return doc
+        cluster_of = table.cluster_of
+        segments = doc.spans[LANGUAGE_SPANS] if LANGUAGE_SPANS in doc.spans else None
+        if segments is None and language in cluster_of:
+            doc._.cluster, doc._.cluster_score = cluster_of[language], 1.0
+            return doc
+        if segments is None or not len(segments):
+            if self.fallback is None:
+                raise ValueError(Errors.XNER407.format(name=self.name, text=doc.text[:40]))
+            doc._.cluster, doc._.cluster_score = self.fallback, 0.0
+            return doc
+        routes = [
+            self._route(segment.label_, probabilities, vector)
+            for segment, probabilities, vector in zip(
+                segments, segments.attrs["probabilities"], segments.attrs["vectors"], strict=True
+            )
+        ]
+        doc.spans[CLUSTER_SPANS] = [
+            Span(doc, segment.start, segment.end, label=cluster)
+            for segment, (cluster, _) in zip(segments, routes, strict=True)
+        ]
+        doc.spans[CLUSTER_SPANS].attrs["scores"] = [score for _, score in routes]
+        doc._.cluster, doc._.cluster_score = _heaviest([len(s) for s in segments], routes)
+        return doc
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Route a stream of documents."""
+        error_handler = self.get_error_handler()
+        for doc in stream:
+            try:
+                yield self(doc)
+            except Exception as error:  # noqa: BLE001 (spaCy hands every error to the handler)
+                error_handler(self.name, self, [doc], error)
+
+    def _route(self, language: str, probabilities: dict[str, float], vector: Floats) -> tuple[str, float]:
+        """RETURNS: Cluster and score of one segment."""
+        cluster_of = self._table.cluster_of
+        if language not in probabilities and language in cluster_of:
+            return cluster_of[language], 1.0
+        if language in probabilities:
+            shares = dict.fromkeys(self._table.clusters, 0.0)
+            for name, probability in probabilities.items():
+                if name in cluster_of:
+                    shares[cluster_of[name]] += probability
+            best = max(shares, key=shares.__getitem__)
+            if shares[best] >= self.threshold or not self._languages:
+                return best, shares[best]
+        if not self._languages:
+            return self._far(0.0)
+        similarities = self._directions @ _unit(vector - self._centre)
+        known = [i for i, name in enumerate(self._languages) if name in cluster_of]
+        nearest = max(known, key=similarities.__getitem__)
+        score = float(similarities[nearest])
+        if score < self.fallback_threshold and self.fallback is not None:
+            return self._far(score)
+        return cluster_of[self._languages[nearest]], score
+
+    def _far(self, score: float) -> tuple[str, float]:
+        """RETURNS: The fallback, or the largest cluster if there is none."""
+        clusters = self._table.clusters
+        return self.fallback or max(clusters, key=lambda name: len(clusters[name])), score
+
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        """Serialize the grouping and the means."""
+        return util.to_bytes(
+            {"cfg": lambda: srsly.json_dumps(self._to_json()), "means": self._means_to_bytes}, tuple(exclude)
+        )
+
+    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "ClusterRouter":
+        """Load the grouping and the means. RAISES: XNER403."""
+        readers = {"cfg": lambda b: self._from_json(srsly.json_loads(b)), "means": self._means_from_bytes}
+        util.from_bytes(bytes_data, readers, tuple(exclude))
+        return self
+
+    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
+        """Write `grouping.json` and `means.safetensors`."""
+        util.to_disk(
+            Path(path),
+            {
+                "grouping.json": lambda p: srsly.write_json(p, self._to_json()),
+                "means.safetensors": lambda p: p.write_bytes(self._means_to_bytes()),
+            },
+            tuple(exclude),
+        )
+
+    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "ClusterRouter":
+        """Load what `to_disk` wrote. RAISES: XNER403."""
+        readers = {
+            "grouping.json": lambda p: self._from_json(srsly.read_json(p)),
+            "means.safetensors": lambda p: self._means_from_bytes(p.read_bytes()),
+        }
+        util.from_disk(Path(path), readers, tuple(exclude))
+        return self
+
+    def _to_json(self) -> dict[str, Any] | None:
+        return None if self.grouping is None else self.grouping.to_json()
+
+    def _from_json(self, content: dict[str, Any] | None) -> None:
+        if content is not None:
+            self.set_grouping(Grouping.from_json(content, self.name))
+
+    def _means_to_bytes(self) -> bytes:
+        return save_arrays(self.means)
+
+    def _means_from_bytes(self, content: bytes) -> None:
+        self._set_means(load_arrays(content))
+
+
+def _unit(vectors: Floats) -> Floats:
+    return vectors / numpy.maximum(numpy.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+def _heaviest(sizes: list[int], routes: list[tuple[str, float]]) -> tuple[str, float]:
+    """The cluster with the most tokens, and the mean score of its segments by tokens."""
+    tokens: dict[str, int] = {}
+    scores: dict[str, float] = {}
+    for size, (cluster, score) in zip(sizes, routes, strict=True):
+        tokens[cluster] = tokens.get(cluster, 0) + size
+        scores[cluster] = scores.get(cluster, 0.0) + size * score
+    best = max(tokens, key=tokens.__getitem__)
+    return best, scores[best] / tokens[best]

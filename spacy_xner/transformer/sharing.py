@@ -1,0 +1,82 @@
+"""Frozen layers that several networks of a process have alike: one copy, computed once.
+
+A routed pipeline has an identifier and a tagger per cluster on the same frozen layers. Each component
+is whole by itself, on disk and in memory; equal frozen layers are found when weights are loaded.
+"""
+
+import weakref
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+# Positions whose hidden states are kept for the next network: about two batches of long sentences.
+CAPACITY = 2**16
+
+_stacks: "weakref.WeakSet[FrozenStack]" = weakref.WeakSet()
+
+
+class FrozenStack:
+    """Parameters of frozen layers, and the hidden states that one network leaves for the next.
+
+    States are keyed by a window's wordpieces, so they are right whatever document the window is of.
+    """
+
+    def __init__(self, parameters: list[nn.Parameter], tokenizer: str) -> None:
+        self.tensors = [parameter.data for parameter in parameters]
+        self.tokenizer = tokenizer
+        self.users: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+        self._states: dict[bytes, Tensor] = {}
+        self._n_positions = 0
+
+    def equals(self, parameters: list[nn.Parameter], tokenizer: str) -> bool:
+        """True if these are the same numbers for the same wordpieces."""
+        return (
+            self.tokenizer == tokenizer
+            and len(self.tensors) == len(parameters)
+            and all(
+                a.shape == b.shape and a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
+                for a, b in zip(self.tensors, parameters, strict=True)
+            )
+        )
+
+    def recall(self, keys: Iterable[bytes]) -> dict[bytes, Tensor]:
+        """Take out the states of windows that another network has left here.
+
+        A tagger is the last to see a window, so what is taken is forgotten.
+        """
+        found = {}
+        for key in keys:
+            states = self._states.pop(key, None)
+            if states is not None:
+                self._n_positions -= len(states)
+                found[key] = states
+        return found
+
+    def remember(self, states: dict[bytes, Tensor]) -> None:
+        """Leave states for the next network, the oldest giving way."""
+        if len(self.users) < 2:
+            return
+        for key, value in states.items():
+            self._states[key] = value
+            self._n_positions += len(value)
+        while self._n_positions > CAPACITY:
+            self._n_positions -= len(self._states.pop(next(iter(self._states))))
+
+
+def share_stack(network: nn.Module, frozen: list[nn.Module], tokenizer: str) -> FrozenStack:
+    """Find the stack with the same weights and use its memory, or found a new one.
+
+    frozen: Modules of the network that are not trained. tokenizer: What makes their wordpieces.
+    """
+    parameters = [parameter for module in frozen for parameter in module.parameters()]
+    for stack in _stacks:
+        if stack.equals(parameters, tokenizer):
+            for parameter, tensor in zip(parameters, stack.tensors, strict=True):
+                parameter.data = tensor
+            break
+    else:
+        stack = FrozenStack(parameters, tokenizer)
+        _stacks.add(stack)
+    stack.users.add(network)
+    return stack
