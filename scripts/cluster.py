@@ -41,6 +41,7 @@ def main(
     ] = Vectors.identifier,
     encoder: Annotated[str, typer.Option(help="Checkpoint of the base vectors.")] = "multilingual-e5-small",
     languages: Annotated[str, typer.Option(help="Comma-separated; all by default.")] = "",
+    source: Annotated[str, typer.Option(help="Corpus, as in the file names; empty for all.")] = "",
     split: Annotated[str, typer.Option(help="Which sentences.")] = "train",
     limit: Annotated[int, typer.Option(help="First n sentences a language; 0 takes all.")] = 1000,
     figure: Annotated[
@@ -54,7 +55,11 @@ def main(
     setup_gpu(gpu)
     nlp = spacy.load(identifier)
     reader = create_multilingual_corpus(
-        corpus, split=split, languages=list(filter(None, languages.split(","))), limit=limit
+        corpus,
+        split=split,
+        languages=list(filter(None, languages.split(","))),
+        sources=[source] if source else [],
+        limit=limit,
     )
     docs = [example.reference for example in reader(nlp) if example.reference.text.strip()]
     own = [doc._.language for doc in docs]
@@ -62,9 +67,7 @@ def main(
     stabilities: dict[int, float] = {}
     if k == 0:
         k, stabilities = choose_k(matrix, own, [int(c) for c in candidates.split(",")], seed=seed)
-        msg.table(
-            [(c, f"{s:.3f}") for c, s in stabilities.items()], header=("k", "stability"), divider=True
-        )
+        msg.table([(c, f"{s:.3f}") for c, s in stabilities.items()], header=("k", "stability"), divider=True)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         labels = cluster_sentences(matrix, k, seed=seed)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-import srsly
 import spacy
+import srsly
 import typer
 from spacy.training import Example
 from wasabi import msg
@@ -23,22 +23,28 @@ from train import steps_per_epoch, train_pipeline, write_json
 def main(
     corpus: Annotated[Path, typer.Argument(help="Folder of {lang}-{source}-{split}.spacy files.")],
     out: Annotated[Path, typer.Argument(help="Folder of the runs; finished ones are kept.")],
-    groupings: Annotated[str, typer.Option(help="Grouping files, comma-separated, in the order to run.")],
+    groupings: Annotated[
+        str, typer.Option(help="Grouping files, comma-separated; the first is the one to keep.")
+    ],
     config: Annotated[Path, typer.Option(help="Training config.")] = Path("configs/transformer.cfg"),
-    source: Annotated[str, typer.Option(help="Corpus of the runs, as in the file names; empty for all.")] = "",
+    source: Annotated[
+        str, typer.Option(help="Corpus of the runs, as in the file names; empty for all.")
+    ] = "",
     languages: Annotated[str, typer.Option(help="Comma-separated; all of the corpus by default.")] = "",
     seeds: Annotated[str, typer.Option(help="A number of seeds a grouping, in their order.")] = "1",
     zero_shot: Annotated[
-        str, typer.Option(help="Also train the last grouping's clusters of these languages without them.")
+        str, typer.Option(help="Also train the first grouping's clusters of these languages without them.")
     ] = "",
     other: Annotated[
-        str, typer.Option(help="Also combine train sets with this corpus and test on it (the paper's Table 5).")
+        str,
+        typer.Option(help="Also combine train sets with this corpus and test on it (the paper's Table 5)."),
     ] = "",
     encoder: Annotated[str, typer.Option(help="Checkpoint.")] = "multilingual-e5-small",
     limit: Annotated[int, typer.Option(help="Training sentences a file; 0 takes all.")] = 1000,
     dev_limit: Annotated[int, typer.Option(help="Dev sentences a file.")] = 200,
     test_limit: Annotated[int, typer.Option(help="Test sentences a file.")] = 2000,
     epochs: Annotated[int, typer.Option(help="Epochs.")] = 3,
+    max_steps: Annotated[int, typer.Option(help="Stop each run after so many steps; 0 for never.")] = 0,
     batch_size: Annotated[int, typer.Option(help="Sentences a step.")] = 20,
     window: Annotated[int, typer.Option(help="Wordpieces at once; longer texts are cut, not lost.")] = 512,
     learn_rate: Annotated[float, typer.Option(help="Peak of the learning rate.")] = 2e-4,
@@ -46,8 +52,9 @@ def main(
     mixed_precision: Annotated[bool, typer.Option(help="Half precision.")] = True,
     gpu: Annotated[int, typer.Option(help="GPU id, -1 for the CPU.")] = -1,
     keep: Annotated[
-        Path | None, typer.Option(help="Keep the first seed's models here, as {grouping}/{cluster}.")
+        Path | None, typer.Option(help="Keep the first grouping's models (first seed) here, by cluster.")
     ] = None,
+    restart: Annotated[bool, typer.Option(help="Forget runs that are finished.")] = False,
 ) -> None:
     """Train every run that has no result yet and score it on the tests of its languages.
 
@@ -58,26 +65,30 @@ def main(
     chosen = [read_grouping(Path(path)).restrict(known) for path in groupings.split(",")]
     n_seeds = [int(n) for n in seeds.split(",")]
     plan = list(plan_runs(chosen, n_seeds, sources))
-    last = chosen[-1]
+    first = chosen[0]
     if zero_shot:
-        plan += plan_zero_shot(last, zero_shot.split(","), n_seeds[-1], sources)
+        plan += plan_zero_shot(first, zero_shot.split(","), n_seeds[0], sources)
     if other:
-        plan += plan_combinations(last, other, source, next(iter(find_files(corpus, "train", [], [other]))))
+        plan += plan_combinations(first, other, source, next(iter(find_files(corpus, "train", [], [other]))))
     settings = {
         "encoder": encoder, "limit": limit, "dev_limit": dev_limit, "test_limit": test_limit,
-        "epochs": epochs, "batch_size": batch_size, "window": window, "learn_rate": learn_rate,
-        "frozen": frozen,
+        "epochs": epochs, "max_steps": max_steps, "batch_size": batch_size, "window": window,
+        "learn_rate": learn_rate, "frozen": frozen,
     }  # fmt: skip
+    if restart:
+        shutil.rmtree(out, ignore_errors=True)
     write_json(out / "plan.json", {"groupings": [g.to_json() for g in chosen], "settings": settings})
     for number, run in enumerate(plan, start=1):
         path = out / f"{run.name}.json"
-        kept = keep / run.grouping / run.cluster if keep is not None and run.seed == 0 else None
+        is_kept = keep is not None and run.seed == 0 and first.clusters.get(run.cluster) == run.languages
+        kept = keep / run.cluster if keep is not None and is_kept else None
         if _is_done(path, run, settings) and (kept is None or kept.exists()):
             msg.info(f"{run.name}: done before")
             continue
         msg.divider(f"{run.name} ({number} of {len(plan)}): {', '.join(run.languages)}")
         n_sentences = count_sentences(corpus, run.languages, limit, run.sources)
-        steps = steps_per_epoch(n_sentences, batch_size)
+        steps = epochs * steps_per_epoch(n_sentences, batch_size)
+        steps = min(steps, max_steps) if max_steps else steps
         overrides = {
             "paths.corpus": str(corpus),
             "paths.encoder": encoder,
@@ -92,10 +103,10 @@ def main(
             "vars.mixed_precision": mixed_precision,
             "vars.learn_rate": learn_rate,
             # As in the paper no epoch is selected: the last weights count.
-            "vars.eval_frequency": steps * epochs,
-            "vars.total_steps": steps * epochs,
+            "vars.eval_frequency": steps,
+            "vars.total_steps": steps,
             "training.max_epochs": 0,
-            "training.max_steps": steps * epochs,
+            "training.max_steps": steps,
             "components.ner.model.tok2vec.window": window,
             "system.seed": run.seed,
         }
@@ -203,8 +214,12 @@ def _is_done(path: Path, run: Run, settings: dict[str, Any]) -> bool:
     if found["languages"] != run.languages or found["sources"] != run.sources:
         return False
     if found["settings"] != settings:
-        changed = {k: (found["settings"].get(k), v) for k, v in settings.items() if found["settings"].get(k) != v}
-        msg.fail(f"{path} was run with other settings (then, now): {changed}. Choose another folder.", exits=1)
+        changed = {
+            k: (found["settings"].get(k), v) for k, v in settings.items() if found["settings"].get(k) != v
+        }
+        msg.fail(
+            f"{path} was run with other settings (then, now): {changed}. Choose another folder.", exits=1
+        )
     return True
 
 

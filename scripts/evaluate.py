@@ -22,14 +22,16 @@ def main(
     out: Annotated[Path, typer.Argument(help="JSON file for the scores.")],
     split: Annotated[str, typer.Option(help="Which files.")] = "test",
     languages: Annotated[str, typer.Option(help="Comma-separated; all by default.")] = "",
-    limit: Annotated[int, typer.Option(help="First n sentences a language, 0 for all.")] = 0,
+    source: Annotated[str, typer.Option(help="Corpus, as in the file names; empty for all.")] = "",
+    limit: Annotated[int, typer.Option(help="First n sentences a file, 0 for all.")] = 0,
     n_examples: Annotated[int, typer.Option(help="Examples a language in the report.")] = 2,
     gpu: Annotated[int, typer.Option(help="GPU id, -1 for the CPU.")] = -1,
 ) -> None:
     """Write scores overall, by language, label and entity length, with words a second."""
     setup_gpu(gpu)
     nlp = spacy.load(model)
-    examples = read_examples(nlp, corpus, split, list(filter(None, languages.split(","))), limit)
+    wanted = list(filter(None, languages.split(",")))
+    examples = read_examples(nlp, corpus, split, wanted, limit, [source] if source else [])
     texts = [example.reference.text for example in examples]
     start = time.perf_counter()
     n_words = sum(len(doc) for doc in nlp.pipe(texts))

@@ -13,9 +13,10 @@ import spacy_xner
 
 
 def main(
-    model: Annotated[Path, typer.Argument(help="Trained pipeline.")],
+    model: Annotated[Path, typer.Argument(help="Trained pipeline, or with --each a folder of them.")],
     out: Annotated[Path, typer.Argument(help="Folder for the wheel.")],
-    name: Annotated[str, typer.Option(help="Name after xx_xner_; empty for xx_xner itself.")],
+    name: Annotated[str, typer.Option(help="Name after xx_xner_; empty for xx_xner itself.")] = "",
+    each: Annotated[bool, typer.Option(help="One wheel a pipeline of the folder, named like it.")] = False,
     metrics: Annotated[Path | None, typer.Option(help="Scores for the package's meta.")] = None,
     version: Annotated[str, typer.Option(help="Version of the wheel.")] = spacy_xner.__version__,
 ) -> None:
@@ -23,8 +24,17 @@ def main(
 
     The new wheel replaces an old one only when it is whole.
     """
-    wheel = build_wheel(model, out, f"xner_{name}" if name else "xner", version, metrics)
-    msg.good(f"{wheel} ({wheel.stat().st_size / 1e6:.0f} MB). Install it with: pip install {wheel}")
+    models = (
+        {path.parent.name: path.parent for path in sorted(model.glob("*/meta.json"))}
+        if each
+        else {name: model}
+    )
+    if not models:
+        msg.fail(f"No trained pipelines in {model}", exits=1)
+    for own, path in models.items():
+        with msg.loading(f"Building xx_xner_{own} ..."):
+            wheel = build_wheel(path, out, f"xner_{own}" if own else "xner", version, metrics)
+        msg.good(f"{wheel} ({wheel.stat().st_size / 1e6:.0f} MB). Install it with: pip install {wheel}")
 
 
 def build_wheel(model: Path, out: Path, name: str, version: str, metrics: Path | None = None) -> Path:

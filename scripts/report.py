@@ -14,6 +14,10 @@ import typer
 from spacy import displacy
 from wasabi import msg
 
+from spacy_xner.router.grouping import read_grouping
+
+import groupings
+
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
 
@@ -25,10 +29,12 @@ def main(
     out: Annotated[Path, typer.Argument(help="HTML file to write.")],
     metrics: Annotated[Path, typer.Option(help="Folder of evaluate's JSON files.")],
     training: Annotated[Path, typer.Option(help="Folder of trained pipelines.")],
-    runs: Annotated[Path | None, typer.Option(help="Folder of joint.py's runs.")] = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder of folders of joint.py's and clusters.py's runs.")
+    ] = None,
     readme: Annotated[Path | None, typer.Option(help="Also renew the table in this README.")] = None,
 ) -> None:
-    """Collect what evaluate and joint wrote into one page without outside links."""
+    """Collect what evaluate, cluster, clusters and joint wrote into one page without outside links."""
     models = []
     for path in sorted(metrics.glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -41,18 +47,30 @@ def main(
                 "curves": draw_curves(read_lines(curves)) if curves.exists() else "",
             }
         )
-    experiment = describe_runs(runs) if runs is not None and runs.is_dir() else None
+    folders = (
+        sorted(path for path in runs.iterdir() if path.is_dir()) if runs is not None and runs.is_dir() else []
+    )
+    compared = [describe_groupings(path) for path in folders if (path / "plan.json").exists()]
+    joint = [describe_runs(path) for path in folders if not (path / "plan.json").exists()]
+    clusterings = [describe_clustering(path) for path in sorted(training.glob("*/found.json"))]
     template = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True
     ).get_template("report.html.jinja")
-    page = template.render(models=models, experiment=experiment, percent=percent)
+    page = template.render(
+        models=models,
+        experiments=[experiment for experiment in joint if experiment],
+        clusterings=clusterings,
+        comparisons=compared,
+        percent=percent,
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     half = out.with_name(out.name + ".part")
     half.write_text(page, encoding="utf-8")
     half.replace(out)
     msg.good(f"Wrote {out}")
     if readme is not None and models:
-        renew_readme(readme, models[0]["scores"])
+        routed = [model for model in models if model["name"] == "xner"]
+        renew_readme(readme, (routed or models)[0]["scores"])
         msg.good(f"Renewed the table in {readme}")
 
 
@@ -95,6 +113,32 @@ def draw_curves(lines: list[dict[str, Any]]) -> str:
     right.set(title="dev F1 by language", xlabel="step", ylim=(0, 100))
     right.legend(ncols=3, fontsize=7)
     return to_svg(figure)
+
+
+def describe_clustering(path: Path) -> dict[str, Any]:
+    """A found grouping with its purity, and the sentences in two dimensions."""
+    grouping = read_grouping(path)
+    figure = path.with_name("figure1.json")
+    return {
+        "name": f"{path.parent.name}/{path.stem}",
+        "grouping": grouping,
+        "figure": to_svg(groupings.scatter(json.loads(figure.read_text()))) if figure.exists() else "",
+    }
+
+
+def describe_groupings(folder: Path) -> dict[str, Any]:
+    """The tables of runs by grouping, as in Shaffer 2021."""
+    chosen, runs, settings = groupings.read_runs(folder)
+    return {
+        "name": folder.name,
+        "settings": settings,
+        "groupings": chosen,
+        "table3": groupings.table3(chosen, runs),
+        "comparisons": groupings.compare(chosen, runs),
+        "table4": groupings.table4(runs),
+        "table5": groupings.table5(runs),
+        "figure2": to_svg(groupings.box_plots(chosen, runs)),
+    }
 
 
 def describe_runs(folder: Path) -> dict[str, Any] | None:

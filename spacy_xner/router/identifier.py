@@ -155,7 +155,7 @@ class LanguageIdentifier(TrainablePipe):
         if not self.is_built:
             raise ValueError(Errors.XNER301.format(name=self.name))
         sent2vec = self.model.get_ref("sent2vec")
-        return self.model.ops.to_numpy(sent2vec.predict(docs))  # type: ignore[no-any-return]
+        return self.model.ops.to_numpy(sent2vec.predict(docs))
 
     def predict(self, docs: Iterable[Doc]) -> list[Identification | None]:
         """Identify the languages of a batch; None for what needs no identification.

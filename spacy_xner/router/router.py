@@ -112,7 +112,9 @@ class ClusterRouter(Pipe):
         self._table.restrict(texts)
         if nlp is None:
             return
-        before = list(nlp.pipe_names)[: nlp.pipe_names.index(self.name)] if self.name in nlp.pipe_names else []
+        before = (
+            list(nlp.pipe_names)[: nlp.pipe_names.index(self.name)] if self.name in nlp.pipe_names else []
+        )
         means = {}
         for language, own in texts.items():
             docs: Iterable[Doc] = map(nlp.make_doc, islice(own, n_texts))
@@ -127,9 +129,7 @@ class ClusterRouter(Pipe):
         """Route by this grouping from now on. RAISES: XNER409."""
         if self.fallback is not None and self.fallback not in grouping.clusters:
             clusters = ", ".join(grouping.clusters)
-            raise ValueError(
-                Errors.XNER409.format(fallback=self.fallback, name=self.name, clusters=clusters)
-            )
+            raise ValueError(Errors.XNER409.format(fallback=self.fallback, name=self.name, clusters=clusters))
         self.grouping = grouping
 
     def _set_means(self, means: dict[str, Floats]) -> None:
@@ -154,7 +154,7 @@ class ClusterRouter(Pipe):
         if doc._.cluster is not None or not doc.text.strip():
             return doc
         cluster_of = table.cluster_of
-        segments = doc.spans[LANGUAGE_SPANS] if LANGUAGE_SPANS in doc.spans else None
+        segments = doc.spans.get(LANGUAGE_SPANS)
         if segments is None and language in cluster_of:
             doc._.cluster, doc._.cluster_score = cluster_of[language], 1.0
             return doc
@@ -183,7 +183,7 @@ class ClusterRouter(Pipe):
         for doc in stream:
             try:
                 yield self(doc)
-            except Exception as error:  # noqa: BLE001 (spaCy hands every error to the handler)
+            except Exception as error:
                 error_handler(self.name, self, [doc], error)
 
     def _route(self, language: str, probabilities: dict[str, float], vector: Floats) -> tuple[str, float]:

@@ -248,7 +248,7 @@ class EntityTagger(TrainablePipe):
 
     def _parts(self, doc: Doc) -> list[tuple[Span | None, Doc]]:
         """What this tagger reads of a document: all of it, nothing, or some sentences cut out."""
-        segments = doc.spans[CLUSTER_SPANS] if CLUSTER_SPANS in doc.spans else ()
+        segments = doc.spans.get(CLUSTER_SPANS, ())
         if len({segment.label_ for segment in segments}) < 2 or "*" in self.clusters:
             return [(None, doc)] if self._is_mine(doc) else []
         own = [segment for segment in segments if segment.label_ in self.clusters]

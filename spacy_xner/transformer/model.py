@@ -122,9 +122,7 @@ def forward_sentences(
     return vectors, backprop
 
 
-def _forward(
-    model: Model, docs: list[Doc], is_train: bool
-) -> tuple[Floats2d, Callable[[Floats2d], None]]:
+def _forward(model: Model, docs: list[Doc], is_train: bool) -> tuple[Floats2d, Callable[[Floats2d], None]]:
     shim: TorchShim = model.shims[0]
     texts = [TokenizedText(doc.text, *token_boundaries(doc)) for doc in docs]
     vectors, torch_backprop = shim(ArgsKwargs(args=(texts,), kwargs={}), is_train)

@@ -116,8 +116,9 @@ class TransformerNetwork(nn.Module):
             for parameter in self.encoder.parameters():
                 parameter.data = parameter.data.clone()
         self._frozen = freeze(self.encoder, n_layers)
-        # In a tuple, so that the views do not count as modules of their own.
-        self._halves = split_at(self.encoder, n_layers) if n_layers >= 0 else ()
+        # In a list, so that these views do not count as modules of their own.
+        halves = [split_at(self.encoder, n_layers)] if n_layers >= 0 else []
+        self._halves: list[tuple[nn.Module, nn.Module]] = halves
 
     def share_frozen(self) -> None:
         """Use the frozen layers, and their recent hidden states, together with equal networks."""
@@ -195,7 +196,7 @@ class TransformerNetwork(nn.Module):
 
     def _run_shared(self, all_ids: list[Ints]) -> Callable[[list[Ints]], Tensor]:
         """Run all windows through the frozen layers, or recall them; return what runs the others."""
-        lower, upper = self._halves
+        lower, upper = self._halves[0]
         stack = self._stack
         assert stack is not None
         windows = {_key(ids): ids for ids in all_ids}

@@ -1,0 +1,255 @@
+"""Tables and figures of runs by grouping. Pure functions on what `clusters.py` wrote.
+
+SOURCE: Shaffer 2021, Tables 1 to 5, Figures 1 and 2.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+import numpy
+from numpy.typing import NDArray
+
+from spacy_xner.router.grouping import Grouping
+
+Counts = NDArray[numpy.float64]
+
+
+class Cell(NamedTuple):
+    """A score over seeds. Units: F1 in percent; the deviation of one seed is 0."""
+
+    mean: float
+    deviation: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1f}" + (f" ({self.deviation:.1f})" if self.n > 1 else "")
+
+
+class Comparison(NamedTuple):
+    """A paired bootstrap of two groupings on one language's test sentences. Units: F1 in percent.
+
+    low, high: 95 % of the differences. p: Share of the resamples in which the sign is the other.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def read_runs(folder: Path) -> tuple[list[Grouping], list[dict[str, Any]], dict[str, Any]]:
+    """Read the plan and every finished run. RETURNS: Groupings, runs, settings."""
+    plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    groupings = [Grouping.from_json(content, str(folder)) for content in plan["groupings"]]
+    paths = sorted(path for path in folder.glob("*.json") if path.name != "plan.json")
+    return groupings, [json.loads(path.read_text(encoding="utf-8")) for path in paths], plan["settings"]
+
+
+def runs_of_language(grouping: Grouping, language: str, runs: Iterable[dict[str, Any]]) -> list[dict]:
+    """The runs of the cluster that a language is in: those trained on exactly its languages."""
+    own = grouping.clusters[grouping.cluster_of[language]]
+    return [run for run in runs if run["languages"] == own and run["test_languages"] == own]
+
+
+def summarize(values: list[float]) -> Cell | None:
+    """Mean and standard deviation of F1 over seeds; None without any."""
+    percents = [100 * value for value in values]
+    if not percents:
+        return None
+    return Cell(mean(percents), stdev(percents) if len(percents) > 1 else 0.0, len(percents))
+
+
+def table3(
+    groupings: list[Grouping], runs: list[dict[str, Any]]
+) -> dict[str, dict[str, dict[str, Cell | None]]]:
+    """F1 by language, grouping and label (all, LOC, ORG, PER), over seeds."""
+    table: dict[str, dict[str, dict[str, Cell | None]]] = {}
+    for language in groupings[0].languages:
+        table[language] = {}
+        for grouping in groupings:
+            tests = [run["test"] for run in runs_of_language(grouping, language, runs)]
+            table[language][grouping.name] = {
+                "all": summarize([test["ents_per_language"][language]["f"] for test in tests]),
+                **{
+                    label: summarize(
+                        [
+                            test["ents_per_language_type"].get(f"{language}:{label}", {"f": 0.0})["f"]
+                            for test in tests
+                        ]
+                    )
+                    for label in ("LOC", "ORG", "PER")
+                },
+            }
+    return table
+
+
+def table4(runs: list[dict[str, Any]]) -> dict[str, dict[str, Cell | None]]:
+    """Zero-shot F1 of languages whose cluster was trained without them, by language and label."""
+    tests = defaultdict(list)
+    for run in runs:
+        if "-without-" in run["cluster"]:
+            for language in run["test_languages"]:
+                tests[language].append(run["test"])
+    return {
+        language: {
+            "all": summarize([test["ents_per_language"][language]["f"] for test in own]),
+            **{
+                label: summarize(
+                    [
+                        test["ents_per_language_type"].get(f"{language}:{label}", {"f": 0.0})["f"]
+                        for test in own
+                    ]
+                )
+                for label in ("LOC", "ORG", "PER")
+            },
+        }
+        for language, own in sorted(tests.items())
+    }
+
+
+def table5(runs: list[dict[str, Any]]) -> dict[str, float]:
+    """F1 on another corpus, by what was trained on."""
+    return {run["cluster"]: 100 * run["test"]["ents_f"] for run in runs if run["grouping"].startswith("on-")}
+
+
+def bootstrap(
+    ours: list[Counts], theirs: list[Counts], *, n_resamples: int = 1000, seed: int = 0
+) -> Comparison:
+    """Compare two systems on the same sentences, each the mean of its seeds.
+
+    ours, theirs: Right, predicted and gold entities of every sentence, an array a seed.
+        Shape: (n_sentences, 3).
+    SOURCE: paired bootstrap of Koehn 2004 over sentences.
+    """
+    a, b = numpy.mean(ours, axis=0), numpy.mean(theirs, axis=0)
+    weights = numpy.random.default_rng(seed).multinomial(len(a), [1 / len(a)] * len(a), size=n_resamples)
+    differences = _f1(weights @ a) - _f1(weights @ b)
+    difference = float(_f1(a.sum(0)) - _f1(b.sum(0)))
+    low, high = numpy.percentile(differences, [2.5, 97.5])
+    other_sign = (differences <= 0) if difference > 0 else (differences >= 0)
+    return Comparison(100 * difference, 100 * float(low), 100 * float(high), float(other_sign.mean()))
+
+
+def compare(groupings: list[Grouping], runs: list[dict[str, Any]]) -> dict[str, dict[str, Comparison | None]]:
+    """Compare the first grouping with every other, by language."""
+    first, *others = groupings
+    table: dict[str, dict[str, Comparison | None]] = {}
+    for language in first.languages:
+        own = _counts(runs_of_language(first, language, runs), language)
+        table[language] = {}
+        for grouping in others:
+            theirs = _counts(runs_of_language(grouping, language, runs), language)
+            table[language][grouping.name] = bootstrap(own, theirs) if own and theirs else None
+    return table
+
+
+def _counts(runs: list[dict[str, Any]], language: str) -> list[Counts]:
+    return [numpy.array(run["counts"][language], dtype="float64") for run in runs]
+
+
+def _f1(totals: Counts) -> Any:
+    """F1 from right, predicted and gold entities. Shape: (..., 3) to (...)."""
+    return 2 * totals[..., 0] / numpy.maximum(totals[..., 1] + totals[..., 2], 1e-12)
+
+
+def markdown(folder: Path) -> str:
+    """All tables of a folder of runs as Markdown."""
+    groupings, runs, settings = read_runs(folder)
+    names = [grouping.name for grouping in groupings]
+    lines = [f"Settings: {', '.join(f'{key} {value}' for key, value in settings.items())}.", ""]
+    for grouping in groupings:
+        members = "; ".join(f"{name}: {' '.join(own)}" for name, own in grouping.clusters.items())
+        lines.append(f"- {grouping.name}: {members}")
+    cells = table3(groupings, runs)
+    lines += ["", "| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for language, row in cells.items():
+        scores = {name: row[name]["all"] for name in names}
+        best = max((cell.mean for cell in scores.values() if cell), default=0.0)
+        shown = [_bold(cell, best) for cell in scores.values()]
+        lines.append(f"| {language} | " + " | ".join(shown) + " |")
+    means = [summarize([c.mean / 100 for row in cells.values() if (c := row[name]["all"])]) for name in names]
+    lines.append("| mean | " + " | ".join("–" if m is None else f"{m.mean:.1f}" for m in means) + " |")
+    others = names[1:]
+    lines += ["", f"Difference of {names[0]} (95 % of the bootstrap), * where p < 0.05:", ""]
+    lines += ["| | " + " | ".join(others) + " |", "|---" * (len(others) + 1) + "|"]
+    for language, found in compare(groupings, runs).items():
+        shown = [
+            "–"
+            if c is None
+            else f"{c.difference:+.1f} ({c.low:+.1f} to {c.high:+.1f}){' *' if c.p < 0.05 else ''}"
+            for c in found.values()
+        ]
+        lines.append(f"| {language} | " + " | ".join(shown) + " |")
+    labels = ("LOC", "ORG", "PER")
+    lines += ["", "| | " + " | ".join(f"{n} {label}" for n in names for label in labels) + " |"]
+    lines.append("|---" * (3 * len(names) + 1) + "|")
+    for language, row in cells.items():
+        shown = [str(row[name][label] or "–") for name in names for label in labels]
+        lines.append(f"| {language} | " + " | ".join(shown) + " |")
+    if zero_shot := table4(runs):
+        lines += [
+            "",
+            "Zero-shot from their cluster without them:",
+            "",
+            "| | F1 | LOC | ORG | PER |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {lang} | " + " | ".join(map(str, row.values())) + " |" for lang, row in zero_shot.items()
+        ]
+    if combined := table5(runs):
+        lines += ["", "| trained on | " + " | ".join(combined) + " |", "|---" * (len(combined) + 1) + "|"]
+        lines.append("| F1 | " + " | ".join(f"{value:.1f}" for value in combined.values()) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _bold(cell: Cell | None, best: float) -> str:
+    if cell is None:
+        return "–"
+    return f"**{cell}**" if cell.mean >= best else str(cell)
+
+
+def box_plots(groupings: list[Grouping], runs: list[dict[str, Any]]) -> Any:
+    """Draw the spread of F1 over seeds, a panel a language, a box a grouping (the paper's Figure 2)."""
+    from matplotlib import pyplot as plt
+
+    languages = groupings[0].languages
+    columns = 5
+    n_rows = -(-len(languages) // columns)
+    figure, axes = plt.subplots(n_rows, columns, figsize=(13, 2.4 * n_rows), squeeze=False)
+    for axis in axes.flat[len(languages) :]:
+        axis.axis("off")
+    for axis, language in zip(axes.flat, languages, strict=False):
+        boxes = [
+            [
+                100 * run["test"]["ents_per_language"][language]["f"]
+                for run in runs_of_language(g, language, runs)
+            ]
+            for g in groupings
+        ]
+        axis.boxplot([box or [numpy.nan] for box in boxes])
+        axis.set_xticks(range(1, len(groupings) + 1), [g.name for g in groupings], fontsize=6, rotation=20)
+        axis.set(title=language)
+    return figure
+
+
+def scatter(figure1: dict[str, Any]) -> Any:
+    """Draw sentences in two dimensions before and after fine-tuning (the paper's Figure 1)."""
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(12, 5))
+    names = figure1["languages"]
+    colors = plt.colormaps["tab20"].colors
+    titles = {"base-max": "base model, max-pooled", "identifier": "after language identification"}
+    for axis, (key, points) in zip(axes, figure1["points"].items(), strict=True):
+        places = numpy.array(points)
+        for i, language in enumerate(sorted(set(names))):
+            own = [name == language for name in names]
+            axis.scatter(*places[own].T, s=5, color=colors[i % len(colors)], label=language)
+        axis.set(title=titles[key], xticks=[], yticks=[])
+    axes[1].legend(ncols=1, fontsize=7, markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
