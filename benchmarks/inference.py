@@ -110,14 +110,17 @@ def measure(system: str, work: Path, texts: dict[str, list[str]]) -> dict[str, f
             annotate(group)
             seconds.append(time.perf_counter() - start)
         result[name] = n_words / min(seconds)
-    result["memory"] = peak_memory()
+    result["memory"] = memory()
     return result
 
 
-def peak_memory() -> float:
-    """Peak memory of this process in MB. (getrusage's peak would be inherited from the parent.)"""
+def memory(kind: str = "VmHWM") -> float:
+    """Memory of this process in MB: VmHWM is its peak, VmRSS what it holds now.
+
+    (getrusage's peak would be inherited from the parent.)
+    """
     status = Path("/proc/self/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    line = next(line for line in status.splitlines() if line.startswith(f"{kind}:"))
     return int(line.split()[1]) / 1024
 
 

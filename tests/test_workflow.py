@@ -8,6 +8,7 @@ import sys
 import venv
 from pathlib import Path
 
+import numpy
 import pytest
 import spacy
 import srsly
@@ -17,9 +18,12 @@ from spacy.cli.init_config import fill_config
 from typer.testing import CliRunner
 
 from spacy_xner.corpus import find_files, read_docs
+from spacy_xner.router.grouping import Grouping
 
+import groupings as groupings_script
 import package as package_script
 import report as report_script
+from clusters import plan_runs, plan_zero_shot
 from tests import tiny
 from train import train_pipeline
 
@@ -222,7 +226,9 @@ def test_joint_runs_are_resumed_and_reported(toy_corpus, checkpoint, tmp_path):
     assert "<svg" in described["figure"]
 
 
-@pytest.mark.parametrize("name", ["convert", "train", "evaluate", "package", "joint", "report"])
+@pytest.mark.parametrize(
+    "name", ["convert", "train", "evaluate", "package", "joint", "report", "cluster", "clusters", "assemble"]
+)
 def test_help_teaches(name):
     module = __import__(name)
     app = getattr(module, "app", None)
@@ -244,3 +250,117 @@ def test_a_stopped_training_leaves_the_old_model(toy_model, checkpoint, toy_corp
     with pytest.raises(ValueError, match="XNER106"):
         train_pipeline(Path("configs/transformer.cfg"), out, overrides)
     assert (out / "model-best").read_text() == "old"
+
+
+@pytest.fixture(scope="module")
+def clustered(toy_corpus, checkpoint, tmp_path_factory):
+    """Identifier, clusters, runs and the routed pipeline, made by the scripts."""
+    folder = tmp_path_factory.mktemp("clusters")
+    overrides = {
+        "paths.corpus": str(toy_corpus),
+        "paths.encoder": str(checkpoint),
+        "vars.n_frozen_layers": 1,
+        "vars.total_steps": 40,
+        "vars.eval_frequency": 40,
+        "components.language_identifier.model.sent2vec.overlap": 8,
+        "training.logger.console": {"@loggers": "spacy.ConsoleLogger.v3", "progress_bar": None},
+        "training.optimizer.learn_rate": 0.02,
+    }
+    train_pipeline(Path("configs/identifier.cfg"), folder / "identifier", overrides)
+    found = folder / "groupings" / "found.json"
+    run(
+        "scripts/cluster.py", toy_corpus, folder / "identifier" / "model-best", found, "--k=2",
+        f"--encoder={checkpoint}", "--figure", found.with_name("figure1.json"),
+    )  # fmt: skip
+    everything = folder / "everything.json"
+    everything.write_text('{"name": "everything", "clusters": {"all": ["en", "ru", "zh"]}}')
+    runs = [
+        "scripts/clusters.py", toy_corpus, folder / "runs" / "toy", "--groupings", f"{found},{everything}",
+        "--source=toy", "--seeds=2,1", "--epochs=30", "--batch-size=2", "--window=150", "--frozen=1",
+        "--learn-rate=0.02", "--zero-shot=ru", "--other=toy", f"--encoder={checkpoint}",
+        "--no-mixed-precision", "--keep", folder / "taggers",
+    ]  # fmt: skip
+    run(*runs)
+    run(
+        "scripts/assemble.py", found, folder / "taggers", folder / "identifier" / "model-best", toy_corpus,
+        folder / "xner",
+    )  # fmt: skip
+    return folder, runs
+
+
+def test_the_clusters_workflow_makes_a_routed_pipeline(clustered, toy_corpus, tmp_path):
+    folder, _ = clustered
+    nlp = spacy.load(folder / "xner")
+    clusters = list(srsly.read_json(folder / "groupings" / "found.json")["clusters"])
+    assert nlp.pipe_names == [
+        "language_identifier",
+        "cluster_router",
+        *(f"ner_{cluster}" for cluster in clusters),
+    ]
+    metrics = tmp_path / "xner.json"
+    run("scripts/evaluate.py", folder / "xner", toy_corpus, metrics)
+    scores = srsly.read_json(metrics)["scores"]
+    assert scores["language_acc"] == 1.0
+    assert scores["ents_f"] > 0.8
+    alone = spacy.load(folder / "taggers" / clusters[0])
+    assert alone.pipe_names == ["ner"]
+    assert any(doc.ents for doc in alone.pipe(text for text, _, _ in tiny.SENTENCES))
+
+
+def test_cluster_runs_are_resumed_and_other_settings_refused(clustered):
+    folder, command = clustered
+    names = {path.stem for path in (folder / "runs" / "toy").glob("*-seed*.json")}
+    assert {"found.cluster1-seed0", "found.cluster2-seed1", "everything.all-seed0"} <= names
+    assert sum(name.startswith("on-toy.") for name in names) == 4
+    printed = run(*command)
+    assert printed.count("done before") == len(names)
+    done = subprocess.run(
+        [sys.executable, *map(str, command), "--limit=7"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "other settings" in done.stdout
+    assert "limit" in done.stdout
+
+
+def test_runs_by_grouping_are_reported(clustered, tmp_path):
+    folder, _ = clustered
+    report_script.main(tmp_path / "report.html", tmp_path, folder, runs=folder / "runs")
+    page = (tmp_path / "report.html").read_text()
+    assert "Sentences before and after fine-tuning" in page
+    assert "95 % of a paired bootstrap" in page
+    tables = groupings_script.markdown(folder / "runs" / "toy")
+    assert "| zh |" in tables
+    assert re.search(r"\| F1 \| [\d.]+", tables)
+
+
+def test_equal_clusters_are_run_once():
+    monolingual = Grouping("monolingual", {"ja": ["ja"], "ko": ["ko"]})
+    family = Grouping("family", {"japonic": ["ja"], "all": ["en", "ko"]})
+    runs = list(plan_runs([family, monolingual], [2, 1], []))
+    assert [run.name for run in runs] == [
+        "family.japonic-seed0",
+        "family.japonic-seed1",
+        "family.all-seed0",
+        "family.all-seed1",
+        "monolingual.ko-seed0",
+    ]
+
+
+def test_zero_shot_runs_leave_languages_out():
+    grouping = Grouping("found", {"a": ["de", "sw", "yo"], "b": ["zh"], "c": ["sw2"]})
+    [run] = plan_zero_shot(grouping, ["sw", "yo", "sw2"], 1, [])
+    assert (run.languages, run.test_languages) == (["de"], ["sw", "yo"])
+
+
+def test_the_bootstrap_knows_equal_and_better_systems():
+    rng = numpy.random.default_rng(0)
+    gold = rng.integers(1, 4, size=300)
+    good = numpy.stack([gold, gold, gold], 1).astype(float)
+    bad = numpy.stack([gold - (rng.random(300) < 0.3), gold, gold], 1).astype(float)
+    better = groupings_script.bootstrap([good], [bad])
+    exact = 1 - 2 * bad[:, 0].sum() / (bad[:, 1] + bad[:, 2]).sum()
+    assert better.difference == pytest.approx(100 * exact)
+    assert better.low < better.difference < better.high
+    assert better.p == 0
+    same = groupings_script.bootstrap([bad], [bad])
+    assert (same.difference, same.low, same.high) == (0, 0, 0)
