@@ -1,6 +1,9 @@
 """Package a trained pipeline as a wheel `xx_xner_{name}`."""
 
+import os
 import shutil
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
 
@@ -24,17 +27,23 @@ def main(
 
     The new wheel replaces an old one only when it is whole.
     """
-    models = (
-        {path.parent.name: path.parent for path in sorted(model.glob("*/meta.json"))}
-        if each
-        else {name: model}
-    )
+    models = {name: model}
+    if each:
+        models = {path.parent.name: path.parent for path in sorted(model.glob("*/meta.json"))}
     if not models:
         msg.fail(f"No trained pipelines in {model}", exits=1)
-    for own, path in models.items():
-        with msg.loading(f"Building xx_xner_{own} ..."):
-            wheel = build_wheel(path, out, f"xner_{own}" if own else "xner", version, metrics)
-        msg.good(f"{wheel} ({wheel.stat().st_size / 1e6:.0f} MB). Install it with: pip install {wheel}")
+    msg.info(f"Building wheels: {len(models)}, about a minute for each half a gigabyte")
+    # Processes, because `spacy package` changes the working directory.
+    with ProcessPoolExecutor(min(len(models), os.cpu_count() or 1), get_context("spawn")) as pool:
+        jobs = [
+            pool.submit(
+                build_wheel, path.resolve(), out.resolve(), f"xner_{own}".rstrip("_"), version, metrics
+            )
+            for own, path in models.items()
+        ]
+        for job in as_completed(jobs):
+            wheel = job.result()
+            msg.good(f"{wheel} ({wheel.stat().st_size / 1e6:.0f} MB). Install it with: pip install {wheel}")
 
 
 def build_wheel(model: Path, out: Path, name: str, version: str, metrics: Path | None = None) -> Path:
