@@ -1,4 +1,4 @@
-"""Score a pipeline on test files and keep examples of right and wrong predictions."""
+"""Score a pipeline on test files: entities, with examples right and wrong, and languages."""
 
 import time
 from pathlib import Path
@@ -12,6 +12,7 @@ from spacy.training import Example
 from wasabi import msg
 
 from spacy_xner.corpus import create_multilingual_corpus
+from spacy_xner.scoring import UNKNOWN_LANGUAGE
 
 from train import write_json
 
@@ -38,13 +39,31 @@ def main(
     seconds = time.perf_counter() - start
     scores = nlp.evaluate(examples)
     scores["words_per_second"] = n_words / seconds
-    write_json(out, {"scores": scores, "examples": show_examples(examples, n_examples)})
-    rows = [
-        (lang, *(f"{100 * s[key]:.1f}" for key in "prf"), int(s["support"]))
-        for lang, s in scores["ents_per_language"].items()
-    ]
-    msg.table(rows, header=("language", "P", "R", "F", "entities"), divider=True)
-    msg.good(f"F1 {100 * scores['ents_f']:.1f}, written to {out}")
+    confusion = confuse(examples) if scores.get("language_acc") is not None else None
+    shown = show_examples(examples, n_examples) if "ents_f" in scores else []
+    write_json(out, {"scores": scores, "confusion": confusion, "examples": shown})
+    if "ents_f" in scores:
+        rows = [
+            (lang, *(f"{100 * s[key]:.1f}" for key in "prf"), int(s["support"]))
+            for lang, s in scores["ents_per_language"].items()
+        ]
+        msg.table(rows, header=("language", "P", "R", "F", "entities"), divider=True)
+        msg.good(f"F1 {100 * scores['ents_f']:.1f}, written to {out}")
+    if confusion is not None:
+        names = confusion["languages"]
+        table = [(name, *row) for name, row in zip(names, confusion["counts"], strict=True)]
+        msg.table(table, header=("gold / found", *names), divider=True)
+        msg.good(f"Language accuracy {100 * scores['language_acc']:.1f}, written to {out}")
+
+
+def confuse(examples: list[Example]) -> dict[str, Any]:
+    """Count found languages (columns) of each gold language (rows)."""
+    from sklearn.metrics import confusion_matrix
+
+    pairs = [(eg.reference._.language, eg.predicted._.language or UNKNOWN_LANGUAGE) for eg in examples]
+    languages = sorted({language for pair in pairs for language in pair if language})
+    gold, found = zip(*(pair for pair in pairs if pair[0]), strict=True)
+    return {"languages": languages, "counts": confusion_matrix(gold, found, labels=languages).tolist()}
 
 
 def read_examples(

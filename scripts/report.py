@@ -43,6 +43,7 @@ def main(
             {
                 "name": path.stem,
                 "scores": content["scores"],
+                "confusion": content.get("confusion"),
                 "examples": [draw_example(row) for row in content["examples"]],
                 "curves": draw_curves(read_lines(curves)) if curves.exists() else "",
             }
