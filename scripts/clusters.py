@@ -1,8 +1,10 @@
 """One tagger a cluster, for several groupings of the languages and several seeds."""
 
+import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -59,6 +61,8 @@ def main(
     """Train every run that has no result yet and score it on the tests of its languages.
 
     Groupings that share a cluster share its runs: a cluster of one language is a monolingual model.
+    Start the command several times to share the work among processes; with OMP_NUM_THREADS=1, two of
+    them on two cores do a third more than one on both.
     """
     sources = [source] if source else []
     known = list(find_files(corpus, "train", list(filter(None, languages.split(","))), sources))
@@ -70,6 +74,8 @@ def main(
         plan += plan_zero_shot(first, zero_shot.split(","), n_seeds[0], sources)
     if other:
         plan += plan_combinations(first, other, source, next(iter(find_files(corpus, "train", [], [other]))))
+    # All runs of one seed before the next: a stopped experiment is a whole one with fewer seeds.
+    plan.sort(key=lambda run: run.seed)
     settings = {
         "encoder": encoder, "limit": limit, "dev_limit": dev_limit, "test_limit": test_limit,
         "epochs": epochs, "max_steps": max_steps, "batch_size": batch_size, "window": window,
@@ -82,54 +88,95 @@ def main(
         path = out / f"{run.name}.json"
         is_kept = keep is not None and run.seed == 0 and first.clusters.get(run.cluster) == run.languages
         kept = keep / run.cluster if keep is not None and is_kept else None
-        if _is_done(path, run, settings) and (kept is None or kept.exists()):
-            msg.info(f"{run.name}: done before")
-            continue
-        msg.divider(f"{run.name} ({number} of {len(plan)}): {', '.join(run.languages)}")
-        n_sentences = count_sentences(corpus, run.languages, limit, run.sources)
-        steps = epochs * steps_per_epoch(n_sentences, batch_size)
-        steps = min(steps, max_steps) if max_steps else steps
-        overrides = {
-            "paths.corpus": str(corpus),
-            "paths.encoder": encoder,
-            "paths.curves": str(out / f"{run.name}.jsonl"),
-            "vars.languages": run.languages,
-            "vars.sources": run.sources,
-            "vars.clusters": [run.cluster] if kept is not None else ["*"],
-            "vars.limit": limit,
-            "vars.dev_limit": dev_limit,
-            "vars.batch_size": batch_size,
-            "vars.n_frozen_layers": frozen,
-            "vars.mixed_precision": mixed_precision,
-            "vars.learn_rate": learn_rate,
-            # As in the paper no epoch is selected: the last weights count.
-            "vars.eval_frequency": steps,
-            "vars.total_steps": steps,
-            "training.max_epochs": 0,
-            "training.max_steps": steps,
-            "components.ner.model.tok2vec.window": window,
-            "system.seed": run.seed,
-        }
-        start = time.perf_counter()
-        trained = out / f"{run.name}.model"
-        train_pipeline(config, trained, overrides, gpu)
-        seconds = time.perf_counter() - start
-        nlp = spacy.load(trained / "model-last")
-        examples = read_examples(nlp, corpus, "test", run.test_languages, test_limit, run.test_sources)
-        result = {
-            **run._asdict(),
-            "settings": settings,
-            "sentences": n_sentences,
-            "train_seconds": seconds,
-            "test": nlp.evaluate(examples),
-            "counts": count_by_sentence(examples),
-        }
-        if kept is not None:
-            shutil.rmtree(kept, ignore_errors=True)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            (trained / "model-last").replace(kept)
-        shutil.rmtree(trained)
-        write_json(path, result)
+        with claim(path.with_suffix(".lock")) as is_mine:
+            if not is_mine:
+                msg.info(f"{run.name}: another process is at it")
+            elif _is_done(path, run, settings) and (kept is None or kept.exists()):
+                msg.info(f"{run.name}: done before")
+            else:
+                msg.divider(f"{run.name} ({number} of {len(plan)}): {', '.join(run.languages)}")
+                train_run(run, corpus, config, path, kept, settings, mixed_precision, gpu)
+
+
+def train_run(
+    run: "Run",
+    corpus: Path,
+    config: Path,
+    path: Path,
+    kept: Path | None,
+    settings: dict[str, Any],
+    mixed_precision: bool,
+    gpu: int,
+) -> None:
+    """Train one run, score it and write its result, at last, to `path`."""
+    n_sentences = count_sentences(corpus, run.languages, settings["limit"], run.sources)
+    steps = settings["epochs"] * steps_per_epoch(n_sentences, settings["batch_size"])
+    steps = min(steps, settings["max_steps"] or steps)
+    overrides = {
+        "paths.corpus": str(corpus),
+        "paths.encoder": settings["encoder"],
+        "paths.curves": str(path.with_suffix(".jsonl")),
+        "vars.languages": run.languages,
+        "vars.sources": run.sources,
+        "vars.clusters": [run.cluster] if kept is not None else ["*"],
+        "vars.limit": settings["limit"],
+        "vars.dev_limit": settings["dev_limit"],
+        "vars.batch_size": settings["batch_size"],
+        "vars.n_frozen_layers": settings["frozen"],
+        "vars.mixed_precision": mixed_precision,
+        "vars.learn_rate": settings["learn_rate"],
+        # As in the paper no epoch is selected: the last weights count.
+        "vars.eval_frequency": steps,
+        "vars.total_steps": steps,
+        "training.max_epochs": 0,
+        "training.max_steps": steps,
+        "components.ner.model.tok2vec.window": settings["window"],
+        "system.seed": run.seed,
+    }
+    start = time.perf_counter()
+    trained = path.with_suffix(".model")
+    train_pipeline(config, trained, overrides, gpu)
+    seconds = time.perf_counter() - start
+    nlp = spacy.load(trained / "model-last")
+    limit = settings["test_limit"]
+    examples = read_examples(nlp, corpus, "test", run.test_languages, limit, run.test_sources)
+    result = {
+        **run._asdict(),
+        "settings": settings,
+        "sentences": n_sentences,
+        "train_seconds": seconds,
+        "test": nlp.evaluate(examples),
+        "counts": count_by_sentence(examples),
+    }
+    if kept is not None:
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        (trained / "model-last").replace(kept)
+    shutil.rmtree(trained)
+    write_json(path, result)
+
+
+@contextmanager
+def claim(lock: Path) -> Iterator[bool]:
+    """Hold a lock file, so that several processes can share a plan; one left by a dead process counts not.
+
+    YIELDS: False if a living process of this machine holds it.
+    """
+    if lock.exists():
+        try:
+            os.kill(int(lock.read_text()), 0)
+        except (ProcessLookupError, ValueError):
+            lock.unlink(missing_ok=True)
+    try:
+        with lock.open("x") as file:
+            file.write(str(os.getpid()))
+    except FileExistsError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.unlink(missing_ok=True)
 
 
 class Run(NamedTuple):

@@ -113,6 +113,16 @@ class Errors:
         "Correct `class_weights` in the head's config."
     )
     XNER307 = "[XNER307] Expected a label as non-empty text, got {label!r}."
+    XNER308 = (
+        "[XNER308] The objective {name!r} needs an encoder whose input it can hide, found {found!r}. Write "
+        '[components.ner.model.tok2vec] @architectures = "spacy_xner.TransformerEncoder.v1", or '
+        "take the objective out."
+    )
+    XNER309 = (
+        "[XNER309] Expected unlabelled text in one of the languages of the first corpus ({known}), "
+        "got {language!r} for {text!r}. Set `doc._.language` (`convert.py text --language`), or "
+        "initialize with all languages."
+    )
 
     XNER401 = (
         "[XNER401] {name!r} needs at least two languages to tell apart, got {languages}. Train on a corpus "

@@ -2,9 +2,10 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from spacy.language import Language
@@ -16,7 +17,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate, torch2xp
 from thinc.types import Floats2d
 
-from spacy_xner.attributes import CLUSTER_SPANS, register_attributes
+from spacy_xner.attributes import CLUSTER_SPANS, is_labelled, register_attributes
 from spacy_xner.errors import Errors, Warnings
 from spacy_xner.tagger.gold import Gold, align_gold
 from spacy_xner.tagger.model import Tagger, head_network, to_flat_torch
@@ -29,6 +30,7 @@ scheme = "IOB2"
 clusters = ["*"]
 spans_key = "xner"
 confidence = true
+objectives = {}
 scorer = {"@scorers":"spacy_xner.entity_scorer.v1"}
 
 [tagger.model]
@@ -71,6 +73,7 @@ def make_entity_tagger(
     clusters: list[str],
     spans_key: str,
     confidence: bool,
+    objectives: dict[str, Any],
     scorer: Callable | None,
 ) -> "EntityTagger":
     """Build the entity tagger; see `EntityTagger` for the settings."""
@@ -82,6 +85,7 @@ def make_entity_tagger(
         clusters=clusters,
         spans_key=spans_key,
         confidence=confidence,
+        objectives=objectives,
         scorer=scorer,
     )
 
@@ -91,6 +95,19 @@ class Prediction(NamedTuple):
 
     spans: list[TokenSpan]
     probabilities: list[float] | None
+
+
+class Objective(Protocol):
+    """A loss on unlabelled documents that is trained together with the tagger."""
+
+    def start(self, encoder: Model, languages: Iterable[str], name: str) -> None:
+        """Get ready for an encoder and the languages of its corpus."""
+
+    def update(self, docs: list[Doc], find_entities: Callable[[list[Doc]], list[list[TokenSpan]]]) -> float:
+        """Add gradients to the encoder's. RETURNS: The weighted loss in nats."""
+
+    def finish_update(self, optimizer: Optimizer) -> None:
+        """Step what belongs to the objective alone."""
 
 
 class EntityTagger(TrainablePipe):
@@ -104,6 +121,7 @@ class EntityTagger(TrainablePipe):
     spans_key: Where `doc.spans` gets the entities and, in `attrs["scores"]`, their probabilities;
         empty for nowhere.
     confidence: Compute the probabilities.
+    objectives: Auxiliary losses on unlabelled documents by name; see `transformer.auxiliary`.
     scorer: Scores examples; see `scoring.score_entities`.
     """
 
@@ -117,6 +135,7 @@ class EntityTagger(TrainablePipe):
         clusters: list[str],
         spans_key: str,
         confidence: bool,
+        objectives: Mapping[str, Objective] = MappingProxyType({}),
         scorer: Callable | None,
     ) -> None:
         register_attributes()
@@ -127,6 +146,7 @@ class EntityTagger(TrainablePipe):
         self.clusters = list(clusters)
         self.spans_key = spans_key
         self.confidence = confidence
+        self.objectives = dict(objectives)
         self._warned: set[str] = set()
         self.cfg: dict[str, Any] = {"labels": [], "scheme": scheme}
 
@@ -180,12 +200,15 @@ class EntityTagger(TrainablePipe):
         """
         validate_get_examples(get_examples, "EntityTagger.initialize")
         sample: list[Doc] = []
+        languages: set[str] = set()
         for label in labels or ():
             self.add_label(label)
         for example in get_examples():
             if len(sample) < 10 and len(example.predicted):
                 sample.append(example.predicted)
-            if labels is not None and len(sample) == 10:
+            if not is_labelled(example.reference) and example.reference._.language:
+                languages.add(example.reference._.language)
+            if labels is not None and len(sample) == 10 and not self.objectives:
                 break
             if labels is None:
                 for ent in example.reference.ents:
@@ -195,6 +218,8 @@ class EntityTagger(TrainablePipe):
         head = self.model.get_ref("head")
         head.shims[0].cfg = {"labels": list(self.labels), "scheme": self.cfg["scheme"]}
         self.model.initialize(X=sample or [Doc(self.vocab, words=["x"])])
+        for name, objective in self.objectives.items():
+            objective.start(self.model.get_ref("tok2vec"), languages, name)
 
     def predict(self, docs: Iterable[Doc]) -> list[Prediction]:
         """Find the entities of a batch of documents.
@@ -295,31 +320,55 @@ class EntityTagger(TrainablePipe):
         sgd: Optimizer | None = None,
         losses: dict[str, float] | None = None,
     ) -> dict[str, float]:
-        """Learn from a batch. Unlabelled and empty documents add nothing to this loss.
+        """Learn from a batch. Unlabelled documents add nothing to this loss, but to the objectives'.
 
-        RAISES: XNER303 if the loss is not a number, before any weight is changed.
+        RAISES: XNER303 if a loss is not a number, before any weight is changed.
         """
         losses = {} if losses is None else losses
-        losses.setdefault(self.name, 0.0)
         examples = list(examples)
         validate_examples(examples, "EntityTagger.update")
+        set_dropout_rate(self.model, drop)
+        losses[self.name] = losses.get(self.name, 0.0) + self._update_labelled(examples)
+        texts = [
+            eg.predicted for eg in examples if not is_labelled(eg.reference) and eg.predicted.text.strip()
+        ]
+        for name, objective in self.objectives.items():
+            key = f"{self.name}_{name}"
+            loss = objective.update(texts, self._find_entities) if texts else 0.0
+            losses[key] = losses.get(key, 0.0) + self._check_loss(loss, texts)
+        if sgd is not None:
+            self.finish_update(sgd)
+        return losses
+
+    def _update_labelled(self, examples: list[Example]) -> float:
+        """Add the gradients of the annotated examples. RETURNS: The loss."""
+        if not self._listens:
+            examples = [eg for eg in examples if is_labelled(eg.reference)]
         if not any(len(example.predicted) for example in examples):
-            return losses
+            return 0.0
         golds = self._align(examples)
         if not any((gold.ids != MISSING).any() for gold in golds) and not self._listens:
             # No gradient at all, rather than a zero one: zero ones let momentum and decay go on.
-            return losses
-        set_dropout_rate(self.model, drop)
+            return 0.0
         emissions, backprop = self.model.begin_update([eg.predicted for eg in examples])
         loss, d_emissions = self._compute_loss(golds, emissions)
-        if not math.isfinite(loss):
-            text = examples[0].reference.text[:60]
-            raise ValueError(Errors.XNER303.format(name=self.name, loss=loss, text=text))
+        self._check_loss(loss, [eg.reference for eg in examples])
         backprop(d_emissions)
-        if sgd is not None:
-            self.finish_update(sgd)
-        losses[self.name] += loss
-        return losses
+        return loss
+
+    def _check_loss(self, loss: float, docs: list[Doc]) -> float:
+        if not math.isfinite(loss):
+            raise ValueError(Errors.XNER303.format(name=self.name, loss=loss, text=docs[0].text[:60]))
+        return loss
+
+    def _find_entities(self, docs: list[Doc]) -> list[list[TokenSpan]]:
+        return [prediction.spans for prediction in self.predict(docs)]
+
+    def finish_update(self, sgd: Optimizer) -> None:
+        """Step the model and the objectives' own weights."""
+        super().finish_update(sgd)
+        for objective in self.objectives.values():
+            objective.finish_update(sgd)
 
     @property
     def _listens(self) -> bool:

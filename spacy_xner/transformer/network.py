@@ -136,12 +136,18 @@ class TransformerNetwork(nn.Module):
         encodings = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return [_to_pieces(encoding) for encoding in encodings]
 
-    def forward(self, texts: Sequence[TokenizedText]) -> Tensor:
+    def forward(
+        self, texts: Sequence[TokenizedText] = (), *, ids: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         """Compute the vectors of all tokens of all texts, one after the other, or one a text.
 
         A token or text without wordpieces gets a zero vector.
-        RETURNS: float32. Shape: (n_tokens, width) or (n_texts, width).
+        ids, mask: Windows of wordpieces in the place of texts. Shape: (n_windows, longest).
+        RETURNS: float32. Shape: (n_tokens, width) or (n_texts, width); (n_windows, longest, width) of
+            hidden states for windows.
         """
+        if ids is not None:
+            return self.encoder(input_ids=ids, attention_mask=mask)[0]
         pieces = self.split([text.text for text in texts])
         windows = [
             window
@@ -170,8 +176,7 @@ class TransformerNetwork(nn.Module):
         starts = numpy.cumsum([0, *(len(p.ids) for p in pieces)])
         row_of_piece = numpy.zeros(starts[-1], dtype="int64")
         row_of_window = numpy.zeros(len(windows), dtype="int64")
-        first, last = [self._first_id], [self._last_id]
-        ids = [numpy.concatenate((first, pieces[w.doc].ids[w.start : w.end], last)) for w in windows]
+        ids = self._with_specials(pieces, windows)
         lengths = [len(window_ids) for window_ids in ids]
         run = self._run if self._stack is None or torch.is_grad_enabled() else self._run_shared(ids)
         outputs = []
@@ -188,6 +193,14 @@ class TransformerNetwork(nn.Module):
             outputs.append(hidden.reshape(-1, hidden.shape[-1]))
             n_rows += len(batch) * longest
         return Encoded(torch.cat(outputs), row_of_piece, row_of_window)
+
+    def pad_windows(self, pieces: list[Pieces], windows: list[Window]) -> tuple[Tensor, Tensor]:
+        """Wordpieces with special ones around, and attention mask. Shape: (n_windows, longest) each."""
+        return self._pad(self._with_specials(pieces, windows))
+
+    def _with_specials(self, pieces: list[Pieces], windows: list[Window]) -> list[Ints]:
+        first, last = [self._first_id], [self._last_id]
+        return [numpy.concatenate((first, pieces[w.doc].ids[w.start : w.end], last)) for w in windows]
 
     def _run(self, ids: list[Ints]) -> Tensor:
         """Encode a batch of windows. Shape: (n_windows, longest, width)."""
