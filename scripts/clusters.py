@@ -17,7 +17,7 @@ from wasabi import msg
 from spacy_xner.corpus import find_files
 from spacy_xner.router.grouping import Grouping, read_grouping
 
-from evaluate import read_examples
+from evaluate import annotate, read_examples
 from joint import count_sentences
 from train import steps_per_epoch, train_pipeline, write_json
 
@@ -145,7 +145,7 @@ def train_run(
         "settings": settings,
         "sentences": n_sentences,
         "train_seconds": seconds,
-        "test": nlp.evaluate(examples),
+        "test": annotate(nlp, examples),
         "counts": count_by_sentence(examples),
     }
     if kept is not None:

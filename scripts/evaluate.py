@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import spacy
 import typer
 from spacy.cli._util import setup_gpu
+from spacy.scorer import Scorer
 from spacy.tokens import Doc
 from spacy.training import Example
 from wasabi import msg
@@ -37,8 +38,10 @@ def main(
     start = time.perf_counter()
     n_words = sum(len(doc) for doc in nlp.pipe(texts))
     seconds = time.perf_counter() - start
-    scores = nlp.evaluate(examples)
+    scores = annotate(nlp, examples)
     scores["words_per_second"] = n_words / seconds
+    if "cluster_router" in nlp.pipe_names:
+        scores["routing_acc"] = score_routing(examples, nlp.get_pipe("cluster_router").grouping.cluster_of)
     confusion = confuse(examples) if scores.get("language_acc") is not None else None
     shown = show_examples(examples, n_examples) if "ents_f" in scores else []
     write_json(out, {"scores": scores, "confusion": confusion, "examples": shown})
@@ -54,6 +57,15 @@ def main(
         table = [(name, *row) for name, row in zip(names, confusion["counts"], strict=True)]
         msg.table(table, header=("gold / found", *names), divider=True)
         msg.good(f"Language accuracy {100 * scores['language_acc']:.1f}, written to {out}")
+    if "routing_acc" in scores:
+        msg.good(f"Routed to the cluster of their language: {100 * scores['routing_acc']:.1f} %")
+
+
+def annotate(nlp: spacy.Language, examples: list[Example]) -> dict[str, Any]:
+    """Run the pipeline on the examples themselves, which `nlp.evaluate` copies, and score them."""
+    for example, doc in zip(examples, nlp.pipe(eg.predicted for eg in examples), strict=True):
+        example.predicted = doc
+    return Scorer(nlp=nlp).score(examples)
 
 
 def confuse(examples: list[Example]) -> dict[str, Any]:
@@ -64,6 +76,13 @@ def confuse(examples: list[Example]) -> dict[str, Any]:
     languages = sorted({language for pair in pairs for language in pair if language})
     gold, found = zip(*(pair for pair in pairs if pair[0]), strict=True)
     return {"languages": languages, "counts": confusion_matrix(gold, found, labels=languages).tolist()}
+
+
+def score_routing(examples: list[Example], cluster_of: dict[str, str]) -> float:
+    """Share of texts that went to the cluster of their gold language."""
+    known = [eg for eg in examples if eg.reference._.language in cluster_of]
+    right = [eg.predicted._.cluster == cluster_of[eg.reference._.language] for eg in known]
+    return sum(right) / max(1, len(right))
 
 
 def read_examples(

@@ -16,7 +16,7 @@ from spacy.tokens import Doc, DocBin
 from spacy.training import Example
 from spacy.vocab import Vocab
 
-from spacy_xner.attributes import register_attributes
+from spacy_xner.attributes import is_labelled, register_attributes
 from spacy_xner.errors import Errors, Warnings
 from spacy_xner.tags import TokenSpan, spans_to_tags, tags_to_spans
 
@@ -202,6 +202,7 @@ def create_multilingual_corpus(
     split: str | None = None,
     languages: list[str] | None = None,
     sources: list[str] | None = None,
+    unlabelled: list[str] | None = None,
     limit: Annotated[int, Field(ge=0)] = 0,
     temperature: float = 1.0,
     gold_tokens: bool = True,
@@ -215,6 +216,7 @@ def create_multilingual_corpus(
         split=split,
         languages=languages or [],
         sources=sources or [],
+        unlabelled=unlabelled or [],
         limit=limit,
         temperature=temperature,
         gold_tokens=gold_tokens,
@@ -230,6 +232,7 @@ class MultilingualCorpus:
     path: A folder of `{lang}-{source}-{split}.spacy` files, or one file.
     split: Which files of the folder; all of them if None.
     languages, sources: Which languages and sources of the folder; all of them if empty.
+    unlabelled: Languages whose annotation is withheld: text for auxiliary objectives.
     limit: The first so many documents of each file; 0 takes all.
     temperature: 1 keeps the sizes, greater values even them out: language l gets a share proportional
         to size ** (1 / temperature) of the same total, by repeating or leaving out documents.
@@ -246,6 +249,7 @@ class MultilingualCorpus:
         split: str | None,
         languages: list[str],
         sources: list[str],
+        unlabelled: list[str],
         limit: int,
         temperature: float,
         gold_tokens: bool,
@@ -260,6 +264,7 @@ class MultilingualCorpus:
         self.split = split
         self.languages = list(languages)
         self.sources = list(sources)
+        self.unlabelled = frozenset(unlabelled)
         self.limit = limit
         self.temperature = temperature
         self.gold_tokens = gold_tokens
@@ -305,6 +310,8 @@ class MultilingualCorpus:
         return {doc.text for path in paths for doc in read_docs(path).get_docs(vocab)}
 
     def _make_example(self, nlp: Language, reference: Doc) -> Example:
+        if reference._.language in self.unlabelled:
+            reference = _without_annotation(reference)
         if self.gold_tokens:
             words = [token.text for token in reference]
             spaces = [bool(token.whitespace_) for token in reference]
@@ -314,6 +321,51 @@ class MultilingualCorpus:
         if self.known_language:
             predicted._.language = reference._.language
         return Example(predicted, reference)
+
+
+def create_alternating_batcher(
+    size: Annotated[int, Field(ge=1)], unlabelled_size: Annotated[int, Field(ge=1)] | None = None
+) -> Callable[[Iterable[Example]], Iterator[list[Example]]]:
+    """Create a batcher of labelled and unlabelled minibatches in turn; see `alternate_batches`.
+
+    size, unlabelled_size: Documents a batch; the second is the first if it is not given.
+    """
+
+    def batch(examples: Iterable[Example]) -> Iterator[list[Example]]:
+        return alternate_batches(examples, size, unlabelled_size or size)
+
+    return batch
+
+
+def alternate_batches(
+    examples: Iterable[Example], size: int, unlabelled_size: int
+) -> Iterator[list[Example]]:
+    """Cut a mixed stream into labelled and unlabelled minibatches, in turn as long as there are both.
+
+    SOURCE: Moon et al. 2019, "Multi-task Learning": minibatches of the tasks take turns.
+    """
+    waiting: dict[bool, list[Example]] = {True: [], False: []}
+    sizes = {True: size, False: unlabelled_size}
+    turn = True
+    for example in examples:
+        waiting[is_labelled(example.reference)].append(example)
+        while len(waiting[turn]) >= sizes[turn] or len(waiting[not turn]) >= 4 * sizes[not turn]:
+            # The other kind goes on alone where this one is rare or at its end.
+            kind = turn if len(waiting[turn]) >= sizes[turn] else not turn
+            yield waiting[kind][: sizes[kind]]
+            waiting[kind] = waiting[kind][sizes[kind] :]
+            turn = not kind
+    while waiting[True] or waiting[False]:
+        kind = turn if waiting[turn] else not turn
+        yield waiting[kind][: sizes[kind]]
+        waiting[kind] = waiting[kind][sizes[kind] :]
+        turn = not kind
+
+
+def _without_annotation(doc: Doc) -> Doc:
+    plain = Doc(doc.vocab, words=[t.text for t in doc], spaces=[bool(t.whitespace_) for t in doc])
+    plain._.language = doc._.language
+    return plain
 
 
 def find_files(

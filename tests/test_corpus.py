@@ -6,10 +6,12 @@ from collections import Counter
 import numpy
 import pytest
 import spacy
+from spacy.training import Example
 
 from spacy_xner.attributes import is_labelled
 from spacy_xner.corpus import (
     LABEL_TABLE,
+    create_alternating_batcher,
     create_multilingual_corpus,
     find_files,
     make_doc,
@@ -249,3 +251,47 @@ def test_real_corpora_are_read_to_the_end(shared_data, file, language, n_sentenc
     assert n_sentences in (None, counts["sentences"])
     assert counts["PER"] > 0
     assert counts["LOC"] > 0
+
+
+def test_labels_of_a_language_can_be_withheld(corpus):
+    reader = create_multilingual_corpus(corpus, "train", ["en", "da"], unlabelled=["da"])
+    for example in reader(spacy.blank("xx")):
+        assert is_labelled(example.reference) == (example.reference._.language == "en")
+        assert example.reference.text == example.predicted.text
+
+
+def test_sources_are_chosen_and_the_language_can_be_kept_from_the_pipeline(corpus):
+    vocab = spacy.blank("xx").vocab
+    doc = spacy.tokens.Doc(vocab, words=["Aarhus"], ents=["B-LOC"])
+    doc._.language = "da"
+    write_docs([doc], corpus / "da-other-corpus-train.spacy")
+    assert languages_of(create_multilingual_corpus(corpus, "train", ["da"])) == {"da": 6}
+    assert languages_of(create_multilingual_corpus(corpus, "train", sources=["other-corpus"])) == {"da": 1}
+    with pytest.raises(ValueError, match="XNER106"):
+        languages_of(create_multilingual_corpus(corpus, "train", ["en"], sources=["other-corpus"]))
+    reader = create_multilingual_corpus(corpus, "train", known_language=False)
+    assert {eg.predicted._.language for eg in reader(spacy.blank("xx"))} == {None}
+
+
+@pytest.mark.parametrize(
+    ("n_labelled", "n_unlabelled"), [(20, 20), (20, 5), (3, 20), (20, 0), (0, 20), (0, 0)]
+)
+def test_batches_alternate_and_lose_nothing(n_labelled, n_unlabelled):
+    nlp = spacy.blank("xx")
+    examples = []
+    for i in range(n_labelled + n_unlabelled):
+        words = [str(i)]
+        labelled = spacy.tokens.Doc(nlp.vocab, words=words, ents=["O"] if i < n_labelled else None)
+        examples.append(Example(spacy.tokens.Doc(nlp.vocab, words=words), labelled))
+    numpy.random.default_rng(0).shuffle(examples)
+    batches = list(create_alternating_batcher(4, 2)(examples))
+    kinds = [{is_labelled(eg.reference) for eg in batch} for batch in batches]
+    assert all(len(kind) == 1 for kind in kinds)
+    assert sorted(eg.reference.text for batch in batches for eg in batch) == sorted(
+        eg.reference.text for eg in examples
+    )
+    assert all(len(batch) <= (4 if kind == {True} else 2) for batch, kind in zip(batches, kinds, strict=True))
+    assert sum(kind == {True} for kind in kinds) == -(-n_labelled // 4)
+    if n_labelled == n_unlabelled == 20:
+        alternating = [is_labelled(batch[0].reference) for batch in create_alternating_batcher(4)(examples)]
+        assert alternating == [True, False] * 5

@@ -107,6 +107,10 @@ def test_evaluation_and_report_are_whole(toy_model, toy_corpus, tmp_path):
     run("scripts/evaluate.py", toy_model / "model-best", toy_corpus, metrics, env=_env())
     content = json.loads(metrics.read_text())
     assert content["scores"]["ents_f"] > 0.9
+    assert [row["predicted"] for row in content["examples"] if row["right"]] == [
+        row["gold"] for row in content["examples"] if row["right"]
+    ]
+    assert content["examples"][0]["predicted"]
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{report_script.BEGIN}\nold\n{report_script.END}\nafter\n")
     report_script.main(tmp_path / "report.html", metrics.parent, toy_model.parent, runs=None, readme=readme)
@@ -300,7 +304,8 @@ def test_the_clusters_workflow_makes_a_routed_pipeline(clustered, toy_corpus, tm
     metrics = tmp_path / "xner.json"
     run("scripts/evaluate.py", folder / "xner", toy_corpus, metrics)
     scores = srsly.read_json(metrics)["scores"]
-    assert scores["language_acc"] == 1.0
+    assert scores["language_acc"] == scores["routing_acc"] == 1.0
+    assert srsly.read_json(metrics)["confusion"]["languages"] == ["en", "ru", "zh"]
     assert scores["ents_f"] > 0.8
     alone = spacy.load(folder / "taggers" / clusters[0])
     assert alone.pipe_names == ["ner"]
@@ -312,8 +317,16 @@ def test_cluster_runs_are_resumed_and_other_settings_refused(clustered):
     names = {path.stem for path in (folder / "runs" / "toy").glob("*-seed*.json")}
     assert {"found.cluster1-seed0", "found.cluster2-seed1", "everything.all-seed0"} <= names
     assert sum(name.startswith("on-toy.") for name in names) == 4
+    result = srsly.read_json(folder / "runs" / "toy" / "everything.all-seed0.json")
+    totals = numpy.concatenate([numpy.array(rows) for rows in result["counts"].values()]).sum(0)
+    assert totals[0] > 0
+    assert 2 * totals[0] / (totals[1] + totals[2]) == pytest.approx(result["test"]["ents_f"])
+    (folder / "runs" / "toy" / "found.cluster1-seed1.lock").write_text("1")
+    (folder / "runs" / "toy" / "found.cluster2-seed0.lock").write_text("99999999")
     printed = run(*command)
-    assert printed.count("done before") == len(names)
+    # One is held by a living process, the lock of a dead one counts not.
+    assert printed.count("another process") == 1
+    assert printed.count("done before") == len(names) - 1
     done = subprocess.run(
         [sys.executable, *map(str, command), "--limit=7"], capture_output=True, text=True, check=False
     )
