@@ -104,7 +104,7 @@ def embed(nlp: Language, docs: list[Doc], vectors: Vectors, encoder: str) -> num
         compute = pipe.embed
     else:
         pooling = "first" if vectors is Vectors.base_first else "max"
-        model = build_sentence_encoder(encoder, pooling=pooling)
+        model = build_sentence_encoder(encoder, pooling=pooling, mixed_precision=True)
         model.initialize()
         compute = model.predict
     batches = [docs[i : i + 256] for i in range(0, len(docs), 256)]

@@ -74,8 +74,8 @@ def main(
         plan += plan_zero_shot(first, zero_shot.split(","), n_seeds[0], sources)
     if other:
         plan += plan_combinations(first, other, source, next(iter(find_files(corpus, "train", [], [other]))))
-    # All runs of one seed before the next: a stopped experiment is a whole one with fewer seeds.
-    plan.sort(key=lambda run: run.seed)
+    # All runs of one seed before the next: a stopped comparison is a whole one with fewer seeds.
+    plan.sort(key=lambda run: (run.test_sources != run.sources, run.seed))
     settings = {
         "encoder": encoder, "limit": limit, "dev_limit": dev_limit, "test_limit": test_limit,
         "epochs": epochs, "max_steps": max_steps, "batch_size": batch_size, "window": window,
