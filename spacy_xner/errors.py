@@ -3,6 +3,11 @@
 1xx data, 2xx encoding, 3xx model, 4xx routing. A code is never reused or renumbered.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from safetensors import SafetensorError
+
 
 class Errors:
     """Texts of the errors. Fill in with `str.format`."""
@@ -187,3 +192,17 @@ class Warnings:
         "[XNER-W402] {n} of {k} clusters won the vote of no language: the grouping has {left}. Lower k, or "
         "look at the purity of each language."
     )
+
+
+@contextmanager
+def named_damage(name: str) -> Iterator[None]:
+    """Turn what readers raise for damaged files of a component into one coded error.
+
+    RAISES: XNER302 in the place of uncoded errors.
+    """
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        if str(error).startswith("[XNER"):
+            raise
+        raise ValueError(Errors.XNER302.format(name=name, reason=error)) from error

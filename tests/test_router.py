@@ -402,6 +402,36 @@ def test_one_stack_of_frozen_layers_serves_every_component(checkpoint, tmp_path)
     assert torch.equal(weight(networks[1]), before)
 
 
+@pytest.mark.parametrize("damage", ["missing", "truncated", "foreign"])
+@pytest.mark.parametrize(
+    "file", ["language_identifier/model", "cluster_router/means.safetensors", "cluster_router/grouping.json"]
+)
+def test_damaged_files_are_a_named_error(routed, tmp_path, file, damage):
+    routed.to_disk(tmp_path)
+    path = tmp_path / file
+    if damage == "missing":
+        path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    else:
+        path.write_bytes(b"\x93NUMPY foreign")
+    with pytest.raises(ValueError, match=r"XNER(302|403)"):
+        spacy.load(tmp_path)
+
+
+def test_a_nan_loss_is_an_error_that_changes_no_weight(checkpoint):
+    nlp = tiny.make_identifier(checkpoint)
+    examples = tiny.make_examples(nlp, known_language=False)
+    optimizer = nlp.initialize(lambda: examples)
+    model = nlp.get_pipe("language_identifier").model
+    output = model.get_ref("output")
+    output.set_param("b", output.get_param("b") * numpy.nan)
+    before = model.get_ref("sent2vec").to_bytes()
+    with pytest.raises(ValueError, match="XNER303"):
+        nlp.update(examples, sgd=optimizer)
+    assert model.get_ref("sent2vec").to_bytes() == before
+
+
 def test_docs_can_carry_what_components_leave():
     doc = Doc(spacy.blank("xx").vocab, words=["a"])
     for name in ("language", "language_scores", "cluster", "cluster_score"):

@@ -1,6 +1,8 @@
 """The pipeline component that says what language a text is in: `LanguageIdentifier`."""
 
+import math
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy
@@ -13,7 +15,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
 from spacy_xner.attributes import LANGUAGE_SPANS, preset_language, register_attributes
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, named_damage
 from spacy_xner.router.model import LanguageClassifier
 
 Level = Literal["doc", "sentence"]
@@ -222,7 +224,10 @@ class LanguageIdentifier(TrainablePipe):
         sgd: Optimizer | None = None,
         losses: dict[str, float] | None = None,
     ) -> dict[str, float]:
-        """Learn from a batch. Blank documents and those without a known language are left out."""
+        """Learn from a batch. Blank documents and those without a known language are left out.
+
+        RAISES: XNER303 if the loss is not a number, before any weight is changed.
+        """
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
         examples = list(examples)
@@ -234,6 +239,9 @@ class LanguageIdentifier(TrainablePipe):
         set_dropout_rate(self.model, drop)
         probabilities, backprop = self.model.begin_update([eg.predicted for eg in useful])
         loss, d_scores = self.get_loss(useful, probabilities)
+        if not math.isfinite(loss):
+            text = useful[0].reference.text[:60]
+            raise ValueError(Errors.XNER303.format(name=self.name, loss=loss, text=text))
         backprop(d_scores)
         if sgd is not None:
             self.finish_update(sgd)
@@ -254,6 +262,16 @@ class LanguageIdentifier(TrainablePipe):
         gradient = scores.copy()
         gradient[rows, gold] -= 1.0
         return loss, gradient / len(examples)
+
+    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "LanguageIdentifier":
+        """Load the component. RAISES: XNER302 for missing, damaged or foreign files."""
+        with named_damage(self.name):
+            return super().from_disk(path, exclude=tuple(exclude))
+
+    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "LanguageIdentifier":
+        """Load the component. RAISES: XNER302 for damaged bytes."""
+        with named_damage(self.name):
+            return super().from_bytes(bytes_data, exclude=tuple(exclude))
 
 
 def _as_doc(segment: Span) -> Doc:

@@ -19,7 +19,7 @@ from spacy.training import Example, validate_get_examples
 from spacy.vocab import Vocab
 
 from spacy_xner.attributes import CLUSTER_SPANS, LANGUAGE_SPANS, preset_language, register_attributes
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, named_damage
 from spacy_xner.router.grouping import Grouping, read_grouping
 
 Floats = NDArray[numpy.float32]
@@ -221,9 +221,10 @@ class ClusterRouter(Pipe):
         )
 
     def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "ClusterRouter":
-        """Load the grouping and the means. RAISES: XNER403."""
+        """Load the grouping and the means. RAISES: XNER302, XNER403."""
         readers = {"cfg": lambda b: self._from_json(srsly.json_loads(b)), "means": self._means_from_bytes}
-        util.from_bytes(bytes_data, readers, tuple(exclude))
+        with named_damage(self.name):
+            util.from_bytes(bytes_data, readers, tuple(exclude))
         return self
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
@@ -238,12 +239,13 @@ class ClusterRouter(Pipe):
         )
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "ClusterRouter":
-        """Load what `to_disk` wrote. RAISES: XNER403."""
+        """Load what `to_disk` wrote. RAISES: XNER302, XNER403."""
         readers = {
             "grouping.json": lambda p: self._from_json(srsly.read_json(p)),
             "means.safetensors": lambda p: self._means_from_bytes(p.read_bytes()),
         }
-        util.from_disk(Path(path), readers, tuple(exclude))
+        with named_damage(self.name):
+            util.from_disk(Path(path), readers, tuple(exclude))
         return self
 
     def _to_json(self) -> dict[str, Any] | None:

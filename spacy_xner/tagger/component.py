@@ -18,7 +18,7 @@ from thinc.api import Config, Model, Optimizer, set_dropout_rate, torch2xp
 from thinc.types import Floats2d
 
 from spacy_xner.attributes import CLUSTER_SPANS, is_labelled, register_attributes
-from spacy_xner.errors import Errors, Warnings
+from spacy_xner.errors import Errors, Warnings, named_damage
 from spacy_xner.tagger.gold import Gold, align_gold
 from spacy_xner.tagger.model import Tagger, head_network, to_flat_torch
 from spacy_xner.tags import MISSING, Scheme, TagSet, TokenSpan
@@ -420,28 +420,13 @@ class EntityTagger(TrainablePipe):
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "EntityTagger":
         """Load the component. RAISES: XNER302 for missing, damaged or foreign files."""
-        with _named_damage(self.name):
+        with named_damage(self.name):
             return super().from_disk(path, exclude=tuple(exclude))
 
     def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "EntityTagger":
         """Load the component. RAISES: XNER302 for damaged bytes."""
-        with _named_damage(self.name):
+        with named_damage(self.name):
             return super().from_bytes(bytes_data, exclude=tuple(exclude))
-
-
-class _named_damage:
-    """Turn what readers raise for damaged files into one coded error."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        damage = isinstance(error, OSError | ValueError | KeyError | TypeError | RuntimeError)
-        if damage and not str(error).startswith("[XNER"):
-            raise ValueError(Errors.XNER302.format(name=self.name, reason=error)) from error
 
 
 def _without_outer_space(doc: Doc, spans: list[TokenSpan]) -> list[TokenSpan]:
