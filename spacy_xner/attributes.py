@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from spacy.attrs import IS_SPACE
 from spacy.tokens import Doc
 
 # Segments of a document, in `doc.spans`, labelled with a language or a cluster.
@@ -28,6 +29,11 @@ def preset_language(doc: Doc) -> str | None:
     if doc._.language is None and isinstance(context, Mapping) and context.get("language"):
         doc._.language = context["language"]
     return doc._.language
+
+
+def is_blank(doc: Doc) -> bool:
+    """True if there is nothing to read. (`doc.text` would be put together from all tokens.)"""
+    return len(doc) == 0 or bool(doc.to_array([IS_SPACE]).all())
 
 
 def is_labelled(doc: Doc) -> bool:

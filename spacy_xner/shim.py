@@ -110,7 +110,9 @@ class TorchShim(PyTorchShim):
             raise ValueError(Errors.XNER302.format(name="network", reason=error)) from error
         self.start(cfg)
         try:
-            self.network.load_state_dict(tensors)
+            # The tensors themselves become the weights: one copy less of the largest thing there is.
+            tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
+            self.network.load_state_dict(tensors, assign=True)
         except RuntimeError as error:
             raise ValueError(Errors.XNER302.format(name="network", reason=error)) from error
         self._grad_scaler.to_(self.device)

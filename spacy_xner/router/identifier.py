@@ -14,7 +14,7 @@ from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
-from spacy_xner.attributes import LANGUAGE_SPANS, preset_language, register_attributes
+from spacy_xner.attributes import LANGUAGE_SPANS, is_blank, preset_language, register_attributes
 from spacy_xner.errors import Errors, named_damage
 from spacy_xner.router.model import LanguageClassifier
 
@@ -183,7 +183,7 @@ class LanguageIdentifier(TrainablePipe):
     def _segments(self, doc: Doc) -> list[Span]:
         """What is looked at: nothing of a blank document or one whose language is known."""
         language = preset_language(doc)
-        if language in self.labels or not doc.text.strip():
+        if language in self.labels or is_blank(doc):
             return []
         if self.level == "doc" or language is not None:
             return [doc[:]]
@@ -233,7 +233,7 @@ class LanguageIdentifier(TrainablePipe):
         examples = list(examples)
         validate_examples(examples, "LanguageIdentifier.update")
         index = {label: i for i, label in enumerate(self.labels)}
-        useful = [eg for eg in examples if eg.reference._.language in index and eg.predicted.text.strip()]
+        useful = [eg for eg in examples if eg.reference._.language in index and not is_blank(eg.predicted)]
         if not useful:
             return losses
         set_dropout_rate(self.model, drop)

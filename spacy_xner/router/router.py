@@ -18,7 +18,13 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_get_examples
 from spacy.vocab import Vocab
 
-from spacy_xner.attributes import CLUSTER_SPANS, LANGUAGE_SPANS, preset_language, register_attributes
+from spacy_xner.attributes import (
+    CLUSTER_SPANS,
+    LANGUAGE_SPANS,
+    is_blank,
+    preset_language,
+    register_attributes,
+)
 from spacy_xner.errors import Errors, named_damage
 from spacy_xner.router.grouping import Grouping, read_grouping
 
@@ -151,7 +157,7 @@ class ClusterRouter(Pipe):
         """Route one document. RAISES: XNER406, XNER407."""
         table = self._table
         language = preset_language(doc)
-        if doc._.cluster is not None or not doc.text.strip():
+        if doc._.cluster is not None or is_blank(doc):
             return doc
         cluster_of = table.cluster_of
         segments = doc.spans.get(LANGUAGE_SPANS)

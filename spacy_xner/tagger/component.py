@@ -17,7 +17,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate, torch2xp
 from thinc.types import Floats2d
 
-from spacy_xner.attributes import CLUSTER_SPANS, is_labelled, register_attributes
+from spacy_xner.attributes import CLUSTER_SPANS, is_blank, is_labelled, register_attributes
 from spacy_xner.errors import Errors, Warnings, named_damage
 from spacy_xner.tagger.gold import Gold, align_gold
 from spacy_xner.tagger.model import Tagger, head_network, to_flat_torch
@@ -330,7 +330,7 @@ class EntityTagger(TrainablePipe):
         set_dropout_rate(self.model, drop)
         losses[self.name] = losses.get(self.name, 0.0) + self._update_labelled(examples)
         texts = [
-            eg.predicted for eg in examples if not is_labelled(eg.reference) and eg.predicted.text.strip()
+            eg.predicted for eg in examples if not is_labelled(eg.reference) and not is_blank(eg.predicted)
         ]
         for name, objective in self.objectives.items():
             key = f"{self.name}_{name}"

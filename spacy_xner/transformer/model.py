@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Any, TypeAlias
 
+import numpy
 from pydantic import Field
 from spacy.tokens import Doc
 from thinc.api import ArgsKwargs, Model, torch2xp, xp2torch
@@ -100,7 +101,8 @@ def forward_encoder(
     model: Encoder, docs: list[Doc], is_train: bool
 ) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Doc]]]:
     """Compute token vectors. Shape: (n_tokens, width) a document."""
-    vectors, backprop_flat = _forward(model, docs, is_train)
+    texts = [TokenizedText(doc.text, *token_boundaries(doc)) for doc in docs]
+    vectors, backprop_flat = _forward(model, texts, is_train)
 
     def backprop(d_vectors: list[Floats2d]) -> list[Doc]:
         backprop_flat(model.ops.flatten(d_vectors))
@@ -113,7 +115,9 @@ def forward_sentences(
     model: SentenceEncoder, docs: list[Doc], is_train: bool
 ) -> tuple[Floats2d, Callable[[Floats2d], list[Doc]]]:
     """Compute one vector a document. Shape: (n_docs, width)."""
-    vectors, backprop_flat = _forward(model, docs, is_train)
+    no_tokens = numpy.zeros(0, dtype="int64")
+    texts = [TokenizedText(doc.text, no_tokens, no_tokens) for doc in docs]
+    vectors, backprop_flat = _forward(model, texts, is_train)
 
     def backprop(d_vectors: Floats2d) -> list[Doc]:
         backprop_flat(d_vectors)
@@ -122,9 +126,10 @@ def forward_sentences(
     return vectors, backprop
 
 
-def _forward(model: Model, docs: list[Doc], is_train: bool) -> tuple[Floats2d, Callable[[Floats2d], None]]:
+def _forward(
+    model: Model, texts: list[TokenizedText], is_train: bool
+) -> tuple[Floats2d, Callable[[Floats2d], None]]:
     shim: TorchShim = model.shims[0]
-    texts = [TokenizedText(doc.text, *token_boundaries(doc)) for doc in docs]
     vectors, torch_backprop = shim(ArgsKwargs(args=(texts,), kwargs={}), is_train)
 
     def backprop(d_vectors: Floats2d) -> None:

@@ -88,7 +88,7 @@ class TransformerNetwork(nn.Module):
         self.unit = unit
         self.pooling = pooling
         self.budget = budget
-        self._tokenizer_json = description["tokenizer"]
+        self._description = description
         self._stack: FrozenStack | None = None
         self.size, self.overlap = self._check_window(description["config"], window, overlap)
         self.set_frozen(n_frozen_layers)
@@ -123,7 +123,10 @@ class TransformerNetwork(nn.Module):
     def share_frozen(self) -> None:
         """Use the frozen layers, and their recent hidden states, together with equal networks."""
         if self._frozen:
-            self._stack = share_stack(self, self._frozen, self._tokenizer_json)
+            made_from = self._description["tokenizer"]
+            self._stack = share_stack(self, self._frozen, made_from, self.tokenizer)
+            self.tokenizer = self._stack.tokenizer
+            self._description["tokenizer"] = self._stack.tokenizer_json
 
     def train(self, mode: bool = True) -> "TransformerNetwork":
         super().train(mode)
