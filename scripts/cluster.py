@@ -82,7 +82,7 @@ def main(
         "stability": stabilities,
         "source": "found by scripts/cluster.py",
     }
-    grouping = Grouping(out.stem, grouping.clusters, about)
+    grouping = Grouping(out.stem.replace("-", "_"), grouping.clusters, about)
     write_json(out, grouping.to_json())
     rows = [
         (name, ", ".join(f"{lang} {100 * votes[lang].purity:.0f} %" for lang in members))

@@ -134,8 +134,8 @@ class Errors:
         "with more languages, or preset `doc._.language`."
     )
     XNER402 = (
-        "[XNER402] Expected 2 to {n_sentences} clusters (one sentence each at most), got k = {k} for "
-        "{n_sentences} sentences in {n_languages} languages. Lower k or give more text."
+        "[XNER402] Expected at least two languages and 2 to as many clusters as sentences, got k = {k} for "
+        "{n_sentences} sentences in {n_languages} languages. Change k or give more text."
     )
     XNER403 = (
         "[XNER403] {where} is not a grouping of languages: {reason}. Expected JSON such as "

@@ -108,6 +108,11 @@ def test_lonely_languages_are_warned_of():
         make_grouping(vote(numpy.array([0, 1, 1]), ["ar", "de", "en"], 2), 2)
 
 
+def test_a_single_language_is_an_error():
+    with pytest.raises(ValueError, match="XNER402"):
+        make_grouping(vote(numpy.array([0, 1]), ["ar", "ar"], 2), 2)
+
+
 def test_the_most_stable_number_of_clusters_is_chosen():
     vectors, own = blobs(400, n_blobs=3)
     # Six languages, two in each of three blobs.

@@ -50,7 +50,7 @@ def cluster_sentences(vectors: Floats, k: int, *, max_exact: int = MAX_EXACT, se
 
     n = len(vectors)
     if not 2 <= k <= n:
-        raise ValueError(Errors.XNER402.format(n_sentences=n, n_languages="any number of", k=k))
+        raise ValueError(Errors.XNER402.format(n_sentences=n, n_languages="their", k=k))
     chosen = numpy.arange(n)
     if n > max_exact:
         chosen = numpy.sort(numpy.random.default_rng(seed).choice(n, max(max_exact, k), replace=False))
@@ -88,7 +88,11 @@ def make_grouping(votes: dict[str, Vote], k: int, name: str = "found") -> Groupi
     """Turn votes into `cluster1`, `cluster2`, ..., in the order of their first languages.
 
     Warns of clusters of one language (W401) and of clusters without any (W402).
+    RAISES: XNER402 for a single language.
     """
+    if len(votes) < 2:
+        n_sentences = sum(sum(v.counts) for v in votes.values())
+        raise ValueError(Errors.XNER402.format(n_sentences=n_sentences, n_languages=len(votes), k=k))
     groups: dict[int, list[str]] = {}
     for language in sorted(votes):
         groups.setdefault(votes[language].winner, []).append(language)
