@@ -18,6 +18,7 @@ from spacy_xner.corpus import find_files
 from spacy_xner.router.grouping import Grouping, read_grouping
 
 from evaluate import annotate, read_examples
+from groupings import OTHER
 from joint import count_sentences
 from train import steps_per_epoch, train_pipeline, write_json
 
@@ -235,7 +236,7 @@ def plan_combinations(grouping: Grouping, other: str, source: str, language: str
         "cluster-combined": (cluster, both),
     }
     return [
-        Run(f"on-{other}", name, languages, [language], 0, sources, [other])
+        Run(f"{OTHER}{other}", name, languages, [language], 0, sources, [other])
         for name, (languages, sources) in trained_on.items()
     ]
 

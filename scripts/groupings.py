@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from spacy_xner.router.grouping import Grouping
 
+# The grouping of runs that are tested on another corpus starts so.
+OTHER = "on-"
 Counts = NDArray[numpy.float64]
 
 
@@ -50,9 +52,16 @@ def read_runs(folder: Path) -> tuple[list[Grouping], list[dict[str, Any]], dict[
 
 
 def runs_of_language(grouping: Grouping, language: str, runs: Iterable[dict[str, Any]]) -> list[dict]:
-    """The runs of the cluster that a language is in: those trained on exactly its languages."""
+    """The runs of the cluster that a language is in: those trained and tested on exactly its languages.
+
+    Runs on another corpus are not among them, be they of the same languages.
+    """
     own = grouping.clusters[grouping.cluster_of[language]]
-    return [run for run in runs if run["languages"] == own and run["test_languages"] == own]
+    return [
+        run
+        for run in runs
+        if run["languages"] == run["test_languages"] == own and not run["grouping"].startswith(OTHER)
+    ]
 
 
 def summarize(values: list[float]) -> Cell | None:
@@ -113,7 +122,7 @@ def table4(runs: list[dict[str, Any]]) -> dict[str, dict[str, Cell | None]]:
 
 def table5(runs: list[dict[str, Any]]) -> dict[str, float]:
     """F1 on another corpus, by what was trained on."""
-    return {run["cluster"]: 100 * run["test"]["ents_f"] for run in runs if run["grouping"].startswith("on-")}
+    return {run["cluster"]: 100 * run["test"]["ents_f"] for run in runs if run["grouping"].startswith(OTHER)}
 
 
 def bootstrap(

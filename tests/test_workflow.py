@@ -359,6 +359,15 @@ def test_equal_clusters_are_run_once():
     ]
 
 
+def test_runs_on_another_corpus_stand_for_no_grouping():
+    grouping = Grouping("monolingual", {"en": ["en"]})
+    runs = [
+        {"grouping": name, "languages": ["en"], "test_languages": ["en"]}
+        for name in ("monolingual", "on-ewt")
+    ]
+    assert groupings_script.runs_of_language(grouping, "en", runs) == runs[:1]
+
+
 def test_zero_shot_runs_leave_languages_out():
     grouping = Grouping("found", {"a": ["de", "sw", "yo"], "b": ["zh"], "c": ["sw2"]})
     [run] = plan_zero_shot(grouping, ["sw", "yo", "sw2"], 1, [])
