@@ -13,7 +13,7 @@ from spacy_xner.errors import Errors, Warnings
 PACKAGE = Path("spacy_xner")
 LAYERS = [
     {"errors"},
-    {"tags", "attributes", "tokenizer", "shim"},
+    {"tags", "attributes", "tokenizer", "shim", "pipe"},
     {"corpus", "scoring", "logger"},
     {"tagger"},
     {"transformer"},

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class Grouping:
     def _refuse(self, reason: str) -> None:
         raise ValueError(Errors.XNER403.format(where=f"{self.name!r}", reason=reason))
 
-    @property
+    @cached_property
     def cluster_of(self) -> dict[str, str]:
         """The cluster of every language."""
         return {lang: cluster for cluster, languages in self.clusters.items() for lang in languages}

@@ -1,21 +1,19 @@
 """The pipeline component that says what language a text is in: `LanguageIdentifier`."""
 
-import math
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy
 from numpy.typing import NDArray
 from spacy.language import Language
-from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
 from spacy_xner.attributes import LANGUAGE_SPANS, is_blank, preset_language, register_attributes
-from spacy_xner.errors import Errors, named_damage
+from spacy_xner.errors import Errors
+from spacy_xner.pipe import LabelledPipe
 from spacy_xner.router.model import LanguageClassifier
 
 Level = Literal["doc", "sentence"]
@@ -60,8 +58,10 @@ class Identification(NamedTuple):
     vectors: Floats
 
 
-class LanguageIdentifier(TrainablePipe):
+class LanguageIdentifier(LabelledPipe):
     """Identify the language of every document, and of every sentence if asked for.
+
+    Its labels are the languages.
 
     Sets `doc._.language`, `doc._.language_scores` (a probability by language) and
     `doc.spans["languages"]`: segments labelled with their languages, with `attrs["scores"]`,
@@ -90,31 +90,6 @@ class LanguageIdentifier(TrainablePipe):
         self.level = level
         self.scorer = scorer
         self.cfg: dict[str, Any] = {"labels": []}
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The languages, sorted."""
-        return tuple(self.cfg["labels"])
-
-    @property
-    def label_data(self) -> tuple[str, ...]:
-        """What `spacy init labels` stores for this component."""
-        return self.labels
-
-    def add_label(self, label: str) -> int:
-        """Add a language before initialization. RETURNS: 1 if it is new, else 0.
-
-        RAISES: XNER305 once the output layer is built, XNER307 for no text.
-        """
-        if not isinstance(label, str) or not label:
-            raise ValueError(Errors.XNER307.format(label=label))
-        if label in self.labels:
-            return 0
-        if self.is_built:
-            labels = ", ".join(self.labels)
-            raise ValueError(Errors.XNER305.format(label=label, name=self.name, labels=labels))
-        self.cfg["labels"] = sorted((*self.labels, label))
-        return 1
 
     @property
     def is_built(self) -> bool:
@@ -232,16 +207,15 @@ class LanguageIdentifier(TrainablePipe):
         losses.setdefault(self.name, 0.0)
         examples = list(examples)
         validate_examples(examples, "LanguageIdentifier.update")
-        index = {label: i for i, label in enumerate(self.labels)}
-        useful = [eg for eg in examples if eg.reference._.language in index and not is_blank(eg.predicted)]
+        useful = [
+            eg for eg in examples if eg.reference._.language in self.labels and not is_blank(eg.predicted)
+        ]
         if not useful:
             return losses
         set_dropout_rate(self.model, drop)
         probabilities, backprop = self.model.begin_update([eg.predicted for eg in useful])
         loss, d_scores = self.get_loss(useful, probabilities)
-        if not math.isfinite(loss):
-            text = useful[0].reference.text[:60]
-            raise ValueError(Errors.XNER303.format(name=self.name, loss=loss, text=text))
+        self.check_loss(loss, [eg.reference for eg in useful])
         backprop(d_scores)
         if sgd is not None:
             self.finish_update(sgd)
@@ -262,16 +236,6 @@ class LanguageIdentifier(TrainablePipe):
         gradient = scores.copy()
         gradient[rows, gold] -= 1.0
         return loss, gradient / len(examples)
-
-    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "LanguageIdentifier":
-        """Load the component. RAISES: XNER302 for missing, damaged or foreign files."""
-        with named_damage(self.name):
-            return super().from_disk(path, exclude=tuple(exclude))
-
-    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "LanguageIdentifier":
-        """Load the component. RAISES: XNER302 for damaged bytes."""
-        with named_damage(self.name):
-            return super().from_bytes(bytes_data, exclude=tuple(exclude))
 
 
 def _as_doc(segment: Span) -> Doc:

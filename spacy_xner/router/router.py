@@ -1,6 +1,6 @@
 """The pipeline component that sends texts to the taggers of their languages: `ClusterRouter`."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -182,15 +182,6 @@ class ClusterRouter(Pipe):
         doc.spans[CLUSTER_SPANS].attrs["scores"] = [score for _, score in routes]
         doc._.cluster, doc._.cluster_score = _heaviest([len(s) for s in segments], routes)
         return doc
-
-    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
-        """Route a stream of documents."""
-        error_handler = self.get_error_handler()
-        for doc in stream:
-            try:
-                yield self(doc)
-            except Exception as error:
-                error_handler(self.name, self, [doc], error)
 
     def _route(self, language: str, probabilities: dict[str, float], vector: Floats) -> tuple[str, float]:
         """RETURNS: Cluster and score of one segment."""

@@ -3,13 +3,11 @@
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from spacy.language import Language
-from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.util import minibatch
@@ -18,7 +16,8 @@ from thinc.api import Config, Model, Optimizer, set_dropout_rate, torch2xp
 from thinc.types import Floats2d
 
 from spacy_xner.attributes import CLUSTER_SPANS, is_blank, is_labelled, register_attributes
-from spacy_xner.errors import Errors, Warnings, named_damage
+from spacy_xner.errors import Errors, Warnings
+from spacy_xner.pipe import LabelledPipe
 from spacy_xner.tagger.gold import Gold, align_gold
 from spacy_xner.tagger.model import Tagger, head_network, to_flat_torch
 from spacy_xner.tags import MISSING, Scheme, TagSet, TokenSpan
@@ -110,7 +109,7 @@ class Objective(Protocol):
         """Step what belongs to the objective alone."""
 
 
-class EntityTagger(TrainablePipe):
+class EntityTagger(LabelledPipe):
     """Tag named entities with any encoder and head.
 
     model: `spacy_xner.EntityTagger.v1`.
@@ -151,36 +150,9 @@ class EntityTagger(TrainablePipe):
         self.cfg: dict[str, Any] = {"labels": [], "scheme": scheme}
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels, sorted."""
-        return tuple(self.cfg["labels"])
-
-    @property
-    def label_data(self) -> tuple[str, ...]:
-        """What `spacy init labels` stores for this component."""
-        return self.labels
-
-    @property
     def tag_set(self) -> TagSet:
         """The tags of the output layer."""
         return TagSet(self.labels, self.cfg["scheme"])
-
-    def add_label(self, label: str) -> int:
-        """Add a label before initialization. RETURNS: 1 if it is new, else 0.
-
-        RAISES: XNER305 once the output layer is built, XNER307 for no text.
-        """
-        if not isinstance(label, str) or not label:
-            raise ValueError(Errors.XNER307.format(label=label))
-        if label in self.labels:
-            return 0
-        if self.is_built:
-            labels = ", ".join(self.labels)
-            raise ValueError(Errors.XNER305.format(label=label, name=self.name, labels=labels))
-        # Sorted, so that the order of the examples does not show in the model.
-        self.cfg["labels"] = sorted((*self.labels, label))
-        self.vocab.strings.add(label)
-        return 1
 
     @property
     def is_built(self) -> bool:
@@ -335,7 +307,7 @@ class EntityTagger(TrainablePipe):
         for name, objective in self.objectives.items():
             key = f"{self.name}_{name}"
             loss = objective.update(texts, self._find_entities) if texts else 0.0
-            losses[key] = losses.get(key, 0.0) + self._check_loss(loss, texts)
+            losses[key] = losses.get(key, 0.0) + self.check_loss(loss, texts)
         if sgd is not None:
             self.finish_update(sgd)
         return losses
@@ -352,13 +324,8 @@ class EntityTagger(TrainablePipe):
             return 0.0
         emissions, backprop = self.model.begin_update([eg.predicted for eg in examples])
         loss, d_emissions = self._compute_loss(golds, emissions)
-        self._check_loss(loss, [eg.reference for eg in examples])
+        self.check_loss(loss, [eg.reference for eg in examples])
         backprop(d_emissions)
-        return loss
-
-    def _check_loss(self, loss: float, docs: list[Doc]) -> float:
-        if not math.isfinite(loss):
-            raise ValueError(Errors.XNER303.format(name=self.name, loss=loss, text=docs[0].text[:60]))
         return loss
 
     def _find_entities(self, docs: list[Doc]) -> list[list[TokenSpan]]:
@@ -417,16 +384,6 @@ class EntityTagger(TrainablePipe):
             self._warned.add("unknown")
             labels = ", ".join(sorted(set(unknown)))
             warnings.warn(Warnings.W102.format(n=len(unknown), labels=labels), stacklevel=3)
-
-    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "EntityTagger":
-        """Load the component. RAISES: XNER302 for missing, damaged or foreign files."""
-        with named_damage(self.name):
-            return super().from_disk(path, exclude=tuple(exclude))
-
-    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "EntityTagger":
-        """Load the component. RAISES: XNER302 for damaged bytes."""
-        with named_damage(self.name):
-            return super().from_bytes(bytes_data, exclude=tuple(exclude))
 
 
 def _without_outer_space(doc: Doc, spans: list[TokenSpan]) -> list[TokenSpan]:

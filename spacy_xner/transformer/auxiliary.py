@@ -1,5 +1,6 @@
 """Auxiliary objectives of the entity tagger: wiring of `objectives.py` to documents and the encoder."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
@@ -59,7 +60,7 @@ def create_predictive_cloze(
     return PredictiveCloze(weight, window, overlap, n_sampled)
 
 
-class EncoderObjective:
+class EncoderObjective(ABC):
     """What the objectives have in common: windows of unlabelled text, a head, one backward pass.
 
     The head lives as long as the training; a saved pipeline does not have it.
@@ -85,12 +86,15 @@ class EncoderObjective:
         self._head = TorchShim(self._build_head)
         self._head.start({})
 
+    @abstractmethod
     def _build_head(self, cfg: dict[str, Any]) -> torch.nn.Module:
-        raise NotImplementedError
+        """Build the network of this objective alone."""
 
-    def _loss(self, windows: "Batch") -> tuple[Masked | None, Callable[[torch.Tensor], torch.Tensor]]:
+    @abstractmethod
+    def _loss(
+        self, batch: "Batch", docs: list[Doc], find_entities: FindEntities
+    ) -> tuple[Masked | None, Callable[[torch.Tensor], torch.Tensor]]:
         """RETURNS: Another input than the windows themselves, and the loss by the hidden states."""
-        raise NotImplementedError
 
     def update(self, docs: list[Doc], find_entities: FindEntities) -> float:
         """Add the gradients of one batch of unlabelled documents to encoder and head.
@@ -99,10 +103,9 @@ class EncoderObjective:
         RAISES: XNER309 for a document without a declared language.
         """
         batch = Batch(self._network, docs, self.window, self.overlap)
-        self._prepare(batch, docs, find_entities)
         if not batch.windows:
             return 0.0
-        masked, compute = self._loss(batch)
+        masked, compute = self._loss(batch, docs, find_entities)
         if masked is not None and not masked.chosen.any():
             return 0.0
         inputs = batch.ids if masked is None else masked.ids
@@ -117,9 +120,6 @@ class EncoderObjective:
         if hidden.requires_grad:
             backprop(ArgsKwargs(args=((hidden,),), kwargs={"grad_tensors": leaf.grad}))
         return float(loss.detach())
-
-    def _prepare(self, batch: "Batch", docs: list[Doc], find_entities: FindEntities) -> None:
-        """Look at the documents before the encoder does."""
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Step the head."""
@@ -177,7 +177,7 @@ class LanguageId(EncoderObjective):
     def _build_head(self, cfg: dict[str, Any]) -> torch.nn.Module:
         return LanguageHead(self._network.width, max(1, len(self.languages)))
 
-    def _prepare(self, batch: Batch, docs: list[Doc], find_entities: FindEntities) -> None:
+    def update(self, docs: list[Doc], find_entities: FindEntities) -> float:
         for doc in docs:
             if doc._.language not in self.languages:
                 raise ValueError(
@@ -185,12 +185,13 @@ class LanguageId(EncoderObjective):
                         language=doc._.language, known=", ".join(self.languages), text=doc.text[:40]
                     )
                 )
-        index = {language: i for i, language in enumerate(self.languages)}
-        gold = [index[docs[window.doc]._.language] for window in batch.windows]
-        self._gold = torch.tensor(gold, dtype=torch.int64)
+        return super().update(docs, find_entities)
 
-    def _loss(self, windows: Batch) -> tuple[Masked | None, Callable[[torch.Tensor], torch.Tensor]]:
-        gold = self._gold.to(windows.ids.device)
+    def _loss(
+        self, batch: Batch, docs: list[Doc], find_entities: FindEntities
+    ) -> tuple[Masked | None, Callable[[torch.Tensor], torch.Tensor]]:
+        index = {language: i for i, language in enumerate(self.languages)}
+        gold = torch.tensor([index[docs[w.doc]._.language] for w in batch.windows], device=batch.ids.device)
         return None, lambda hidden: self._head.network(hidden, gold)
 
 
@@ -209,18 +210,19 @@ class Cloze(EncoderObjective):
     def _embeddings(self) -> torch.Tensor:
         return self._network.encoder.get_input_embeddings().weight  # type: ignore[operator]
 
-    def _mask(self, batch: Batch) -> Masked:
-        return mask_randomly(
-            batch.ids,
-            batch.maskable,
-            self.mask_rate,
-            self._network.special_ids["mask"],
-            len(self._embeddings),
-        )
+    def _mask(self, batch: Batch, docs: list[Doc], find_entities: FindEntities) -> Masked:
+        """Hide what is to be guessed."""
+        return mask_randomly(batch.ids, batch.maskable, self.mask_rate, self._mask_id, len(self._embeddings))
 
-    def _loss(self, windows: Batch) -> tuple[Masked | None, Callable[[torch.Tensor], torch.Tensor]]:
-        masked = self._mask(windows)
-        targets = windows.ids[masked.chosen]
+    @property
+    def _mask_id(self) -> int:
+        return self._network.special_ids["mask"]
+
+    def _loss(
+        self, batch: Batch, docs: list[Doc], find_entities: FindEntities
+    ) -> tuple[Masked | None, Callable[[torch.Tensor], torch.Tensor]]:
+        masked = self._mask(batch, docs, find_entities)
+        targets = batch.ids[masked.chosen]
         return masked, lambda hidden: self._head.network(hidden[masked.chosen], targets, self._embeddings)
 
 
@@ -230,9 +232,6 @@ class PredictiveCloze(Cloze):
     def __init__(self, weight: float, window: int, overlap: int, n_sampled: int) -> None:
         super().__init__(weight, window, overlap, n_sampled, mask_rate=1.0)
 
-    def _prepare(self, batch: Batch, docs: list[Doc], find_entities: FindEntities) -> None:
-        if batch.windows:
-            self._chosen = batch.mark(docs, find_entities(docs))
-
-    def _mask(self, batch: Batch) -> Masked:
-        return mask_all(batch.ids, self._chosen & batch.maskable, self._network.special_ids["mask"])
+    def _mask(self, batch: Batch, docs: list[Doc], find_entities: FindEntities) -> Masked:
+        chosen = batch.mark(docs, find_entities(docs)) & batch.maskable
+        return mask_all(batch.ids, chosen, self._mask_id)
