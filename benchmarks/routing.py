@@ -3,6 +3,7 @@
 Both read the same mixed text; every system runs in a process of its own.
 """
 
+import contextlib
 import json
 import random
 import subprocess
@@ -11,10 +12,13 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Annotated
+from unittest import mock
 
 import spacy
 import typer
 from wasabi import msg
+
+from spacy_xner.transformer.network import TransformerNetwork
 
 from inference import make_texts, memory
 
@@ -67,11 +71,9 @@ def main(
 
 def measure(folder: Path, texts: dict[str, list[str]], n_passes: int, *, share: bool) -> dict[str, float]:
     """Measure one pipeline. RETURNS: Words a second by set of texts, memory in MB."""
-    if not share:
-        from spacy_xner.transformer.network import TransformerNetwork
-
-        TransformerNetwork.share_frozen = lambda network: None  # type: ignore[method-assign]
-    nlp = spacy.load(folder)
+    alone = mock.patch.object(TransformerNetwork, "share_frozen")
+    with contextlib.nullcontext() if share else alone:
+        nlp = spacy.load(folder)
     list(nlp.pipe(texts["sentences"][:64]))
     result: dict[str, float] = {}
     for name, group in texts.items():

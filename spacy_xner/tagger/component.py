@@ -301,13 +301,8 @@ class EntityTagger(LabelledPipe):
         validate_examples(examples, "EntityTagger.update")
         set_dropout_rate(self.model, drop)
         losses[self.name] = losses.get(self.name, 0.0) + self._update_labelled(examples)
-        texts = [
-            eg.predicted for eg in examples if not is_labelled(eg.reference) and not is_blank(eg.predicted)
-        ]
-        for name, objective in self.objectives.items():
-            key = f"{self.name}_{name}"
-            loss = objective.update(texts, self._find_entities) if texts else 0.0
-            losses[key] = losses.get(key, 0.0) + self.check_loss(loss, texts)
+        if self.objectives:
+            self._update_unlabelled(examples, losses)
         if sgd is not None:
             self.finish_update(sgd)
         return losses
@@ -327,6 +322,15 @@ class EntityTagger(LabelledPipe):
         self.check_loss(loss, [eg.reference for eg in examples])
         backprop(d_emissions)
         return loss
+
+    def _update_unlabelled(self, examples: list[Example], losses: dict[str, float]) -> None:
+        """Add the gradients and losses of the objectives on the documents without annotation."""
+        plain = [eg.predicted for eg in examples if not is_labelled(eg.reference)]
+        texts = [doc for doc in plain if not is_blank(doc)]
+        for name, objective in self.objectives.items():
+            key = f"{self.name}_{name}"
+            loss = objective.update(texts, self._find_entities) if texts else 0.0
+            losses[key] = losses.get(key, 0.0) + self.check_loss(loss, texts)
 
     def _find_entities(self, docs: list[Doc]) -> list[list[TokenSpan]]:
         return [prediction.spans for prediction in self.predict(docs)]

@@ -208,7 +208,7 @@ class Cloze(EncoderObjective):
 
     @property
     def _embeddings(self) -> torch.Tensor:
-        return self._network.encoder.get_input_embeddings().weight  # type: ignore[operator]
+        return self._network.encoder.get_input_embeddings().weight
 
     def _mask(self, batch: Batch, docs: list[Doc], find_entities: FindEntities) -> Masked:
         """Hide what is to be guessed."""

@@ -6,6 +6,7 @@ SOURCE: Moon et al. 2019, "Towards Lingua Franca Named Entity Recognition with B
 import copy
 
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from spacy_xner.errors import Errors
 
@@ -13,11 +14,24 @@ from spacy_xner.errors import Errors
 def encoder_layers(encoder: nn.Module) -> tuple[nn.Module, nn.ModuleList] | None:
     """Find the embeddings and the list of layers of a BERT-like encoder; None if it is not one."""
     embeddings = getattr(encoder, "embeddings", None)
-    stack = getattr(encoder, "encoder", None) or getattr(encoder, "transformer", None)
-    layers = getattr(stack, "layer", None)
+    layers = getattr(getattr(encoder, _stack_name(encoder), None), "layer", None)
     if not isinstance(embeddings, nn.Module) or not isinstance(layers, nn.ModuleList):
         return None
     return embeddings, layers
+
+
+def _known_layers(encoder: nn.Module, n_frozen: int) -> tuple[nn.Module, nn.ModuleList]:
+    """Embeddings and layers. RAISES: XNER205 for an encoder with other parts."""
+    parts = encoder_layers(encoder)
+    if parts is None:
+        kind = type(encoder).__name__
+        raise ValueError(Errors.XNER205.format(kind=kind, n_frozen=n_frozen))
+    return parts
+
+
+def _stack_name(encoder: nn.Module) -> str:
+    """Where the layers are: DistilBERT names it otherwise."""
+    return "encoder" if getattr(encoder, "encoder", None) is not None else "transformer"
 
 
 def frozen_modules(encoder: nn.Module, n_frozen: int) -> list[nn.Module]:
@@ -27,11 +41,7 @@ def frozen_modules(encoder: nn.Module, n_frozen: int) -> list[nn.Module]:
     """
     if n_frozen == -1:
         return []
-    parts = encoder_layers(encoder)
-    if parts is None:
-        kind = type(encoder).__name__
-        raise ValueError(Errors.XNER205.format(kind=kind, n_frozen=n_frozen))
-    embeddings, layers = parts
+    embeddings, layers = _known_layers(encoder, n_frozen)
     if not 0 <= n_frozen <= len(layers):
         raise ValueError(Errors.XNER203.format(n_layers=len(layers), n_frozen=n_frozen))
     return [embeddings, *layers[:n_frozen]]
@@ -53,7 +63,7 @@ def freeze(encoder: nn.Module, n_frozen: int) -> list[nn.Module]:
     return frozen
 
 
-def keep_lowest(encoder: nn.Module, n_layers: int) -> None:
+def keep_lowest(encoder: PreTrainedModel, n_layers: int) -> None:
     """Drop all layers above the lowest `n_layers`, for good; 0 keeps them all.
 
     RAISES: XNER207 for an impossible number or an encoder with other parts.
@@ -61,12 +71,11 @@ def keep_lowest(encoder: nn.Module, n_layers: int) -> None:
     if n_layers == 0:
         return
     parts = encoder_layers(encoder)
-    n_found = len(parts[1]) if parts else 0
-    if n_layers > n_found:
+    if parts is None or n_layers > len(parts[1]):
+        n_found = len(parts[1]) if parts else 0
         raise ValueError(Errors.XNER207.format(n_found=n_found, n_layers=n_layers))
-    stack = _stack(encoder)
-    stack.layer = stack.layer[:n_layers]  # type: ignore[index]
-    encoder.config.num_hidden_layers = n_layers  # type: ignore[union-attr]
+    getattr(encoder, _stack_name(encoder)).layer = parts[1][:n_layers]
+    encoder.config.num_hidden_layers = n_layers
 
 
 def split_at(encoder: nn.Module, n_layers: int) -> tuple[nn.Module, nn.Module]:
@@ -74,11 +83,11 @@ def split_at(encoder: nn.Module, n_layers: int) -> tuple[nn.Module, nn.Module]:
 
     The lower one has the embeddings and the lowest `n_layers`, the upper one takes the lower's hidden
     states as `inputs_embeds`. Both use the encoder's own parameters.
+
+    RAISES: XNER205 for an encoder with other parts.
     """
-    lower, upper = _view(encoder), _view(encoder)
-    layers = _stack(encoder).layer
-    _stack(lower).layer = layers[:n_layers]  # type: ignore[index]
-    _stack(upper).layer = layers[n_layers:]  # type: ignore[index]
+    _, layers = _known_layers(encoder, n_layers)
+    lower, upper = _view(encoder, layers[:n_layers]), _view(encoder, layers[n_layers:])
     upper.embeddings = _PassOn()
     return lower, upper
 
@@ -90,11 +99,12 @@ class _PassOn(nn.Module):
         return inputs_embeds
 
 
-def _view(encoder: nn.Module) -> nn.Module:
-    """Copy the module and its stack of layers, but none of their parameters."""
-    view = _shallow(encoder)
-    name = "encoder" if hasattr(encoder, "encoder") else "transformer"
-    setattr(view, name, _shallow(_stack(encoder)))
+def _view(encoder: nn.Module, layers: nn.ModuleList) -> nn.Module:
+    """Copy the module and its stack with some of its layers, but none of their parameters."""
+    view, name = _shallow(encoder), _stack_name(encoder)
+    stack = _shallow(getattr(encoder, name))
+    stack.layer = layers
+    setattr(view, name, stack)
     return view
 
 
@@ -103,7 +113,3 @@ def _shallow(module: nn.Module) -> nn.Module:
     twin = copy.copy(module)
     twin._modules = dict(module._modules)
     return twin
-
-
-def _stack(encoder: nn.Module) -> nn.Module:
-    return getattr(encoder, "encoder", None) or encoder.transformer  # type: ignore[return-value]

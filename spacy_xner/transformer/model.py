@@ -16,18 +16,22 @@ from spacy_xner.transformer.checkpoint import describe, load_checkpoint
 from spacy_xner.transformer.freezing import keep_lowest
 from spacy_xner.transformer.network import Pooling, TextPooling, TokenizedText, TransformerNetwork
 
+Frozen = Annotated[int, Field(ge=-1)]
+Count = Annotated[int, Field(ge=0)]
+Window = Annotated[int, Field(ge=8)]
+Budget = Annotated[int, Field(ge=1)]
 # From documents to one vector a document.
 SentenceEncoder: TypeAlias = Model[list[Doc], Floats2d]
 
 
 def build_transformer_encoder(
     name: str,
-    n_frozen_layers: Annotated[int, Field(ge=-1)] = 0,
-    n_layers: Annotated[int, Field(ge=0)] = 0,
+    n_frozen_layers: Frozen = 0,
+    n_layers: Count = 0,
     pooling: Pooling = "first",
-    window: Annotated[int, Field(ge=8)] = 512,
-    overlap: Annotated[int, Field(ge=0)] = 64,
-    token_budget: Annotated[int, Field(ge=1)] = 512,
+    window: Window = 512,
+    overlap: Count = 64,
+    token_budget: Budget = 512,
     mixed_precision: bool = False,
     grad_scaler_config: dict[str, Any] | None = None,
 ) -> Encoder:
@@ -38,49 +42,42 @@ def build_transformer_encoder(
     mixed_precision, grad_scaler_config: See `TorchShim`.
     The other settings: see `TransformerNetwork`.
     """
-    settings: dict[str, Any] = {
-        "n_frozen_layers": n_frozen_layers,
-        "pooling": pooling,
-        "window": window,
-        "overlap": overlap,
-        "budget": token_budget,
-    }
     return _build_encoder(
-        "transformer_encoder", name, n_layers, settings, mixed_precision, grad_scaler_config
-    )
+        "transformer_encoder", forward_encoder, name, n_layers, mixed_precision, grad_scaler_config,
+        unit="token", n_frozen_layers=n_frozen_layers, pooling=pooling, window=window, overlap=overlap,
+        budget=token_budget,
+    )  # fmt: skip
 
 
 def build_sentence_encoder(
     name: str,
-    n_frozen_layers: Annotated[int, Field(ge=-1)] = -1,
-    n_layers: Annotated[int, Field(ge=0)] = 0,
+    n_frozen_layers: Frozen = -1,
+    n_layers: Count = 0,
     pooling: TextPooling = "first",
-    window: Annotated[int, Field(ge=8)] = 512,
-    overlap: Annotated[int, Field(ge=0)] = 64,
-    token_budget: Annotated[int, Field(ge=1)] = 512,
+    window: Window = 512,
+    overlap: Count = 64,
+    token_budget: Budget = 512,
     mixed_precision: bool = False,
     grad_scaler_config: dict[str, Any] | None = None,
 ) -> SentenceEncoder:
     """Build an encoder of whole texts: one vector each. The settings: see `build_transformer_encoder`."""
-    settings: dict[str, Any] = {
-        "n_frozen_layers": n_frozen_layers,
-        "pooling": pooling,
-        "window": window,
-        "overlap": overlap,
-        "budget": token_budget,
-        "unit": "text",
-    }
-    return _build_encoder("sentence_encoder", name, n_layers, settings, mixed_precision, grad_scaler_config)
+    return _build_encoder(
+        "sentence_encoder", forward_sentences, name, n_layers, mixed_precision, grad_scaler_config,
+        unit="text", n_frozen_layers=n_frozen_layers, pooling=pooling, window=window, overlap=overlap,
+        budget=token_budget,
+    )  # fmt: skip
 
 
 def _build_encoder(
     kind: str,
+    forward: Callable,
     name: str,
     n_layers: int,
-    settings: dict[str, Any],
     mixed_precision: bool,
     grad_scaler_config: dict[str, Any] | None,
+    **settings: Any,
 ) -> Model:
+    """settings: Of the `TransformerNetwork`."""
     shim = TorchShim(
         lambda cfg: TransformerNetwork(cfg, **settings),
         mixed_precision=mixed_precision,
@@ -89,7 +86,7 @@ def _build_encoder(
     )
     return Model(
         kind,
-        forward_sentences if kind == "sentence_encoder" else forward_encoder,
+        forward,
         init=init_encoder,
         shims=[shim],
         dims={"nO": None},

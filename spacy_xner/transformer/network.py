@@ -1,6 +1,6 @@
 """The encoder network: windows of wordpieces in, token vectors out. It knows nothing of spaCy."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy
@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from spacy_xner.errors import Errors
 from spacy_xner.transformer.checkpoint import rebuild
@@ -76,10 +77,10 @@ class TransformerNetwork(nn.Module):
         overlap: int,
         budget: int,
         unit: Unit = "token",
-        encoder: nn.Module | None = None,
+        encoder: PreTrainedModel | None = None,
     ) -> None:
         super().__init__()
-        self.encoder = rebuild(description) if encoder is None else encoder
+        self.encoder: PreTrainedModel = rebuild(description) if encoder is None else encoder
         self.tokenizer = Tokenizer.from_str(description["tokenizer"])
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
@@ -96,7 +97,7 @@ class TransformerNetwork(nn.Module):
     @property
     def width(self) -> int:
         """Numbers in a token's vector."""
-        return int(self.encoder.config.hidden_size)  # type: ignore[union-attr,arg-type]
+        return int(self.encoder.config.hidden_size)
 
     def _check_window(self, config: dict[str, Any], window: int, overlap: int) -> tuple[int, int]:
         limit = int(config.get("max_position_embeddings") or window)
@@ -181,7 +182,8 @@ class TransformerNetwork(nn.Module):
         row_of_window = numpy.zeros(len(windows), dtype="int64")
         ids = self._with_specials(pieces, windows)
         lengths = [len(window_ids) for window_ids in ids]
-        run = self._run if self._stack is None or torch.is_grad_enabled() else self._run_shared(ids)
+        shares = self._stack is not None and self._stack.is_shared and not torch.is_grad_enabled()
+        states = self._frozen_states(ids) if shares else None
         outputs = []
         n_rows = 0
         for batch in batch_windows(lengths, self.budget):
@@ -192,7 +194,10 @@ class TransformerNetwork(nn.Module):
                 own = slice(starts[window.doc] + window.own_start, starts[window.doc] + window.own_end)
                 first_row = row_of_window[i] + 1 + window.own_start - window.start
                 row_of_piece[own] = first_row + numpy.arange(window.own_end - window.own_start)
-            hidden = run([ids[i] for i in batch])
+            if states is None:
+                hidden = self._run([ids[i] for i in batch])
+            else:
+                hidden = self._run_upper([states[i] for i in batch])
             outputs.append(hidden.reshape(-1, hidden.shape[-1]))
             n_rows += len(batch) * longest
         return Encoded(torch.cat(outputs), row_of_piece, row_of_window)
@@ -210,29 +215,35 @@ class TransformerNetwork(nn.Module):
         padded, mask = self._pad(ids)
         return self.encoder(input_ids=padded, attention_mask=mask)[0]
 
-    def _run_shared(self, all_ids: list[Ints]) -> Callable[[list[Ints]], Tensor]:
-        """Run all windows through the frozen layers, or recall them; return what runs the others."""
-        lower, upper = self._halves[0]
+    def _frozen_states(self, ids: list[Ints]) -> list[Tensor]:
+        """Recall the hidden states behind the frozen layers, or compute them. Shape: (length, width) each."""
+        lower, _ = self._halves[0]
         stack = self._stack
         assert stack is not None
-        windows = {_key(ids): ids for ids in all_ids}
-        states = stack.recall(windows)
-        missing = [ids for key, ids in windows.items() if key not in states]
+        half = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+        # States are named by the wordpieces and the precision that they are computed in.
+        keys = [bytes([half]) + window_ids.tobytes() for window_ids in ids]
+        states = stack.recall(dict.fromkeys(keys))
+        missing = {key: own for key, own in zip(keys, ids, strict=True) if key not in states}
+        names, windows = list(missing), list(missing.values())
         fresh = {}
-        for batch in batch_windows([len(ids) for ids in missing], self.budget):
-            padded, mask = self._pad([missing[i] for i in batch])
+        for batch in batch_windows([len(own) for own in windows], self.budget):
+            padded, mask = self._pad([windows[i] for i in batch])
             hidden = lower(input_ids=padded, attention_mask=mask)[0]
             for row, i in enumerate(batch):
                 # A copy, so that the padding does not stay in memory.
-                fresh[_key(missing[i])] = hidden[row, : len(missing[i])].clone()
+                fresh[names[i]] = hidden[row, : len(windows[i])].clone()
         stack.remember(fresh)
         states.update(fresh)
+        return [states[key] for key in keys]
 
-        def run(ids: list[Ints]) -> Tensor:
-            hidden = nn.utils.rnn.pad_sequence([states[_key(i)] for i in ids], batch_first=True)
-            return upper(inputs_embeds=hidden, attention_mask=self._pad(ids)[1])[0]
-
-        return run
+    def _run_upper(self, states: list[Tensor]) -> Tensor:
+        """Run the layers that are not frozen. Shape: (n_windows, longest, width)."""
+        _, upper = self._halves[0]
+        hidden = nn.utils.rnn.pad_sequence(states, batch_first=True)
+        lengths = torch.tensor([len(own) for own in states], device=hidden.device)
+        mask = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
+        return upper(inputs_embeds=hidden, attention_mask=mask.long())[0]
 
     def _pad(self, ids: list[Ints]) -> tuple[Tensor, Tensor]:
         """Shape: (n_windows, longest) each: wordpieces and attention mask."""
@@ -292,12 +303,6 @@ class TransformerNetwork(nn.Module):
     def _last_id(self) -> int:
         ids = self.special_ids
         return ids["sep"] if "sep" in ids else ids["eos"]
-
-
-def _key(ids: Ints) -> bytes:
-    """Name a window's hidden states by its wordpieces and the precision they are computed in."""
-    halves = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
-    return bytes([halves]) + ids.tobytes()
 
 
 def _to_pieces(encoding: Any) -> Pieces:

@@ -43,6 +43,11 @@ class FrozenStack:
             )
         )
 
+    @property
+    def is_shared(self) -> bool:
+        """True if there is another network that what one computes could serve."""
+        return len(self.users) > 1
+
     def recall(self, keys: Iterable[bytes]) -> dict[bytes, Tensor]:
         """Take out the states of windows that another network has left here.
 
@@ -58,8 +63,6 @@ class FrozenStack:
 
     def remember(self, states: dict[bytes, Tensor]) -> None:
         """Leave states for the next network, the oldest giving way."""
-        if len(self.users) < 2:
-            return
         for key, value in states.items():
             self._states[key] = value
             self._n_positions += len(value)
