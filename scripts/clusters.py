@@ -1,26 +1,24 @@
 """One tagger a cluster, for several groupings of the languages and several seeds."""
 
-import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import spacy
-import srsly
 import typer
 from spacy.training import Example
 from wasabi import msg
 
 from spacy_xner.corpus import find_files
 from spacy_xner.router.grouping import Grouping, read_grouping
+from spacy_xner.scoring import annotate
 
-from evaluate import annotate, read_examples
+from evaluate import read_examples
 from groupings import OTHER
-from joint import count_sentences
-from train import steps_per_epoch, train_pipeline, write_json
+from runs import claim, count_sentences, fixed_steps, is_done, steps_per_epoch
+from train import train_pipeline, write_json
 
 
 def main(
@@ -92,7 +90,9 @@ def main(
         with claim(path.with_suffix(".lock")) as is_mine:
             if not is_mine:
                 msg.info(f"{run.name}: another process is at it")
-            elif _is_done(path, run, settings) and (kept is None or kept.exists()):
+            elif is_done(path, settings, languages=run.languages, sources=run.sources) and (
+                kept is None or kept.exists()
+            ):
                 msg.info(f"{run.name}: done before")
             else:
                 msg.divider(f"{run.name} ({number} of {len(plan)}): {', '.join(run.languages)}")
@@ -127,10 +127,7 @@ def train_run(
         "vars.mixed_precision": mixed_precision,
         "vars.learn_rate": settings["learn_rate"],
         # As in the paper no epoch is selected: the last weights count.
-        "vars.eval_frequency": steps,
-        "vars.total_steps": steps,
-        "training.max_epochs": 0,
-        "training.max_steps": steps,
+        **fixed_steps(steps, eval_frequency=steps),
         "components.ner.model.tok2vec.window": settings["window"],
         "system.seed": run.seed,
     }
@@ -155,29 +152,6 @@ def train_run(
         (trained / "model-last").replace(kept)
     shutil.rmtree(trained)
     write_json(path, result)
-
-
-@contextmanager
-def claim(lock: Path) -> Iterator[bool]:
-    """Hold a lock file, so that several processes can share a plan; one left by a dead process counts not.
-
-    YIELDS: False if a living process of this machine holds it.
-    """
-    if lock.exists():
-        try:
-            os.kill(int(lock.read_text()), 0)
-        except (ProcessLookupError, ValueError):
-            lock.unlink(missing_ok=True)
-    try:
-        with lock.open("x") as file:
-            file.write(str(os.getpid()))
-    except FileExistsError:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.unlink(missing_ok=True)
 
 
 class Run(NamedTuple):
@@ -252,23 +226,6 @@ def count_by_sentence(examples: list[Example]) -> dict[str, list[tuple[int, int,
         own = counts.setdefault(example.reference._.language, [])
         own.append((len(gold & predicted), len(predicted), len(gold)))
     return counts
-
-
-def _is_done(path: Path, run: Run, settings: dict[str, Any]) -> bool:
-    """True for a finished run of the same languages; stops at one with other settings."""
-    if not path.exists():
-        return False
-    found = srsly.read_json(path)
-    if found["languages"] != run.languages or found["sources"] != run.sources:
-        return False
-    if found["settings"] != settings:
-        changed = {
-            k: (found["settings"].get(k), v) for k, v in settings.items() if found["settings"].get(k) != v
-        }
-        msg.fail(
-            f"{path} was run with other settings (then, now): {changed}. Choose another folder.", exits=1
-        )
-    return True
 
 
 if __name__ == "__main__":

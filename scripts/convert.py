@@ -52,10 +52,18 @@ def convert_tagged(
     unknown_labels: Annotated[
         UnknownLabels, typer.Option(help="Labels outside of the table.")
     ] = UnknownLabels.error,
+    keep_labels: Annotated[
+        bool, typer.Option(help="Keep all labels as they are; --label goes on top.")
+    ] = False,
     unlabelled: Annotated[bool, typer.Option(help="Write no entity annotation.")] = False,
+    dev_size: Annotated[
+        int, typer.Option(help="Without a train file: the last n of the dev file stay dev, the others train.")
+    ] = 0,
 ) -> None:
     """Convert tagged files of any supported format."""
-    table = {**LABEL_TABLE, **dict(pair.split("=", 1) for pair in label or [])}
+    table = {} if keep_labels else LABEL_TABLE
+    unknown = "keep" if keep_labels else unknown_labels.value
+    table = {**table, **dict(pair.split("=", 1) for pair in label or [])}
     if not misc:
         table = {old: "" if new == "MISC" else new for old, new in table.items()}
     vocab = spacy.blank("xx").vocab
@@ -64,6 +72,7 @@ def convert_tagged(
     missing = wanted - {lang for lang, _, _ in files}
     if missing or not files:
         msg.fail(f"No files for {', '.join(sorted(missing)) or 'any language'} in {folder}", exits=1)
+    splits = {(lang, split) for lang, split, _ in files}
     for lang, split, path in files:
         target = out / f"{lang}-{source or folder.name}-{split}.spacy"
 
@@ -71,10 +80,15 @@ def convert_tagged(
             for number, sentence in enumerate(read_tagged(path, lang)):
                 if limit and number == limit:
                     break
-                spans = map_labels(sentence.spans, table, unknown=unknown_labels.value, where=str(path))
+                spans = map_labels(sentence.spans, table, unknown=unknown, where=str(path))
                 yield make_doc(vocab, sentence._replace(spans=spans), lang, labelled=not unlabelled)
 
-        _write(read(), target)
+        if dev_size and split == "dev" and (lang, "train") not in splits:
+            docs = list(read())
+            _write(docs[:-dev_size], target.with_name(target.name.replace("-dev.", "-train.")))
+            _write(docs[-dev_size:], target)
+        else:
+            _write(read(), target)
 
 
 @app.command("sample")

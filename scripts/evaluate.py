@@ -7,13 +7,12 @@ from typing import Annotated, Any
 import spacy
 import typer
 from spacy.cli._util import setup_gpu
-from spacy.scorer import Scorer
 from spacy.tokens import Doc
 from spacy.training import Example
 from wasabi import msg
 
 from spacy_xner.corpus import create_multilingual_corpus
-from spacy_xner.scoring import UNKNOWN_LANGUAGE
+from spacy_xner.scoring import UNKNOWN_LANGUAGE, annotate
 
 from train import write_json
 
@@ -59,13 +58,6 @@ def main(
         msg.good(f"Language accuracy {100 * scores['language_acc']:.1f}, written to {out}")
     if "routing_acc" in scores:
         msg.good(f"Routed to the cluster of their language: {100 * scores['routing_acc']:.1f} %")
-
-
-def annotate(nlp: spacy.Language, examples: list[Example]) -> dict[str, Any]:
-    """Run the pipeline on the examples themselves, which `nlp.evaluate` copies, and score them."""
-    for example, doc in zip(examples, nlp.pipe(eg.predicted for eg in examples), strict=True):
-        example.predicted = doc
-    return Scorer(nlp=nlp).score(examples)
 
 
 def confuse(examples: list[Example]) -> dict[str, Any]:

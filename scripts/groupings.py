@@ -7,7 +7,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 import numpy
@@ -15,20 +14,11 @@ from numpy.typing import NDArray
 
 from spacy_xner.router.grouping import Grouping
 
+from tables import Cell, embolden, make_panels, summarize, to_markdown
+
 # The grouping of runs that are tested on another corpus starts so.
 OTHER = "on-"
 Counts = NDArray[numpy.float64]
-
-
-class Cell(NamedTuple):
-    """A score over seeds. Units: F1 in percent; the deviation of one seed is 0."""
-
-    mean: float
-    deviation: float
-    n: int
-
-    def __str__(self) -> str:
-        return f"{self.mean:.1f}" + (f" ({self.deviation:.1f})" if self.n > 1 else "")
 
 
 class Comparison(NamedTuple):
@@ -62,14 +52,6 @@ def runs_of_language(grouping: Grouping, language: str, runs: Iterable[dict[str,
         for run in runs
         if run["languages"] == run["test_languages"] == own and not run["grouping"].startswith(OTHER)
     ]
-
-
-def summarize(values: list[float]) -> Cell | None:
-    """Mean and standard deviation of F1 over seeds; None without any."""
-    percents = [100 * value for value in values]
-    if not percents:
-        return None
-    return Cell(mean(percents), stdev(percents) if len(percents) > 1 else 0.0, len(percents))
 
 
 def table3(
@@ -174,65 +156,41 @@ def markdown(folder: Path) -> str:
         members = "; ".join(f"{name}: {' '.join(own)}" for name, own in grouping.clusters.items())
         lines.append(f"- {grouping.name}: {members}")
     cells = table3(groupings, runs)
-    lines += ["", "| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    for language, row in cells.items():
-        scores = {name: row[name]["all"] for name in names}
-        best = max((cell.mean for cell in scores.values() if cell), default=0.0)
-        shown = [_bold(cell, best) for cell in scores.values()]
-        lines.append(f"| {language} | " + " | ".join(shown) + " |")
+    rows = [[language, *embolden(row[name]["all"] for name in names)] for language, row in cells.items()]
     means = [summarize([c.mean / 100 for row in cells.values() if (c := row[name]["all"])]) for name in names]
-    lines.append("| mean | " + " | ".join("–" if m is None else f"{m.mean:.1f}" for m in means) + " |")
-    others = names[1:]
+    rows.append(["mean", *("–" if m is None else f"{m.mean:.1f}" for m in means)])
+    lines += ["", *to_markdown(["", *names], rows)]
+    rows = [[language, *map(_show, found.values())] for language, found in compare(groupings, runs).items()]
     lines += ["", f"Difference of {names[0]} (95 % of the bootstrap), * where p < 0.05:", ""]
-    lines += ["| | " + " | ".join(others) + " |", "|---" * (len(others) + 1) + "|"]
-    for language, found in compare(groupings, runs).items():
-        shown = [
-            "–"
-            if c is None
-            else f"{c.difference:+.1f} ({c.low:+.1f} to {c.high:+.1f}){' *' if c.p < 0.05 else ''}"
-            for c in found.values()
-        ]
-        lines.append(f"| {language} | " + " | ".join(shown) + " |")
-    labels = ("LOC", "ORG", "PER")
-    lines += ["", "| | " + " | ".join(f"{n} {label}" for n in names for label in labels) + " |"]
-    lines.append("|---" * (3 * len(names) + 1) + "|")
-    for language, row in cells.items():
-        shown = [str(row[name][label] or "–") for name in names for label in labels]
-        lines.append(f"| {language} | " + " | ".join(shown) + " |")
+    lines += to_markdown(["", *names[1:]], rows)
+    columns = [(name, label) for name in names for label in ("LOC", "ORG", "PER")]
+    rows = [
+        [language, *(str(row[name][label] or "–") for name, label in columns)]
+        for language, row in cells.items()
+    ]
+    lines += ["", *to_markdown(["", *(f"{name} {label}" for name, label in columns)], rows)]
     if zero_shot := table4(runs):
-        lines += [
-            "",
-            "Zero-shot from their cluster without them:",
-            "",
-            "| | F1 | LOC | ORG | PER |",
-            "|---|---|---|---|---|",
-        ]
-        lines += [
-            f"| {lang} | " + " | ".join(map(str, row.values())) + " |" for lang, row in zero_shot.items()
-        ]
+        lines += ["", "Zero-shot from their cluster without them:", ""]
+        lines += to_markdown(
+            ["", "F1", "LOC", "ORG", "PER"], [[lang, *row.values()] for lang, row in zero_shot.items()]
+        )
     if combined := table5(runs):
-        lines += ["", "| trained on | " + " | ".join(combined) + " |", "|---" * (len(combined) + 1) + "|"]
-        lines.append("| F1 | " + " | ".join(f"{value:.1f}" for value in combined.values()) + " |")
+        scores = ["F1", *(f"{value:.1f}" for value in combined.values())]
+        lines += ["", *to_markdown(["trained on", *combined], [scores])]
     return "\n".join(lines) + "\n"
 
 
-def _bold(cell: Cell | None, best: float) -> str:
-    if cell is None:
+def _show(c: Comparison | None) -> str:
+    if c is None:
         return "–"
-    return f"**{cell}**" if cell.mean >= best else str(cell)
+    return f"{c.difference:+.1f} ({c.low:+.1f} to {c.high:+.1f}){' *' if c.p < 0.05 else ''}"
 
 
 def box_plots(groupings: list[Grouping], runs: list[dict[str, Any]]) -> Any:
     """Draw the spread of F1 over seeds, a panel a language, a box a grouping (the paper's Figure 2)."""
-    from matplotlib import pyplot as plt
-
     languages = groupings[0].languages
-    columns = 5
-    n_rows = -(-len(languages) // columns)
-    figure, axes = plt.subplots(n_rows, columns, figsize=(13, 2.4 * n_rows), squeeze=False)
-    for axis in axes.flat[len(languages) :]:
-        axis.axis("off")
-    for axis, language in zip(axes.flat, languages, strict=False):
+    figure, panels = make_panels(languages, columns=5, width=13, height=2.4)
+    for axis, language in zip(panels, languages, strict=True):
         boxes = [
             [
                 100 * run["test"]["ents_per_language"][language]["f"]
@@ -242,7 +200,6 @@ def box_plots(groupings: list[Grouping], runs: list[dict[str, Any]]) -> Any:
         ]
         axis.boxplot([box or [numpy.nan] for box in boxes])
         axis.set_xticks(range(1, len(groupings) + 1), [g.name for g in groupings], fontsize=6, rotation=20)
-        axis.set(title=language)
     return figure
 
 

@@ -2,18 +2,17 @@
 
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import spacy
 import typer
 from wasabi import msg
 
-from spacy_xner.corpus import find_files, read_docs
-
 from evaluate import read_examples
-from train import steps_per_epoch, train_pipeline, write_json
+from runs import count_sentences, fixed_steps, reader, steps_per_epoch
+from train import train_pipeline, write_json
 
 
 def main(
@@ -55,13 +54,9 @@ def main(
             "vars.n_frozen_layers": run.n_frozen_layers,
             "vars.mixed_precision": mixed_precision,
             "vars.learn_rate": learn_rate,
-            "vars.eval_frequency": steps,
-            "vars.total_steps": steps * epochs,
-            # The step after the last epoch is the one that spaCy evaluates.
-            "training.max_epochs": 0,
-            "training.max_steps": steps * epochs,
+            **fixed_steps(steps * epochs, eval_frequency=steps),
             "system.seed": run.seed,
-            "training.logger.watch": _watched(corpus, watched, dev_limit),
+            "training.logger.watch": {"dev": reader(corpus, "dev", watched, dev_limit)},
         }
         start = time.perf_counter()
         train_pipeline(config, out / name, overrides, gpu)
@@ -98,23 +93,6 @@ def plan_runs(
         for lang in languages if monolingual else []:
             runs[f"mono-{lang}-frozen0-seed{seed}"] = Run([lang], 0, seed)
     return runs
-
-
-def count_sentences(corpus: Path, languages: list[str], limit: int, sources: Sequence[str] = ()) -> int:
-    """Training sentences of some languages, each file up to the limit."""
-    files = find_files(corpus, "train", languages, sources)
-    sizes = [len(read_docs(path)) for paths in files.values() for path in paths]
-    return sum(min(limit, size) if limit else size for size in sizes)
-
-
-def _watched(corpus: Path, languages: list[str], limit: int) -> dict[str, Any]:
-    return {
-        "@readers": "spacy_xner.MultilingualCorpus.v1",
-        "path": str(corpus),
-        "split": "dev",
-        "languages": languages,
-        "limit": limit,
-    }
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from wasabi import msg
 from spacy_xner.router.grouping import read_grouping
 
 import groupings
+import transfer
+from tables import make_panels
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
@@ -52,7 +54,11 @@ def main(
         sorted(path for path in runs.iterdir() if path.is_dir()) if runs is not None and runs.is_dir() else []
     )
     compared = [describe_groupings(path) for path in folders if (path / "plan.json").exists()]
-    joint = [describe_runs(path) for path in folders if not (path / "plan.json").exists()]
+    transfers = [describe_transfer(path) for path in folders if (path / "risk.json").exists()]
+    others = [
+        path for path in folders if not ((path / "plan.json").exists() or (path / "risk.json").exists())
+    ]
+    joint = [describe_runs(path) for path in others]
     clusterings = [describe_clustering(path) for path in sorted(training.glob("*/found.json"))]
     template = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True
@@ -62,6 +68,7 @@ def main(
         experiments=[experiment for experiment in joint if experiment],
         clusterings=clusterings,
         comparisons=compared,
+        transfers=[transferred for transferred in transfers if transferred],
         percent=percent,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -142,6 +149,24 @@ def describe_groupings(folder: Path) -> dict[str, Any]:
     }
 
 
+def describe_transfer(folder: Path) -> dict[str, Any] | None:
+    """Collect finished zero-shot runs into the tables and figures of Moon et al. 2019."""
+    runs = transfer.read_runs(folder)
+    if not runs:
+        return None
+    return {
+        "name": folder.name,
+        "settings": runs[0]["settings"],
+        "risks": json.loads((folder / "risk.json").read_text(encoding="utf-8")),
+        "languages": [*transfer.target_languages(runs), transfer.AVERAGE],
+        "tables": {criterion: transfer.table(runs, criterion) for criterion in ("source dev", "target dev")},
+        "gains": transfer.gains(runs, "source dev"),
+        "criteria": transfer.table_of_criteria(runs),
+        "chosen": transfer.choose_recipe(runs),
+        "figure": to_svg(transfer.draw_curves(runs)),
+    }
+
+
 def describe_runs(folder: Path) -> dict[str, Any] | None:
     """Collect finished runs into tables and the curves of frozen layers."""
     runs = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
@@ -152,31 +177,43 @@ def describe_runs(folder: Path) -> dict[str, Any] | None:
     for name, run in sorted(runs.items(), key=lambda item: _order(item[0], item[1])):
         scores = run["test"]["ents_per_language"]
         values = {lang: {"f": scores[lang]["f"], "seen": lang in run["languages"]} for lang in languages}
-        rows.append({"name": name, "seconds": run["train_seconds"], "scores": values})
+        rows.append(
+            {
+                "name": name,
+                "seconds": run["train_seconds"],
+                "scores": values,
+                "dev": _best_dev(folder / f"{name}.jsonl"),
+            }
+        )
     return {"languages": languages, "rows": rows, "figure": draw_frozen_curves(folder, languages)}
+
+
+def _best_dev(path: Path) -> dict[str, float]:
+    """Dev F1 by language at the epoch that was chosen."""
+    lines = read_lines(path)[1:]
+    best = max(lines, key=lambda line: line["score"])
+    return {lang: scores["f"] for lang, scores in best["watch"]["dev"]["ents_per_language"].items()}
 
 
 def draw_frozen_curves(folder: Path, languages: list[str]) -> str:
     """Draw dev F1 after every epoch, a panel a language, a line a number of frozen layers."""
-    curves: dict[str, dict[int, list[tuple[int, float]]]] = defaultdict(dict)
+    curves: dict[str, dict[int, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
     for path in sorted(folder.glob("joint-frozen*.jsonl")):
         n_frozen = int(path.stem.split("-seed")[0].removeprefix("joint-frozen"))
-        for epoch, line in enumerate(read_lines(path)):
-            for language, score in (line["watch"].get("ents_per_language") or {}).items():
-                curves[language].setdefault(n_frozen, []).append((epoch, 100 * score["f"]))
+        lines = read_lines(path)[1:]
+        for language in languages:
+            values = [line["watch"]["dev"]["ents_per_language"][language]["f"] for line in lines]
+            curves[language][n_frozen].append(values)
     if not curves:
         return ""
-    columns = 4
-    n_rows = -(-len(languages) // columns)
-    figure, axes = plt.subplots(n_rows, columns, figsize=(12, 2.6 * n_rows), squeeze=False)
-    for axis in axes.flat[len(languages) :]:
-        axis.axis("off")
-    for axis, language in zip(axes.flat, languages, strict=False):
-        for n_frozen, points in sorted(curves[language].items()):
-            axis.plot(*zip(*points[1:], strict=True), marker="o", markersize=3, label=str(n_frozen))
-        axis.set(title=language, xlabel="epoch", ylabel="dev F1")
+    figure, panels = make_panels(languages, columns=4, width=12, height=2.6)
+    for axis, language in zip(panels, languages, strict=True):
+        for n_frozen, seeds in sorted(curves[language].items()):
+            means = [100 * mean(values) for values in zip(*seeds, strict=True)]
+            axis.plot(range(1, len(means) + 1), means, marker="o", markersize=3, label=str(n_frozen))
+        axis.set(xlabel="epoch", ylabel="dev F1")
         axis.xaxis.get_major_locator().set_params(integer=True)
-    axes.flat[0].legend(title="frozen", fontsize=6, title_fontsize=7)
+    panels[0].legend(title="frozen", fontsize=6, title_fontsize=7)
     return to_svg(figure)
 
 

@@ -46,11 +46,6 @@ def train_pipeline(config: Path, out: Path, overrides: dict[str, Any], gpu: int 
     half.replace(out)
 
 
-def steps_per_epoch(n_sentences: int, batch_size: int = 32) -> int:
-    """Batches of one pass over the corpus."""
-    return -(-n_sentences // batch_size)
-
-
 def write_json(path: Path, content: Any) -> None:
     """Write JSON beside its place and move it there when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,30 +7,34 @@ from pathlib import Path
 from typing import IO, Any
 
 from spacy.language import Language
+from spacy.tokens import Doc
 from spacy.training import Example
+
+from spacy_xner.scoring import annotate
+from spacy_xner.stability import describe_predictions
 
 Step = Callable[[dict[str, Any] | None], None]
 Logger = Callable[[Language, IO, IO], tuple[Step, Callable[[], None]]]
+Reader = Callable[[Language], Iterable[Example]]
 
 
 def create_curve_logger(
-    path: str,
-    console: Logger,
-    watch: Callable[[Language], Iterable[Example]] | None = None,
+    path: str, console: Logger, watch: dict[str, Any] | None = None, spans_key: str = "xner"
 ) -> Logger:
     """Create a logger that appends one JSON line an evaluation.
 
     path: Where the lines go; a new training starts a new file.
     console: The logger that people see.
-    watch: A corpus to score at every evaluation that takes no part in the selection of the best model:
-        the target languages of zero-shot transfer, for instance.
+    watch: Readers of corpora, by name, to score at every evaluation but the one before training. They take no
+        part in the selection of the best model: the target languages of zero-shot transfer, for instance.
+    spans_key: Where the tagger leaves the probabilities of entities.
     """
 
     def setup(nlp: Language, stdout: IO, stderr: IO) -> tuple[Step, Callable[[], None]]:
         log, finish = console(nlp, stdout, stderr)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text("", encoding="utf-8")
-        watched = list(watch(nlp)) if watch else []
+        watched = {name: Watched(nlp, reader, spans_key) for name, reader in (watch or {}).items()}
         start = time.perf_counter()
 
         def log_step(info: dict[str, Any] | None) -> None:
@@ -44,7 +48,7 @@ def create_curve_logger(
                 "losses": info["losses"],
                 "score": info["score"],
                 "scores": info["other_scores"],
-                "watch": nlp.evaluate(watched) if watched else {},
+                "watch": {name: corpus.evaluate(nlp) for name, corpus in watched.items() if info["step"]},
             }
             with Path(path).open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(line, default=float) + "\n")
@@ -52,3 +56,22 @@ def create_curve_logger(
         return log_step, finish
 
     return setup
+
+
+class Watched:
+    """A corpus that is scored again and again, and the predictions of the last time."""
+
+    def __init__(self, nlp: Language, read: Reader, spans_key: str) -> None:
+        self.examples = list(read(nlp))
+        self.spans_key = spans_key
+        self._last: list[Doc] | None = None
+
+    def evaluate(self, nlp: Language) -> dict[str, Any]:
+        """Score the pipeline. RETURNS: Its scores, and in `unlabelled` what needs no gold annotation."""
+        examples = [Example(example.predicted.copy(), example.reference) for example in self.examples]
+        scores = annotate(nlp, examples)
+        docs = [example.predicted for example in examples]
+        languages = [example.reference._.language for example in examples]
+        scores["unlabelled"] = describe_predictions(docs, self._last, languages, self.spans_key)
+        self._last = docs
+        return scores

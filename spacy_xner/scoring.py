@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from spacy.scorer import PRFScore
+from spacy.language import Language
+from spacy.scorer import PRFScore, Scorer
 from spacy.tokens import Doc
 from spacy.training import Example
 
@@ -12,6 +13,13 @@ from spacy_xner.attributes import is_labelled, register_attributes
 
 Entity = tuple[int, int, str]  # first character, end character, label
 UNKNOWN_LANGUAGE = "und"  # ISO 639's "undetermined"
+
+
+def annotate(nlp: Language, examples: list[Example]) -> dict[str, Any]:
+    """Run the pipeline on the examples themselves, which `nlp.evaluate` copies, and score them."""
+    for example, doc in zip(examples, nlp.pipe(eg.predicted for eg in examples), strict=True):
+        example.predicted = doc
+    return Scorer(nlp=nlp).score(examples)
 
 
 def create_entity_scorer() -> Callable[..., dict[str, Any]]:

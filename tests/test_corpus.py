@@ -295,3 +295,21 @@ def test_batches_alternate_and_lose_nothing(n_labelled, n_unlabelled):
     if n_labelled == n_unlabelled == 20:
         alternating = [is_labelled(batch[0].reference) for batch in create_alternating_batcher(4)(examples)]
         assert alternating == [True, False] * 5
+
+
+def test_surplus_of_unlabelled_batches_can_be_left_out():
+    nlp = spacy.blank("xx")
+    examples = []
+    for i in range(60):
+        doc = spacy.tokens.Doc(nlp.vocab, words=[str(i)], ents=["O"] if i % 6 == 0 else None)
+        examples.append(Example(spacy.tokens.Doc(nlp.vocab, words=[str(i)]), doc))
+    batches = list(create_alternating_batcher(2, 3, keep_surplus=False)(examples))
+    kinds = [is_labelled(batch[0].reference) for batch in batches]
+    assert kinds == [True, False] * 5
+    labelled = [int(eg.reference.text) for batch in batches[::2] for eg in batch]
+    assert labelled == list(range(0, 60, 6))
+    # Without unlabelled text the labelled batches are whole, and without labels there is nothing to follow.
+    own = [eg for eg in examples if is_labelled(eg.reference)]
+    assert sum(map(len, create_alternating_batcher(4, keep_surplus=False)(own))) == 10
+    rest = [eg for eg in examples if not is_labelled(eg.reference)]
+    assert list(create_alternating_batcher(4, keep_surplus=False)(rest)) == []

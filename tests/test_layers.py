@@ -14,7 +14,8 @@ PACKAGE = Path("spacy_xner")
 LAYERS = [
     {"errors"},
     {"tags", "attributes", "tokenizer", "shim", "pipe"},
-    {"corpus", "scoring", "logger"},
+    {"corpus", "scoring", "stability"},
+    {"logger"},
     {"tagger"},
     {"transformer"},
     {"router"},

@@ -210,6 +210,17 @@ def test_nothing_to_learn_changes_nothing(checkpoint):
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
+def test_a_document_of_special_tokens_has_nothing_to_guess(checkpoint):
+    nlp, encoder = started(checkpoint, objective := create_cloze(mask_rate=1.0))
+    doc = nlp.make_doc("<s></s><mask>")
+    doc._.language = "en"
+    batch = Batch(encoder.shims[0].network, [doc], window=16, overlap=4)
+    assert batch.maskable.sum() == (batch.ids == 4).sum()
+    assert objective.update([doc], lambda docs: [[] for _ in docs]) >= 0.0
+    batch = Batch(encoder.shims[0].network, [nlp.make_doc("<mask>Nokia")], window=16, overlap=4)
+    assert 0 < batch.maskable.sum() < len(batch.pieces[0].ids)
+
+
 def test_text_in_an_undeclared_language_is_an_error(checkpoint):
     nlp = make_nlp(checkpoint, ["language_id"])
     examples = mixed_examples(nlp)

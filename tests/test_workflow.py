@@ -17,12 +17,13 @@ from spacy.cli.debug_config import debug_config
 from spacy.cli.init_config import fill_config
 from typer.testing import CliRunner
 
-from spacy_xner.corpus import find_files, read_docs
+from spacy_xner.corpus import create_multilingual_corpus, find_files, read_docs
 from spacy_xner.router.grouping import Grouping
 
 import groupings as groupings_script
 import package as package_script
 import report as report_script
+import transfer as transfer_script
 from clusters import plan_runs, plan_zero_shot
 from tests import tiny
 from train import train_pipeline
@@ -93,6 +94,60 @@ def test_conversion_keeps_texts_languages_and_entities(toy_corpus):
         for text, entities, language in tiny.SENTENCES
     }
     assert found == expected
+
+
+def test_a_folder_without_train_files_is_cut_in_two(toy_corpus, tmp_path):
+    own = tmp_path / "in" / "en"
+    own.mkdir(parents=True)
+    lines = "".join(f"w{i}\tO\n\n" for i in range(10))
+    (own / "dev.tsv").write_text(lines)
+    run("scripts/convert.py", "tagged", tmp_path / "in", tmp_path, "--source", "x", "--dev-size", 3)
+    vocab = spacy.blank("xx").vocab
+    found = {
+        split: [doc.text for doc in read_docs(tmp_path / f"en-x-{split}.spacy").get_docs(vocab)]
+        for split in ("train", "dev")
+    }
+    assert found == {"train": [f"w{i}" for i in range(7)], "dev": ["w7", "w8", "w9"]}
+    (own / "train.tsv").write_text("a\tO\n")
+    run("scripts/convert.py", "tagged", tmp_path / "in", tmp_path, "--source", "x", "--dev-size", 3)
+    assert len(read_docs(tmp_path / "en-x-dev.spacy")) == 10
+
+
+def test_all_18_labels_of_a_corpus_can_be_kept(checkpoint, tmp_path):
+    labels = [
+        "CARDINAL",
+        "DATE",
+        "EVENT",
+        "FAC",
+        "GPE",
+        "LANGUAGE",
+        "LAW",
+        "LOC",
+        "MONEY",
+        "NORP",
+        "ORDINAL",
+        "ORG",
+        "PERCENT",
+        "PERSON",
+        "PRODUCT",
+        "QUANTITY",
+        "TIME",
+        "WORK_OF_ART",
+    ]
+    own = tmp_path / "in" / "en"
+    own.mkdir(parents=True)
+    (own / "train.tsv").write_text("".join(f"w{label}\tB-{label}\nand\tO\n\n" for label in labels))
+    run("scripts/convert.py", "tagged", tmp_path / "in", tmp_path, "--source", "x", "--keep-labels")
+    nlp = spacy.blank("xx")
+    docs = list(read_docs(tmp_path / "en-x-train.spacy").get_docs(nlp.vocab))
+    assert [doc.ents[0].label_ for doc in docs] == labels
+    nlp = tiny.make_nlp(checkpoint)
+    reader = create_multilingual_corpus(tmp_path)
+    optimizer = nlp.initialize(lambda: reader(nlp))
+    assert nlp.get_pipe("ner").labels == tuple(labels)
+    assert nlp.get_pipe("ner").model.get_ref("head").get_dim("nO") == 37
+    losses = nlp.update(list(reader(nlp)), sgd=optimizer)
+    assert 0 < losses["ner"] < 10
 
 
 def test_training_from_the_config_learns_and_keeps_curves(toy_model):
@@ -230,8 +285,51 @@ def test_joint_runs_are_resumed_and_reported(toy_corpus, checkpoint, tmp_path):
     assert "<svg" in described["figure"]
 
 
+def test_zero_shot_runs_are_resumed_and_reported(toy_corpus, checkpoint, tmp_path):
+    folder = tmp_path / "runs" / "toy"
+    command = [
+        "scripts/zero_shot.py", toy_corpus, folder, "--targets=ru,zh", "--objectives=ML,PC+LI",
+        "--frozen=-1,2", "--seeds=1", f"--encoder={checkpoint}", "--epochs=2", "--no-mixed-precision",
+        "--batch-size=1",
+    ]  # fmt: skip
+    printed = run(*command, env=_env())
+    assert re.search(r"en to ru +\d\.\d\d", printed)
+    names = {path.stem for path in folder.glob("*-seed0.json")}
+    assert names == {f"en-to-ru+zh.{o}-frozen{n}-seed0" for o in ("ML", "PC+LI") for n in (-1, 2)}
+    result = srsly.read_json(folder / "en-to-ru+zh.PC+LI-frozen-1-seed0.json")
+    assert len(result["epochs"]) == 2
+    assert set(result["epochs"][1]["languages"]) == {"en", "ru", "zh"}
+    assert set(result["epochs"][1]["losses"]) == {"ner", "ner_predictive_cloze", "ner_language_id"}
+    assert result["epochs"][1]["languages"]["ru"]["agreement"] is not None
+    assert run(*command, env=_env()).count("done before") == 4
+    out = run(
+        "scripts/zero_shot.py", toy_corpus, tmp_path / "runs" / "round", "--languages=en,ru", "--seeds=1",
+        "--protocol=leave-one-out", "--objectives=ML", "--frozen=-1", f"--encoder={checkpoint}",
+        "--epochs=1", "--no-mixed-precision",
+        env=_env(),
+    )  # fmt: skip
+    assert "en-to-ru.ML" in out
+    assert "ru-to-en.ML" in out
+    report_script.main(tmp_path / "report.html", tmp_path, tmp_path, runs=tmp_path / "runs")
+    page = (tmp_path / "report.html").read_text()
+    assert "Zero-shot transfer: toy" in page
+    assert "Gain over plain fine-tuning" in transfer_script.markdown(folder)
+
+
 @pytest.mark.parametrize(
-    "name", ["convert", "train", "evaluate", "package", "joint", "report", "cluster", "clusters", "assemble"]
+    "name",
+    [
+        "convert",
+        "train",
+        "evaluate",
+        "package",
+        "joint",
+        "report",
+        "cluster",
+        "clusters",
+        "assemble",
+        "zero_shot",
+    ],
 )
 def test_help_teaches(name):
     module = __import__(name)

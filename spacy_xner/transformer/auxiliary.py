@@ -129,7 +129,7 @@ class EncoderObjective(ABC):
 class Batch:
     """Windows of unlabelled documents as tensors.
 
-    ids, mask: Shape: (n_windows, longest). maskable: False for special pieces and padding.
+    ids, mask: Shape: (n_windows, longest). maskable: False for special pieces, padding among them.
     """
 
     def __init__(self, network: TransformerNetwork, docs: list[Doc], window: int, overlap: int) -> None:
@@ -144,10 +144,9 @@ class Batch:
         ]
         if self.windows:
             self.ids, self.mask = network.pad_windows(self.pieces, self.windows)
-            self.maskable = self.mask.bool().clone()
-            self.maskable[:, 0] = False
-            for row, found in enumerate(self.windows):
-                self.maskable[row, found.end - found.start + 1] = False
+            # Special pieces stand around a window, and inside where the text spells them out.
+            special = [id_ for kind, id_ in network.special_ids.items() if kind != "unk"]
+            self.maskable = ~torch.isin(self.ids, torch.tensor(special, device=self.ids.device))
 
     def mark(self, docs: list[Doc], entities: list[list[TokenSpan]]) -> torch.Tensor:
         """Find the wordpieces of entities. Shape: (n_windows, longest)."""

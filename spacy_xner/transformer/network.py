@@ -21,6 +21,7 @@ from spacy_xner.transformer.wordpieces import (
     align_tokens,
     batch_windows,
     cut_windows,
+    split_texts,
 )
 
 Pooling = Literal["first", "mean"]
@@ -137,8 +138,7 @@ class TransformerNetwork(nn.Module):
 
     def split(self, texts: Sequence[str]) -> list[Pieces]:
         """Tokenize texts into wordpieces in one call, without special tokens."""
-        encodings = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        return [_to_pieces(encoding) for encoding in encodings]
+        return split_texts(self.tokenizer, texts)
 
     def forward(
         self, texts: Sequence[TokenizedText] = (), *, ids: Tensor | None = None, mask: Tensor | None = None
@@ -303,11 +303,6 @@ class TransformerNetwork(nn.Module):
     def _last_id(self) -> int:
         ids = self.special_ids
         return ids["sep"] if "sep" in ids else ids["eos"]
-
-
-def _to_pieces(encoding: Any) -> Pieces:
-    offsets = numpy.array(encoding.offsets, dtype="int64").reshape(-1, 2)
-    return Pieces(numpy.array(encoding.ids, dtype="int64"), offsets[:, 0], offsets[:, 1])
 
 
 def _id_or(default: int, found: int | None) -> int:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 Ints = NDArray[numpy.int64]
 
@@ -43,6 +44,15 @@ class Window(NamedTuple):
     end: int
     own_start: int
     own_end: int
+
+
+def split_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Pieces]:
+    """Tokenize texts into wordpieces in one call, without special tokens."""
+    found = []
+    for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False):
+        offsets = numpy.array(encoding.offsets, dtype="int64").reshape(-1, 2)
+        found.append(Pieces(numpy.array(encoding.ids, dtype="int64"), offsets[:, 0], offsets[:, 1]))
+    return found
 
 
 def align_tokens(pieces: Pieces, token_starts: Ints, token_ends: Ints, space_id: int) -> TokenPieces:

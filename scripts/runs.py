@@ -1,0 +1,92 @@
+"""What the experiments have in common: runs that are shared among processes, kept and never mixed up."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import srsly
+from wasabi import msg
+
+from spacy_xner.corpus import find_files, read_docs
+
+
+@contextmanager
+def claim(lock: Path) -> Iterator[bool]:
+    """Hold a lock file, so that several processes can share a plan; one left by a dead process counts not.
+
+    YIELDS: False if a living process of this machine holds it.
+    """
+    if lock.exists():
+        try:
+            os.kill(int(lock.read_text()), 0)
+        except (ProcessLookupError, ValueError):
+            lock.unlink(missing_ok=True)
+    try:
+        with lock.open("x") as file:
+            file.write(str(os.getpid()))
+    except FileExistsError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+def is_done(path: Path, settings: dict[str, Any], **run: Any) -> bool:
+    """True for a finished run of the same kind; stops at one with other settings.
+
+    run: Fields of the result that make it the same run.
+    """
+    if not path.exists():
+        return False
+    found = srsly.read_json(path)
+    if any(found[key] != value for key, value in run.items()):
+        return False
+    if found["settings"] != settings:
+        changed = {
+            k: (found["settings"].get(k), v) for k, v in settings.items() if found["settings"].get(k) != v
+        }
+        msg.fail(
+            f"{path} was run with other settings (then, now): {changed}. Choose another folder.", exits=1
+        )
+    return True
+
+
+def steps_per_epoch(n_sentences: int, batch_size: int = 32) -> int:
+    """Batches of one pass over the corpus."""
+    return -(-n_sentences // batch_size)
+
+
+def fixed_steps(n_steps: int, *, eval_frequency: int) -> dict[str, Any]:
+    """Overrides for a training of so many steps, the last of which is evaluated."""
+    return {
+        "vars.eval_frequency": eval_frequency,
+        "vars.total_steps": n_steps,
+        # The step after the last epoch is the one that spaCy evaluates.
+        "training.max_epochs": 0,
+        "training.max_steps": n_steps,
+    }
+
+
+def count_sentences(corpus: Path, languages: list[str], limit: int, sources: Sequence[str] = ()) -> int:
+    """Training sentences of some languages, each file up to the limit."""
+    files = find_files(corpus, "train", languages, sources)
+    sizes = [len(read_docs(path)) for paths in files.values() for path in paths]
+    return sum(min(limit, size) if limit else size for size in sizes)
+
+
+def reader(
+    corpus: Path, split: str, languages: list[str], limit: int, sources: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A corpus as it stands in a config."""
+    return {
+        "@readers": "spacy_xner.MultilingualCorpus.v1",
+        "path": str(corpus),
+        "split": split,
+        "languages": languages,
+        "sources": list(sources),
+        "limit": limit,
+    }

@@ -1,0 +1,238 @@
+"""Zero-shot transfer: train on some languages, watch others, with auxiliary objectives on their text."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import spacy
+import typer
+from wasabi import msg
+
+from spacy_xner.corpus import find_files, read_docs
+from spacy_xner.transformer.checkpoint import describe, load_checkpoint
+from spacy_xner.transformer.risk import TransferRisk, describe_risk
+from spacy_xner.transformer.wordpieces import split_texts
+
+from runs import claim, count_sentences, fixed_steps, is_done, reader, steps_per_epoch
+from train import train_pipeline, write_json
+
+OBJECTIVES = {
+    "LI": ("language_id", {"@misc": "spacy_xner.language_id.v1"}),
+    "CL": ("cloze", {"@misc": "spacy_xner.cloze.v1"}),
+    "PC": ("predictive_cloze", {"@misc": "spacy_xner.predictive_cloze.v1"}),
+}
+
+
+class Protocol(str, Enum):
+    """Which languages a run is trained on and which it is tested on."""
+
+    single_source = "single-source"
+    leave_one_out = "leave-one-out"
+
+
+def main(
+    corpus: Annotated[Path, typer.Argument(help="Folder of {lang}-{source}-{split}.spacy files.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the runs; finished ones are kept.")],
+    languages: Annotated[str, typer.Option(help="Languages with labels, comma-separated.")] = "en",
+    targets: Annotated[str, typer.Option(help="Languages whose labels are for scoring only.")] = "",
+    protocol: Annotated[
+        Protocol,
+        typer.Option(help="All of --languages to all --targets, or each of --languages without the others."),
+    ] = Protocol.single_source,
+    objectives: Annotated[
+        str, typer.Option(help="ML is none; LI, CL, PC and sums such as CL+LI, comma-separated.")
+    ] = "ML,LI,CL,PC,CL+LI,PC+LI",
+    frozen: Annotated[str, typer.Option(help="Numbers of frozen layers.")] = "-1,3,6",
+    seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 3,
+    weight: Annotated[float, typer.Option(help="Of every objective's loss.")] = 1.0,
+    config: Annotated[Path, typer.Option(help="Training config.")] = Path("configs/transformer.cfg"),
+    source: Annotated[str, typer.Option(help="Corpus, as in the file names; empty for all.")] = "",
+    encoder: Annotated[str, typer.Option(help="Checkpoint.")] = "multilingual-e5-small",
+    limit: Annotated[int, typer.Option(help="Training sentences a file; 0 takes all.")] = 2000,
+    dev_limit: Annotated[int, typer.Option(help="Dev sentences a file.")] = 200,
+    test_limit: Annotated[int, typer.Option(help="Test sentences a file.")] = 500,
+    epochs: Annotated[int, typer.Option(help="Epochs over the labelled sentences.")] = 5,
+    batch_size: Annotated[int, typer.Option(help="Sentences a step.")] = 32,
+    learn_rate: Annotated[float, typer.Option(help="Peak of the learning rate.")] = 2e-4,
+    mixed_precision: Annotated[bool, typer.Option(help="Half precision.")] = True,
+    gpu: Annotated[int, typer.Option(help="GPU id, -1 for the CPU.")] = -1,
+) -> None:
+    """Train every run that has no result yet, and score every epoch on the targets' dev and test sets.
+
+    The training text of the targets is the unlabelled text of the objectives. No epoch is selected here:
+    the tables of the report show what selection on source dev, on target dev and without labels gives.
+    Start the command several times to share the work among processes.
+    """
+    sources = [source] if source else []
+    plan = list(plan_runs(languages.split(","), targets, protocol, objectives, frozen, seeds))
+    settings = {
+        "encoder": encoder, "source": source, "weight": weight, "limit": limit, "dev_limit": dev_limit,
+        "test_limit": test_limit, "epochs": epochs, "batch_size": batch_size, "learn_rate": learn_rate,
+    }  # fmt: skip
+    risks = compare_languages(corpus, plan, sources, encoder, limit)
+    write_json(out / "risk.json", {name: risk._asdict() for name, risk in risks.items()})
+    show_risks(risks)
+    for number, run in enumerate(plan, start=1):
+        path = out / f"{run.name}.json"
+        with claim(path.with_suffix(".lock")) as is_mine:
+            if not is_mine:
+                msg.info(f"{run.name}: another process is at it")
+            elif is_done(path, settings, languages=run.languages, targets=run.targets):
+                msg.info(f"{run.name}: done before")
+            else:
+                msg.divider(f"{run.name} ({number} of {len(plan)})")
+                train_run(run, corpus, sources, config, path, settings, mixed_precision, gpu)
+
+
+class Run(NamedTuple):
+    """One training: labelled languages, target languages, objectives as in the paper, frozen layers, seed."""
+
+    languages: list[str]
+    targets: list[str]
+    objectives: str
+    n_frozen_layers: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The name of its result file."""
+        transfer = f"{'+'.join(self.languages)}-to-{'+'.join(self.targets)}"
+        return f"{transfer}.{self.objectives}-frozen{self.n_frozen_layers}-seed{self.seed}"
+
+
+def plan_runs(
+    languages: list[str], targets: str, protocol: Protocol, objectives: str, frozen: str, n_seeds: int
+) -> Iterator[Run]:
+    """All objectives with all numbers of frozen layers; all runs of one seed before the next."""
+    if protocol is Protocol.leave_one_out:
+        transfers = [([lang for lang in languages if lang != held_out], [held_out]) for held_out in languages]
+    else:
+        transfers = [(languages, targets.split(","))]
+    unknown = {name for names in objectives.split(",") for name in names.split("+")} - {"ML", *OBJECTIVES}
+    if unknown:
+        msg.fail(f"Objectives {sorted(unknown)}: expected ML, {', '.join(OBJECTIVES)} or sums", exits=1)
+    if not all(train and all(target) for train, target in transfers):
+        msg.fail("Give --targets, or at least two --languages for leave-one-out", exits=1)
+    for seed in range(n_seeds):
+        for train, target in transfers:
+            for names in objectives.split(","):
+                for n_frozen in frozen.split(","):
+                    yield Run(train, target, names, int(n_frozen), seed)
+
+
+def train_run(
+    run: Run,
+    corpus: Path,
+    sources: list[str],
+    config: Path,
+    path: Path,
+    settings: dict[str, Any],
+    mixed_precision: bool,
+    gpu: int,
+) -> None:
+    """Train one run and write its curve, at last, to `path`."""
+    chosen = dict(OBJECTIVES[name] for name in run.objectives.split("+") if name in OBJECTIVES)
+    n_sentences = count_sentences(corpus, run.languages, settings["limit"], sources)
+    # An epoch is a pass over the labelled sentences; each of their minibatches takes an unlabelled one along.
+    steps = steps_per_epoch(n_sentences, settings["batch_size"]) * (2 if chosen else 1)
+    watched = [*run.languages, *run.targets]
+    overrides = {
+        "paths.corpus": str(corpus),
+        "paths.encoder": settings["encoder"],
+        "paths.curves": str(path.with_suffix(".jsonl")),
+        "vars.languages": run.languages,
+        "vars.sources": sources,
+        "vars.limit": settings["limit"],
+        "vars.dev_limit": settings["dev_limit"],
+        "vars.batch_size": settings["batch_size"],
+        "vars.n_frozen_layers": run.n_frozen_layers,
+        "vars.mixed_precision": mixed_precision,
+        "vars.learn_rate": settings["learn_rate"],
+        **fixed_steps(steps * settings["epochs"], eval_frequency=steps),
+        "system.seed": run.seed,
+        "training.logger.watch": {
+            split: reader(corpus, split, watched, settings[f"{split}_limit"], sources)
+            for split in ("dev", "test")
+        },
+    }
+    if chosen:
+        overrides |= {
+            "corpora.train.languages": watched,
+            "vars.unlabelled": run.targets,
+            "training.batcher.keep_surplus": False,
+            "components.ner.objectives": {
+                name: {**objective, "weight": settings["weight"]} for name, objective in chosen.items()
+            },
+        }
+    start = time.perf_counter()
+    trained = path.with_suffix(".model")
+    train_pipeline(config, trained, overrides, gpu)
+    shutil.rmtree(trained)
+    lines = path.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()
+    result = {
+        **run._asdict(),
+        "settings": settings,
+        "sentences": n_sentences,
+        "train_seconds": time.perf_counter() - start,
+        "epochs": [describe_epoch(json.loads(line), watched) for line in lines[1:]],
+    }
+    write_json(path, result)
+
+
+def describe_epoch(line: dict[str, Any], languages: list[str]) -> dict[str, Any]:
+    """What the tables need of an evaluation."""
+    watch = line["watch"]
+    return {
+        "source_dev": line["score"],
+        "losses": line["losses"],
+        "languages": {
+            lang: {
+                "dev": watch["dev"]["ents_per_language"][lang]["f"],
+                "test": watch["test"]["ents_per_language"][lang]["f"],
+                **watch["dev"]["unlabelled"][lang],
+            }
+            for lang in languages
+        },
+    }
+
+
+def compare_languages(
+    corpus: Path, plan: list[Run], sources: list[str], encoder: str, limit: int
+) -> dict[str, TransferRisk]:
+    """Describe the risk of every transfer of a plan by training text, labels unseen."""
+    checkpoint, tokenizer = load_checkpoint(encoder)
+    unknown_id = describe(checkpoint, tokenizer)["special_ids"].get("unk")
+    split = partial(split_texts, tokenizer.backend_tokenizer)
+    vocab = spacy.blank("xx").vocab
+
+    def read(languages: list[str]) -> list[spacy.tokens.Doc]:
+        files = find_files(corpus, "train", languages, sources)
+        paths = [path for group in files.values() for path in group]
+        return [doc for path in paths for doc in list(read_docs(path).get_docs(vocab))[: limit or None]]
+
+    transfers = {(tuple(run.languages), target) for run in plan for target in run.targets}
+    return {
+        f"{'+'.join(languages)} to {target}": describe_risk(
+            read([target]), read(list(languages)), split, unknown_id
+        )
+        for languages, target in sorted(transfers)
+    }
+
+
+def show_risks(risks: dict[str, TransferRisk]) -> None:
+    """Print the table, the riskiest transfers first."""
+    rows = [
+        (name, f"{risk.fertility:.2f}", *(f"{100 * share:.1f} %" for share in risk[1:]))
+        for name, risk in sorted(risks.items(), key=lambda item: (item[1].script_overlap, -item[1].unseen))
+    ]
+    header = ("transfer", "wordpieces a token", "unknown", "not in the source", "letters in its scripts")
+    msg.table(rows, header=header, divider=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,57 @@
+"""What predictions on unlabelled text say about a model: criteria of selection without target labels."""
+
+from collections.abc import Sequence
+from itertools import compress
+from statistics import mean
+from typing import Any
+
+from spacy.scorer import PRFScore
+from spacy.tokens import Doc
+
+
+def describe_predictions(
+    docs: Sequence[Doc], before: Sequence[Doc] | None, languages: Sequence[str | None], spans_key: str
+) -> dict[str, dict[str, Any]]:
+    """Measure the criteria language by language.
+
+    before: The same documents as an earlier state of the model annotated them.
+    RETURNS: `confidence`, `density` and, given `before`, `agreement`, by language.
+    """
+    found = {}
+    for language in sorted({language for language in languages if language}):
+        own = [other == language for other in languages]
+        now = list(compress(docs, own))
+        found[language] = {
+            "confidence": confidence(now, spans_key),
+            "density": density(now),
+            "agreement": agreement(list(compress(before, own)), now) if before is not None else None,
+        }
+    return found
+
+
+def confidence(docs: Sequence[Doc], spans_key: str) -> float:
+    """Mean probability of the predicted entities; 0 without any."""
+    found = [
+        probability
+        for doc in docs
+        if spans_key in doc.spans
+        for probability in doc.spans[spans_key].attrs.get("scores", ())
+    ]
+    return mean(found) if found else 0.0
+
+
+def density(docs: Sequence[Doc]) -> float:
+    """Predicted entities a sentence: falls where a model no longer finds those of a language."""
+    return sum(len(doc.ents) for doc in docs) / max(1, len(docs))
+
+
+def agreement(before: Sequence[Doc], now: Sequence[Doc]) -> float:
+    """F1 of one model's entities against another's: how much an epoch still changes."""
+    score = PRFScore()
+    for old, new in zip(before, now, strict=True):
+        score.score_set(_entities(new), _entities(old))
+    return float(score.fscore)
+
+
+def _entities(doc: Doc) -> set[tuple[int, int, str]]:
+    return {(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents}
