@@ -308,6 +308,10 @@ def test_surplus_of_unlabelled_batches_can_be_left_out():
     assert kinds == [True, False] * 5
     labelled = [int(eg.reference.text) for batch in batches[::2] for eg in batch]
     assert labelled == list(range(0, 60, 6))
+    # Of many unlabelled documents those nearest to the labelled batch go with it: four batches at most wait.
+    late = [*(eg for eg in examples if not is_labelled(eg.reference)), examples[0]]
+    [_, follower] = create_alternating_batcher(1, 2, keep_surplus=False)(late)
+    assert [eg.reference.text for eg in follower] == [eg.reference.text for eg in late[-9:-7]]
     # Without unlabelled text the labelled batches are whole, and without labels there is nothing to follow.
     own = [eg for eg in examples if is_labelled(eg.reference)]
     assert sum(map(len, create_alternating_batcher(4, keep_surplus=False)(own))) == 10
