@@ -1,4 +1,4 @@
-"""What the components write on documents: languages and clusters."""
+"""What the components write on documents: languages, clusters, projections."""
 
 from collections.abc import Mapping
 
@@ -8,6 +8,8 @@ from spacy.tokens import Doc
 # Segments of a document, in `doc.spans`, labelled with a language or a cluster.
 LANGUAGE_SPANS = "languages"
 CLUSTER_SPANS = "clusters"
+# Where `doc._.source` is, in `doc.user_data`.
+SOURCE_KEY = "xner_source"
 
 
 def register_attributes() -> None:
@@ -15,9 +17,22 @@ def register_attributes() -> None:
 
     Components and readers call it when they are built, so that importing the package changes nothing.
     """
-    for name in ("language", "language_scores", "cluster", "cluster_score"):
+    for name in ("language", "language_scores", "cluster", "cluster_score", "projection"):
         if not Doc.has_extension(name):
             Doc.set_extension(name, default=None)
+    if not Doc.has_extension("source"):
+        Doc.set_extension("source", getter=_get_source, setter=_set_source)
+
+
+def _set_source(doc: Doc, source: Doc | None) -> None:
+    # As bytes, so that the document itself can be stored and sent to other processes.
+    doc.user_data[SOURCE_KEY] = None if source is None else source.to_bytes()
+
+
+def _get_source(doc: Doc) -> Doc | None:
+    """The parallel document in another language, read anew at every access."""
+    content = doc.user_data.get(SOURCE_KEY)
+    return None if content is None else Doc(doc.vocab).from_bytes(content)
 
 
 def preset_language(doc: Doc) -> str | None:

@@ -167,6 +167,11 @@ class Errors:
         "Name one of these, or none."
     )
 
+    XNER501 = (
+        "[XNER501] {name!r} found no parallel document on the one that starts with {text!r}. Set "
+        "`doc._.source` to a document in another language that has entities."
+    )
+
 
 class Warnings:
     """Texts of the warnings, one a call and never one a token."""

@@ -11,10 +11,24 @@ from spacy.tokens import Doc
 
 from spacy_xner.errors import Errors, named_damage
 
-Self = TypeVar("Self", bound="LabelledPipe")
+Self = TypeVar("Self", bound="GuardedPipe")
 
 
-class LabelledPipe(TrainablePipe):
+class GuardedPipe(TrainablePipe):
+    """A component with a model that names damaged files and bytes as such."""
+
+    def from_disk(self: Self, path: str | Path, *, exclude: Iterable[str] = ()) -> Self:
+        """Load the component. RAISES: XNER302 for missing, damaged or foreign files."""
+        with named_damage(self.name):
+            return super().from_disk(path, exclude=tuple(exclude))
+
+    def from_bytes(self: Self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Self:
+        """Load the component. RAISES: XNER302 for damaged bytes."""
+        with named_damage(self.name):
+            return super().from_bytes(bytes_data, exclude=tuple(exclude))
+
+
+class LabelledPipe(GuardedPipe):
     """A trainable component whose output layer has one place a label.
 
     Subclasses set `cfg = {"labels": [], ...}`.
@@ -59,13 +73,3 @@ class LabelledPipe(TrainablePipe):
         if not math.isfinite(loss):
             raise ValueError(Errors.XNER303.format(name=self.name, loss=loss, text=docs[0].text[:60]))
         return loss
-
-    def from_disk(self: Self, path: str | Path, *, exclude: Iterable[str] = ()) -> Self:
-        """Load the component. RAISES: XNER302 for missing, damaged or foreign files."""
-        with named_damage(self.name):
-            return super().from_disk(path, exclude=tuple(exclude))
-
-    def from_bytes(self: Self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Self:
-        """Load the component. RAISES: XNER302 for damaged bytes."""
-        with named_damage(self.name):
-            return super().from_bytes(bytes_data, exclude=tuple(exclude))

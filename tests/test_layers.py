@@ -18,7 +18,7 @@ LAYERS = [
     {"logger"},
     {"tagger"},
     {"transformer"},
-    {"router"},
+    {"router", "projector"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 TORCH_ONLY = [

@@ -1,0 +1,1 @@
+"""Paper 2: entities of a source text found again in its translation."""

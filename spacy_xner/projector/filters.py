@@ -1,0 +1,107 @@
+"""Which projected entities to believe. Pure functions.
+
+SOURCE: Li et al. 2021, section 4.3.
+"""
+
+from collections.abc import Sequence
+from enum import Enum
+from itertools import combinations, product
+from typing import NamedTuple
+
+from spacy_xner.projector.alignment import Candidate
+
+
+class Fate(str, Enum):
+    """What became of an entity of the source."""
+
+    projected = "projected"
+    # Its label is not wanted: the entity becomes O.
+    suppressed = "suppressed"
+    no_place = "no place in the target"
+    improbable = "below the least probability"
+    unconfirmed = "the place leads back to other tokens"
+    ambiguous = "several places with different texts"
+    overlap = "overlaps another entity's place"
+
+
+class Projected(NamedTuple):
+    """An entity in the target sentence. Units: tokens."""
+
+    start: int
+    end: int
+    label: str
+    probability: float
+
+
+class Outcome(NamedTuple):
+    """What became of a sentence: entities of the target, and the fate of every entity of the source."""
+
+    entities: list[Projected]
+    fates: list[Fate]
+
+    @property
+    def is_complete(self) -> bool:
+        """True if no entity was lost: a sentence to learn from."""
+        return all(fate in (Fate.projected, Fate.suppressed) for fate in self.fates)
+
+
+def choose_entities(
+    labels: Sequence[str],
+    candidates: Sequence[Sequence[Candidate]],
+    words: Sequence[str],
+    *,
+    suppressed: Sequence[str] = (),
+    min_probability: float = 0.0,
+    confirmed: Sequence[bool] | None = None,
+) -> Outcome:
+    """Apply the filters to one sentence.
+
+    labels, candidates: Of every entity of the source.
+    words: Tokens of the target.
+    confirmed: True for entities whose place leads back to them; None asks nobody.
+    """
+    sure = confirmed if confirmed is not None else [True] * len(labels)
+    fates = [
+        _judge(label, own, words, suppressed, min_probability, is_sure)
+        for label, own, is_sure in zip(labels, candidates, sure, strict=True)
+    ]
+    kept = [i for i, fate in enumerate(fates) if fate is Fate.projected]
+    for i, j in combinations(kept, 2):
+        if _clash(labels[i], candidates[i], labels[j], candidates[j]):
+            fates[i] = fates[j] = Fate.overlap
+    entities = {
+        candidate[:2]: Projected(candidate.start, candidate.end, labels[i], candidate.score)
+        for i in kept
+        if fates[i] is Fate.projected
+        for candidate in candidates[i]
+    }
+    return Outcome([entities[place] for place in sorted(entities)], fates)
+
+
+def _clash(label: str, own: Sequence[Candidate], other_label: str, others: Sequence[Candidate]) -> bool:
+    """True if places overlap; that of the same name mentioned twice may be the same."""
+    return any(
+        a.start < b.end and b.start < a.end and not (a[:2] == b[:2] and label == other_label)
+        for a, b in product(own, others)
+    )
+
+
+def _judge(
+    label: str,
+    candidates: Sequence[Candidate],
+    words: Sequence[str],
+    suppressed: Sequence[str],
+    min_probability: float,
+    is_confirmed: bool,
+) -> Fate:
+    if label in suppressed:
+        return Fate.suppressed
+    if not candidates:
+        return Fate.no_place
+    if min(candidate.score for candidate in candidates) < min_probability:
+        return Fate.improbable
+    if not is_confirmed:
+        return Fate.unconfirmed
+    if len({tuple(words[candidate.start : candidate.end]) for candidate in candidates}) > 1:
+        return Fate.ambiguous
+    return Fate.projected

@@ -1,0 +1,132 @@
+"""Aligners as thinc models: sentence pairs go in, places of the source's entities in the target come out."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+
+import numpy
+from pydantic import Field
+from spacy.tokens import Doc
+from thinc.api import Model
+
+from spacy_xner.projector.alignment import (
+    Candidate,
+    Links,
+    Matrix,
+    Place,
+    cosine_similarity,
+    find_places,
+    itermax,
+    linked_places,
+    max_weight_matching,
+    mutual_argmax,
+    score_places,
+)
+from spacy_xner.tagger.model import Encoder
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Method = Literal["span", "mutual", "itermax", "matching"]
+
+
+class Pair(NamedTuple):
+    """A sentence, its translation, and the places of the sentence's entities. Units: tokens."""
+
+    source: Doc
+    target: Doc
+    entities: list[Place]
+
+
+# From pairs to the candidates of every entity of the source.
+Aligner: TypeAlias = Model[list[Pair], list[list[list[Candidate]]]]
+
+
+def build_similarity_aligner(
+    tok2vec: Encoder,
+    method: Method = "span",
+    temperature: Positive = 0.05,
+    min_score: Share = 0.1,
+    rival: Share = 0.9,
+    max_length: Annotated[int, Field(ge=1)] = 20,
+    max_gap: Annotated[int, Field(ge=0)] = 2,
+    null: float = 0.0,
+) -> Aligner:
+    """Build an aligner that is not trained: it compares the token vectors of a multilingual encoder.
+
+    tok2vec: The middle layers of multilingual encoders compare best across languages, with the mean over
+        wordpieces.
+    method: "span" scores places as a whole and lets the entities choose one after the other. The
+        others link tokens, and a place is a run of linked ones: "mutual" argmax, "itermax", "matching".
+    temperature: See `alignment.score_places`; scores of all methods are those.
+    min_score: Places with lower scores are none.
+    rival, max_length: Of method "span"; see `alignment.find_places`.
+    max_gap: Of the others; see `alignment.linked_places`.
+    null: Of "matching": similarity of a token to nothing.
+    """
+    align = partial(
+        align_entities, method=method, temperature=temperature, min_score=min_score, rival=rival,
+        max_length=max_length, max_gap=max_gap, null=null,
+    )  # fmt: skip
+    model: Aligner = Model(
+        "similarity_aligner", forward, init=init, layers=[tok2vec], refs={"tok2vec": tok2vec},
+        attrs={"align": align},
+    )  # fmt: skip
+    return model
+
+
+def forward(
+    model: Aligner, pairs: list[Pair], is_train: bool
+) -> tuple[list[list[list[Candidate]]], Callable[[Any], Any]]:
+    """Encode all sentences in one batch and align pair by pair. There is nothing to train."""
+    align = model.attrs["align"]
+    found: list[list[list[Candidate]]] = [[[] for _ in pair.entities] for pair in pairs]
+    todo = [i for i, pair in enumerate(pairs) if pair.entities and len(pair.target)]
+    docs = [doc for i in todo for doc in (pairs[i].source, pairs[i].target)]
+    vectors = [model.ops.to_numpy(own) for own in model.get_ref("tok2vec").predict(docs)] if docs else []
+    for i, source, target in zip(todo, vectors[::2], vectors[1::2], strict=True):
+        found[i] = align(cosine_similarity(source, target), pairs[i].entities)
+    return found, lambda d_found: []
+
+
+def init(model: Aligner, X: list[Pair] | None = None, Y: Any = None) -> None:
+    """Read the encoder's weights."""
+    docs = [doc for pair in X or () for doc in (pair.source, pair.target)]
+    model.get_ref("tok2vec").initialize(X=docs or None)
+
+
+def align_entities(
+    similarity: Matrix,
+    entities: list[Place],
+    *,
+    method: Method,
+    temperature: float,
+    min_score: float,
+    rival: float,
+    max_length: int,
+    max_gap: int,
+    null: float,
+) -> list[list[Candidate]]:
+    """Find the places of all entities of a pair; the settings are those of `build_similarity_aligner`."""
+    if method == "span":
+        return find_places(
+            similarity,
+            entities,
+            temperature=temperature,
+            max_length=max_length,
+            min_score=min_score,
+            rival=rival,
+        )
+    link: dict[str, Callable[[Matrix], Links]] = {
+        "mutual": mutual_argmax,
+        "itermax": itermax,
+        "matching": partial(max_weight_matching, null=null),
+    }
+    links = link[method](similarity)
+    found = []
+    for entity in entities:
+        places = linked_places(links, entity, max_gap=max_gap)
+        starts, ends = numpy.array(places, dtype="int64").reshape(-1, 2).T
+        scores = score_places(similarity, entity, starts, ends, temperature)
+        own = [Candidate(*place, float(score)) for place, score in zip(places, scores, strict=True)]
+        found.append([candidate for candidate in own if candidate.score >= min_score])
+    return found

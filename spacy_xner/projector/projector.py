@@ -1,0 +1,218 @@
+"""The pipeline component that carries entities over from a parallel document: `EntityProjector`."""
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any, NamedTuple
+
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+from spacy.vocab import Vocab
+from thinc.api import Config, Optimizer
+
+from spacy_xner.attributes import register_attributes
+from spacy_xner.errors import Errors
+from spacy_xner.pipe import GuardedPipe
+from spacy_xner.projector.alignment import Candidate, share_of_overlap
+from spacy_xner.projector.filters import Outcome, choose_entities
+from spacy_xner.projector.model import Aligner, Pair, Share
+
+DEFAULT_CONFIG = Config().from_str(
+    """
+[projector]
+suppressed = []
+min_probability = 0.0
+back_projection = false
+keep_incomplete = false
+spans_key = "xner"
+scorer = {"@scorers":"spacy_xner.entity_scorer.v1"}
+
+[projector.model]
+@architectures = "spacy_xner.SimilarityAligner.v1"
+method = "span"
+
+[projector.model.tok2vec]
+@architectures = "spacy_xner.TransformerEncoder.v1"
+name = "multilingual-e5-small"
+n_layers = 6
+n_frozen_layers = 6
+pooling = "mean"
+"""
+)["projector"]
+
+
+class Prediction(NamedTuple):
+    """What became of one document.
+
+    sources: Texts and labels of the source's entities. candidates: Of each. outcome: After the filters.
+    """
+
+    sources: list[tuple[str, str]]
+    candidates: list[list[Candidate]]
+    outcome: Outcome
+
+
+@Language.factory(
+    "entity_projector",
+    requires=["doc._.source"],
+    assigns=["doc.ents", "doc._.projection", "doc.spans"],
+    default_config=DEFAULT_CONFIG,
+    default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0},
+)
+def make_entity_projector(
+    nlp: Language,
+    name: str,
+    model: Aligner,
+    suppressed: list[str],
+    min_probability: Share,
+    back_projection: bool,
+    keep_incomplete: bool,
+    spans_key: str,
+    scorer: Callable | None,
+) -> "EntityProjector":
+    """Build the projector; see `EntityProjector` for the settings."""
+    return EntityProjector(
+        nlp.vocab,
+        model,
+        name,
+        suppressed=suppressed,
+        min_probability=min_probability,
+        back_projection=back_projection,
+        keep_incomplete=keep_incomplete,
+        spans_key=spans_key,
+        scorer=scorer,
+    )
+
+
+class EntityProjector(GuardedPipe):
+    """Set the entities of a document by those of its parallel document, `doc._.source`.
+
+    `doc._.projection` says what became of every entity of the source, in order: its text, label, places
+    (first and end token, score) and fate, one of `filters.Fate`. A document that lost an entity stays without
+    annotation: to learn from it would teach that the entity is none.
+
+    model: An aligner, such as `spacy_xner.SimilarityAligner.v1`.
+    suppressed: Labels that become O.
+    min_probability: Least score of a place.
+    back_projection: Only believe places that lead back to the entity.
+    keep_incomplete: Also annotate documents that lost entities.
+    spans_key: Where `doc.spans` gets the entities and their scores; empty for nowhere.
+    scorer: Scores examples; see `scoring.score_entities`.
+    SOURCE: Li et al. 2021, section 4.3.
+    """
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Aligner,
+        name: str = "entity_projector",
+        *,
+        suppressed: list[str],
+        min_probability: float,
+        back_projection: bool,
+        keep_incomplete: bool,
+        spans_key: str,
+        scorer: Callable | None,
+    ) -> None:
+        register_attributes()
+        self.vocab = vocab
+        self.model = model
+        self.name = name
+        self.suppressed = list(suppressed)
+        self.min_probability = min_probability
+        self.back_projection = back_projection
+        self.keep_incomplete = keep_incomplete
+        self.spans_key = spans_key
+        self.scorer = scorer
+        self.cfg: dict[str, Any] = {}
+
+    def initialize(
+        self, get_examples: Callable[[], Iterable[Example]], *, nlp: Language | None = None
+    ) -> None:
+        """Read the encoder's weights. Examples are not needed."""
+        docs = [example.predicted for example in islice(get_examples(), 10)]
+        self.model.initialize(X=[Pair(doc, doc, []) for doc in docs if len(doc)] or None)
+
+    def predict(self, docs: Iterable[Doc]) -> list[Prediction]:
+        """Project the entities of a batch.
+
+        RAISES: XNER301 before initialization, XNER501 for a document without a source.
+        """
+        pairs = [self._pair(doc) for doc in docs]
+        if not self.is_built:
+            raise ValueError(Errors.XNER301.format(name=self.name))
+        candidates = self.model.predict(pairs)
+        confirmed = self._confirm(pairs, candidates) if self.back_projection else None
+        outcomes = []
+        for i, (pair, own) in enumerate(zip(pairs, candidates, strict=True)):
+            outcome = choose_entities(
+                [ent.label_ for ent in pair.source.ents],
+                own,
+                [token.text for token in pair.target],
+                suppressed=self.suppressed,
+                min_probability=self.min_probability,
+                confirmed=confirmed[i] if confirmed is not None else None,
+            )
+            texts = [(ent.text, ent.label_) for ent in pair.source.ents]
+            outcomes.append(Prediction(texts, own, outcome))
+        return outcomes
+
+    @property
+    def is_built(self) -> bool:
+        """True once the encoder has weights."""
+        return bool(self.model.get_ref("tok2vec").has_dim("nO"))
+
+    def _pair(self, doc: Doc) -> Pair:
+        source = doc._.source
+        if source is None:
+            raise ValueError(Errors.XNER501.format(name=self.name, text=doc.text[:40]))
+        return Pair(source, doc, [(ent.start, ent.end) for ent in source.ents])
+
+    def _confirm(self, pairs: list[Pair], candidates: list[list[list[Candidate]]]) -> list[list[bool]]:
+        """Lead the best place of every entity back to the source: is it the entity?"""
+        back = [
+            Pair(pair.target, pair.source, [entity[0][:2] for entity in own if entity])
+            for pair, own in zip(pairs, candidates, strict=True)
+        ]
+        confirmed = []
+        for pair, own, returned in zip(pairs, candidates, self.model.predict(back), strict=True):
+            answers = iter(returned)
+            places = [next(answers) if entity else [] for entity in own]
+            confirmed.append(
+                [
+                    bool(found) and share_of_overlap(found[0][:2], place) >= 0.5
+                    for place, found in zip(pair.entities, places, strict=True)
+                ]
+            )
+        return confirmed
+
+    def set_annotations(self, docs: Iterable[Doc], predictions: list[Prediction]) -> None:
+        """Write entities, scores and what became of every entity of the source."""
+        for doc, (sources, candidates, outcome) in zip(docs, predictions, strict=True):
+            doc._.projection = [
+                {"text": text, "label": label, "places": [list(place) for place in own], "fate": fate.name}
+                for (text, label), own, fate in zip(sources, candidates, outcome.fates, strict=True)
+            ]
+            if not (outcome.is_complete or self.keep_incomplete):
+                continue
+            ents = [Span(doc, e.start, e.end, label=e.label) for e in outcome.entities]
+            doc.set_ents(ents)
+            if self.spans_key:
+                doc.spans[self.spans_key] = ents
+                doc.spans[self.spans_key].attrs["scores"] = [e.probability for e in outcome.entities]
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Learn nothing: similarities are not trained."""
+        return {} if losses is None else losses
+
+    @property
+    def is_trainable(self) -> bool:
+        """False: similarities are not trained."""
+        return False

@@ -1,0 +1,213 @@
+"""The component that projects entities, on a tiny encoder and on real parallel text."""
+
+import numpy
+import pytest
+import spacy
+from spacy.tokens import Doc
+from spacy.training import Example
+from thinc.api import fix_random_seed
+
+from spacy_xner.corpus import make_doc, read_tagged
+from spacy_xner.projector.alignment import Candidate
+from spacy_xner.scoring import annotate
+
+from tests import tiny
+
+METHODS = ["span", "mutual", "itermax", "matching"]
+
+
+def make_nlp(checkpoint, config=None, *, method="span", **model):
+    nlp = spacy.blank("xx", config={"nlp": {"tokenizer": {"@tokenizers": tiny.TOKENIZER}}})
+    encoder = {
+        "@architectures": "spacy_xner.TransformerEncoder.v1", "name": str(checkpoint), "overlap": 8,
+        "n_frozen_layers": 2, "n_layers": 2, "pooling": "mean",
+    }  # fmt: skip
+    settings = {"model": {"method": method, "tok2vec": encoder, **model}, **(config or {})}
+    nlp.add_pipe("entity_projector", config=settings)
+    nlp.initialize()
+    return nlp
+
+
+def parallel(nlp, text, entities=(), translation=None):
+    """A document whose source is the same text, or another one, with entities."""
+    source = nlp.make_doc(text)
+    source.ents = [source.char_span(start, end, label) for start, end, label in entities]
+    doc = nlp.make_doc(text if translation is None else translation)
+    doc._.source = source
+    return doc
+
+
+def pairs(nlp):
+    return [parallel(nlp, text, entities) for text, entities, _ in tiny.SENTENCES]
+
+
+def state(doc):
+    """All that the component writes."""
+    scores = doc.spans["xner"].attrs["scores"] if "xner" in doc.spans else None
+    return [(e.start_char, e.end_char, e.label_) for e in doc.ents], scores, doc._.projection
+
+
+def fates(doc):
+    return [row["fate"] for row in doc._.projection]
+
+
+def test_a_pipe_without_config_has_the_default_encoder():
+    pipe = spacy.blank("xx").add_pipe("entity_projector")
+    assert pipe.model.get_ref("tok2vec").attrs["name"] == "multilingual-e5-small"
+    doc = spacy.blank("xx").make_doc("a")
+    doc._.source = doc.copy()
+    with pytest.raises(ValueError, match="XNER301"):
+        pipe(doc)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_text_has_the_same_entities(checkpoint, method):
+    nlp = make_nlp(checkpoint, method=method)
+    for doc, (_, entities, _) in zip(nlp.pipe(pairs(nlp)), tiny.SENTENCES, strict=True):
+        found, scores, projection = state(doc)
+        assert found == entities
+        assert all(0 < score <= 1 for score in scores)
+        assert [(row["label"], row["fate"]) for row in projection] == [(e[2], "projected") for e in entities]
+        assert doc.has_annotation("ENT_IOB")
+
+
+@pytest.mark.parametrize("form", ["disk", "bytes"])
+def test_a_reloaded_pipe_projects_alike(checkpoint, form, tmp_path):
+    nlp = make_nlp(checkpoint, {"suppressed": ["LOC"]})
+    fix_random_seed(1)
+    if form == "disk":
+        nlp.to_disk(tmp_path)
+        again = spacy.load(tmp_path)
+    else:
+        again = spacy.blank("xx").from_config(nlp.config).from_bytes(nlp.to_bytes())
+    for a, b in zip(nlp.pipe(pairs(nlp)), again.pipe(pairs(again)), strict=True):
+        assert state(a)[0] == state(b)[0]
+        assert state(a)[1] == pytest.approx(state(b)[1], abs=1e-5)
+
+
+def test_damaged_files_are_a_coded_error(checkpoint, tmp_path):
+    nlp = make_nlp(checkpoint)
+    nlp.to_disk(tmp_path)
+    model = tmp_path / "entity_projector" / "model"
+    model.write_bytes(model.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="XNER302"):
+        spacy.load(tmp_path)
+
+
+def test_pipe_equals_call_and_two_processes(checkpoint):
+    nlp = make_nlp(checkpoint)
+    called = [nlp(doc) for doc in pairs(nlp)]
+    for n_process in (1, 2):
+        piped = nlp.pipe(pairs(nlp), batch_size=2, n_process=n_process)
+        for a, b in zip(called, piped, strict=True):
+            assert state(a)[0] == state(b)[0]
+            assert state(a)[1] == pytest.approx(state(b)[1], abs=1e-4)
+
+
+def test_a_document_keeps_its_source_through_bytes(checkpoint):
+    nlp = make_nlp(checkpoint)
+    doc = pairs(nlp)[0]
+    again = Doc(nlp.vocab).from_bytes(doc.to_bytes())
+    assert [e.text for e in again._.source.ents] == ["Maria Santos", "Lisbon"]
+    again._.source = None
+    assert again._.source is None
+
+
+def test_a_document_without_a_source_is_an_error(checkpoint):
+    nlp = make_nlp(checkpoint)
+    with pytest.raises(ValueError, match=r"XNER501.*Nokia"):
+        nlp("Nokia")
+
+
+@pytest.mark.parametrize("text", ["", " ", "قال الرئيس", "Nokia " * 300])
+@pytest.mark.parametrize("translation", ["", " ", "ماريا في موسكو", "Nokia " * 300])
+def test_odd_pairs_are_survived(checkpoint, text, translation):
+    nlp = make_nlp(checkpoint, {"back_projection": True})
+    entities = [(0, 5, "ORG")] if text.startswith("Nokia") else []
+    doc = nlp(parallel(nlp, text, entities, translation))
+    if not translation and entities:
+        assert fates(doc) == ["no_place"]
+    if not entities:
+        assert doc.ents == ()
+
+
+def test_an_incomplete_document_stays_without_annotation(checkpoint):
+    text, entities, _ = tiny.SENTENCES[0]
+    for keep in (False, True):
+        nlp = make_nlp(checkpoint, {"keep_incomplete": keep, "min_probability": 1.0})
+        doc = nlp(parallel(nlp, text, entities))
+        assert fates(doc) == ["improbable", "improbable"]
+        assert doc.has_annotation("ENT_IOB") == keep
+
+
+def test_suppressed_labels_are_left_out(checkpoint):
+    text, entities, _ = tiny.SENTENCES[0]
+    nlp = make_nlp(checkpoint, {"suppressed": ["LOC"], "spans_key": "own"})
+    doc = nlp(parallel(nlp, text, entities))
+    assert [e.label_ for e in doc.ents] == [e.label_ for e in doc.spans["own"]] == ["PER"]
+    assert fates(doc) == ["projected", "suppressed"]
+    assert doc.has_annotation("ENT_IOB")
+
+
+def test_back_projection_asks_the_other_way(checkpoint):
+    nlp = make_nlp(checkpoint, {"back_projection": True})
+    pipe = nlp.get_pipe("entity_projector")
+    text, entities, _ = tiny.SENTENCES[0]
+    assert fates(nlp(parallel(nlp, text, entities))) == ["projected"] * 2
+    align = pipe.model.attrs["align"]
+    asked = []
+
+    def turn_away(similarity, places):
+        """Lead every place of the second question back to the last token."""
+        asked.append((similarity, places))
+        found = align(similarity, places)
+        last = similarity.shape[1] - 1
+        return found if len(asked) == 1 else [[Candidate(last, last + 1, 0.9)] for _ in found]
+
+    pipe.model.attrs["align"] = turn_away
+    assert fates(nlp(parallel(nlp, text, entities))) == ["unconfirmed"] * 2
+    # The second question is about the places that were found, from the target to the source.
+    (forth, _), (back, places) = asked
+    assert numpy.allclose(forth, back.T, atol=1e-5)
+    assert places == [(0, 2), (6, 7)]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("temperature", 0.5), ("min_score", 0.99), ("max_length", 1)],
+)
+def test_settings_of_the_aligner_show(checkpoint, setting, value):
+    found = []
+    for settings in ({}, {setting: value}):
+        nlp = make_nlp(checkpoint, **settings)
+        found.append([state(doc) for doc in nlp.pipe(pairs(nlp))])
+    assert found[0] != found[1]
+
+
+def test_projections_are_scored(checkpoint):
+    nlp = make_nlp(checkpoint)
+    examples = [
+        Example(doc, Example.from_dict(nlp.make_doc(text), {"entities": entities}).reference)
+        for doc, (text, entities, _) in zip(pairs(nlp), tiny.SENTENCES, strict=True)
+    ]
+    assert annotate(nlp, examples)["ents_f"] == 1
+    assert nlp.update(examples) == {}
+
+
+@pytest.mark.shared_data
+@pytest.mark.offline_encoder
+def test_entities_of_europarl_are_found_again(shared_data):
+    folder = shared_data / "europarl_ner"
+    if not folder.is_dir():
+        pytest.skip("no europarl_ner")
+    nlp = spacy.blank("xx")
+    nlp.add_pipe("entity_projector", config={"keep_incomplete": True})
+    nlp.initialize()
+    examples = []
+    both = [list(read_tagged(folder / lang / "test.conll02", lang))[:100] for lang in ("en", "es")]
+    for english, spanish in zip(*both, strict=True):
+        reference = make_doc(nlp.vocab, spanish, "es")
+        predicted = make_doc(nlp.vocab, spanish, "es", labelled=False)
+        predicted._.source = make_doc(nlp.vocab, english, "en")
+        examples.append(Example(predicted, reference))
+    assert annotate(nlp, examples)["ents_f"] > 0.85
