@@ -14,18 +14,20 @@ from typing import Any, NamedTuple
 from tables import Cell, embolden, make_panels, summarize, to_markdown
 
 OBJECTIVES = ["ML", "LI", "CL", "PC", "CL+LI", "PC+LI"]
-PLAIN = ("ML", -1)
+PLAIN = ("ML", 0.0, -1)
 AVERAGE = "mean"
 
 
 class Recipe(NamedTuple):
-    """What a run does besides learning the labels: objectives (ML is none) and frozen layers."""
+    """What a run does besides learning the labels: objectives (ML is none), their weight, frozen layers."""
 
     objectives: str
+    weight: float
     n_frozen_layers: int
 
     def __str__(self) -> str:
-        return f"{self.objectives}, {self.n_frozen_layers} frozen"
+        weight = f" x {self.weight:g}" if self.weight else ""
+        return f"{self.objectives}{weight}, {self.n_frozen_layers} frozen"
 
 
 def _same_density(epoch: dict[str, Any], run: dict[str, Any], language: str) -> float:
@@ -57,7 +59,7 @@ def read_runs(folder: Path) -> list[dict[str, Any]]:
 
 def recipe_of(run: dict[str, Any]) -> Recipe:
     """The recipe of a run."""
-    return Recipe(run["objectives"], run["n_frozen_layers"])
+    return Recipe(run["objectives"], run["weight"], run["n_frozen_layers"])
 
 
 def select(run: dict[str, Any], language: str, criterion: str) -> dict[str, Any]:
@@ -208,5 +210,5 @@ def _signed(cell: Cell | None) -> str:
     return "–" if cell is None else f"{cell.mean:+.1f}" + (f" ({cell.deviation:.1f})" if cell.n > 1 else "")
 
 
-def _order(recipe: Recipe) -> tuple[int, int]:
-    return OBJECTIVES.index(recipe.objectives), recipe.n_frozen_layers
+def _order(recipe: Recipe) -> tuple[int, float, int]:
+    return OBJECTIVES.index(recipe.objectives), -recipe.weight, recipe.n_frozen_layers

@@ -21,6 +21,7 @@ from spacy_xner.transformer.wordpieces import split_texts
 from runs import claim, count_sentences, fixed_steps, is_done, reader, steps_per_epoch
 from train import train_pipeline, write_json
 
+NONE = "ML"
 OBJECTIVES = {
     "LI": ("language_id", {"@misc": "spacy_xner.language_id.v1"}),
     "CL": ("cloze", {"@misc": "spacy_xner.cloze.v1"}),
@@ -69,9 +70,9 @@ def main(
     Start the command several times to share the work among processes.
     """
     sources = [source] if source else []
-    plan = list(plan_runs(languages.split(","), targets, protocol, objectives, frozen, seeds))
+    plan = list(plan_runs(languages.split(","), targets, protocol, objectives, weight, frozen, seeds))
     settings = {
-        "encoder": encoder, "source": source, "weight": weight, "limit": limit, "dev_limit": dev_limit,
+        "encoder": encoder, "source": source, "limit": limit, "dev_limit": dev_limit,
         "test_limit": test_limit, "epochs": epochs, "batch_size": batch_size, "learn_rate": learn_rate,
     }  # fmt: skip
     risks = compare_languages(corpus, plan, sources, encoder, limit)
@@ -90,11 +91,15 @@ def main(
 
 
 class Run(NamedTuple):
-    """One training: labelled languages, target languages, objectives as in the paper, frozen layers, seed."""
+    """One training.
+
+    languages, targets: With labels and without. objectives: As the paper names them. weight: Of each of them.
+    """
 
     languages: list[str]
     targets: list[str]
     objectives: str
+    weight: float
     n_frozen_layers: int
     seed: int
 
@@ -102,18 +107,25 @@ class Run(NamedTuple):
     def name(self) -> str:
         """The name of its result file."""
         transfer = f"{'+'.join(self.languages)}-to-{'+'.join(self.targets)}"
-        return f"{transfer}.{self.objectives}-frozen{self.n_frozen_layers}-seed{self.seed}"
+        weight = f"-weight{self.weight:g}" if self.objectives != NONE else ""
+        return f"{transfer}.{self.objectives}{weight}-frozen{self.n_frozen_layers}-seed{self.seed}"
 
 
 def plan_runs(
-    languages: list[str], targets: str, protocol: Protocol, objectives: str, frozen: str, n_seeds: int
+    languages: list[str],
+    targets: str,
+    protocol: Protocol,
+    objectives: str,
+    weight: float,
+    frozen: str,
+    n_seeds: int,
 ) -> Iterator[Run]:
     """All objectives with all numbers of frozen layers; all runs of one seed before the next."""
     if protocol is Protocol.leave_one_out:
         transfers = [([lang for lang in languages if lang != held_out], [held_out]) for held_out in languages]
     else:
         transfers = [(languages, targets.split(","))]
-    unknown = {name for names in objectives.split(",") for name in names.split("+")} - {"ML", *OBJECTIVES}
+    unknown = {name for names in objectives.split(",") for name in names.split("+")} - {NONE, *OBJECTIVES}
     if unknown:
         msg.fail(f"Objectives {sorted(unknown)}: expected ML, {', '.join(OBJECTIVES)} or sums", exits=1)
     if not all(train and all(target) for train, target in transfers):
@@ -122,7 +134,8 @@ def plan_runs(
         for train, target in transfers:
             for names in objectives.split(","):
                 for n_frozen in frozen.split(","):
-                    yield Run(train, target, names, int(n_frozen), seed)
+                    own_weight = 0.0 if names == NONE else weight
+                    yield Run(train, target, names, own_weight, int(n_frozen), seed)
 
 
 def train_run(
@@ -166,7 +179,7 @@ def train_run(
             "vars.unlabelled": run.targets,
             "training.batcher.keep_surplus": False,
             "components.ner.objectives": {
-                name: {**objective, "weight": settings["weight"]} for name, objective in chosen.items()
+                name: {**objective, "weight": run.weight} for name, objective in chosen.items()
             },
         }
     start = time.perf_counter()

@@ -5,7 +5,7 @@ import pytest
 import transfer
 from transfer import Recipe
 
-PLAIN, BETTER = Recipe("ML", -1), Recipe("CL", 3)
+PLAIN, BETTER = Recipe("ML", 0.0, -1), Recipe("CL", 0.1, 3)
 
 
 def epoch(source_dev, dev, test, **unlabelled):

@@ -290,13 +290,13 @@ def test_zero_shot_runs_are_resumed_and_reported(toy_corpus, checkpoint, tmp_pat
     command = [
         "scripts/zero_shot.py", toy_corpus, folder, "--targets=ru,zh", "--objectives=ML,PC+LI",
         "--frozen=-1,2", "--seeds=1", f"--encoder={checkpoint}", "--epochs=2", "--no-mixed-precision",
-        "--batch-size=1",
+        "--batch-size=1", "--weight=0.5",
     ]  # fmt: skip
     printed = run(*command, env=_env())
     assert re.search(r"en to ru +\d\.\d\d", printed)
     names = {path.stem for path in folder.glob("*-seed0.json")}
-    assert names == {f"en-to-ru+zh.{o}-frozen{n}-seed0" for o in ("ML", "PC+LI") for n in (-1, 2)}
-    result = srsly.read_json(folder / "en-to-ru+zh.PC+LI-frozen-1-seed0.json")
+    assert names == {f"en-to-ru+zh.{o}-frozen{n}-seed0" for o in ("ML", "PC+LI-weight0.5") for n in (-1, 2)}
+    result = srsly.read_json(folder / "en-to-ru+zh.PC+LI-weight0.5-frozen-1-seed0.json")
     assert len(result["epochs"]) == 2
     assert set(result["epochs"][1]["languages"]) == {"en", "ru", "zh"}
     losses = result["epochs"][1]["losses"]
