@@ -74,7 +74,25 @@ class TorchShim(PyTorchShim):
     def begin_update(self, inputs: ArgsKwargs) -> Any:
         self.network.train()
         with self._autocast():
-            return super().begin_update(inputs)
+            output, backprop = super().begin_update(inputs)
+        return output, self._unscale_once(backprop) if self._mixed_precision else backprop
+
+    def _unscale_once(self, backprop: Callable[[ArgsKwargs], Any]) -> Callable[[ArgsKwargs], Any]:
+        """Keep the gradients of earlier backward passes of a step away from thinc's scaler.
+
+        It divides all gradients by the scale after every pass, those of earlier ones once more.
+        """
+
+        def backprop_apart(grads: ArgsKwargs) -> Any:
+            earlier = [(p, p.grad) for p in self.network.parameters() if p.grad is not None]
+            for parameter, _ in earlier:
+                parameter.grad = None
+            result = backprop(grads)
+            for parameter, grad in earlier:
+                parameter.grad = grad if parameter.grad is None else parameter.grad + grad
+            return result
+
+        return backprop_apart
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Step all parameters that have a gradient and drop the gradients.

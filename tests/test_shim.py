@@ -127,3 +127,46 @@ def test_dropout_is_off_in_frozen_layers(checkpoint):
     assert not network.encoder.embeddings.dropout.training
     assert not layers[0].output.dropout.training
     assert layers[1].output.dropout.training
+
+
+class Scaler:
+    """A gradient scaler as thinc's, for any device."""
+
+    found_inf = False
+
+    def __init__(self):
+        self.divided = 0
+
+    def scale(self, tensors, inplace=False):
+        return tensors * 8
+
+    def unscale(self, tensors):
+        self.divided += len(tensors)
+        for tensor in tensors:
+            tensor.div_(8)
+        return False
+
+    def update(self):
+        pass
+
+
+@pytest.mark.parametrize("n_passes", [1, 2, 3])
+def test_several_backward_passes_are_unscaled_once_each(n_passes):
+    gradients = []
+    for half in (False, True):
+        shim = TorchShim(make_network)
+        shim.start({"seed": 3})
+        shim._mixed_precision, shim._grad_scaler = half, Scaler()
+        shim._autocast = lambda: torch.autocast("cuda", enabled=False)
+        for i in range(n_passes):
+            inputs = torch.arange(12.0).view(3, 4) + i
+            outputs, backprop = shim.begin_update(ArgsKwargs(args=(inputs,), kwargs={}))
+            seed = (i + 1) * torch.ones_like(outputs)
+            if half:
+                backprop(ArgsKwargs(args=((outputs,),), kwargs={"grad_tensors": seed}))
+            else:
+                outputs.backward(seed)
+        gradients.append([p.grad.clone() for p in shim.network.parameters()])
+        assert not half or shim._grad_scaler.divided == 4 * n_passes
+    for exact, scaled in zip(*gradients, strict=True):
+        assert torch.allclose(exact, scaled, atol=1e-5)
