@@ -2,6 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import partial
+from statistics import mean
 from typing import Any
 
 from spacy.language import Language
@@ -10,6 +12,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from spacy_xner.attributes import is_labelled, register_attributes
+from spacy_xner.stability import confidence
 
 Entity = tuple[int, int, str]  # first character, end character, label
 UNKNOWN_LANGUAGE = "und"  # ISO 639's "undetermined"
@@ -22,20 +25,23 @@ def annotate(nlp: Language, examples: list[Example]) -> dict[str, Any]:
     return Scorer(nlp=nlp).score(examples)
 
 
-def create_entity_scorer() -> Callable[..., dict[str, Any]]:
+def create_entity_scorer(spans_key: str = "xner") -> Callable[..., dict[str, Any]]:
     """Create the scorer of the entity tagger; see `score_entities`."""
-    return score_entities
+    return partial(score_entities, spans_key=spans_key)
 
 
-def score_entities(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+def score_entities(examples: Iterable[Example], spans_key: str = "xner", **kwargs: Any) -> dict[str, Any]:
     """Score predicted entities: right means the same characters and the same label.
 
-    Unlabelled references are left out. The numbers are micro averages, those of CoNLL's conlleval and
-    of seqeval; `ents_f_macro` is the plain mean of the languages' F-scores.
+    Unlabelled references are left out of all but `ents_confidence`. The numbers are micro averages, those
+    of CoNLL's conlleval and of seqeval; `ents_f_macro` is the plain mean of the languages' F-scores.
 
+    spans_key: Where the tagger leaves the probabilities of entities.
     RETURNS: `ents_p`, `ents_r`, `ents_f`, `ents_f_macro`, and p, r, f, support by language
         (`ents_per_language`), label (`ents_per_type`), language and label
-        (`ents_per_language_type`), and tokens in the entity (`ents_per_length`: 1, 2, 3+).
+        (`ents_per_language_type`), and tokens in the entity (`ents_per_length`: 1, 2, 3+);
+        `ents_confidence`: mean probability of the entities found in unlabelled text, the plain mean of its
+        languages: a way to select a model without labels.
     """
     register_attributes()
     total = PRFScore()
@@ -43,8 +49,10 @@ def score_entities(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]
         name: defaultdict(PRFScore) for name in ("language", "type", "language_type", "length")
     }
     n_examples = 0
+    unlabelled: dict[str, list[Doc]] = defaultdict(list)
     for example in examples:
         if not is_labelled(example.reference):
+            unlabelled[example.reference._.language or UNKNOWN_LANGUAGE].append(example.predicted)
             continue
         n_examples += 1
         language = example.reference._.language or UNKNOWN_LANGUAGE
@@ -61,11 +69,14 @@ def score_entities(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]
                 ("length", length),
             ):
                 _count(groups[group][key], *outcome)
+    confidences = [confidence(docs, spans_key) for docs in unlabelled.values()]
+    sure = {"ents_confidence": mean(confidences) if confidences else None}
     if n_examples == 0:
         keys = ("p", "r", "f", "f_macro", *(f"per_{name}" for name in groups))
-        return {f"ents_{key}": None for key in keys}
+        return {**sure, **{f"ents_{key}": None for key in keys}}
     by_language = groups["language"].values()
     return {
+        **sure,
         "ents_p": total.precision,
         "ents_r": total.recall,
         "ents_f": total.fscore,

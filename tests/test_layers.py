@@ -13,8 +13,8 @@ from spacy_xner.errors import Errors, Warnings
 PACKAGE = Path("spacy_xner")
 LAYERS = [
     {"errors"},
-    {"tags", "attributes", "tokenizer", "shim", "pipe"},
-    {"corpus", "scoring", "stability"},
+    {"tags", "attributes", "tokenizer", "shim", "pipe", "stability"},
+    {"corpus", "scoring"},
     {"logger"},
     {"tagger"},
     {"transformer"},

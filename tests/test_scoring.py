@@ -67,3 +67,26 @@ def test_tokenization_does_not_matter():
     gold = Doc(VOCAB, words=["New", "York", "won"], ents=["B-LOC", "I-LOC", "O"])
     predicted = Doc(VOCAB, words=["New York", "won"], ents=["B-LOC", "O"])
     assert score_entities([Example(predicted, gold)])["ents_f"] == 1.0
+
+
+def unlabelled_example(language, probabilities):
+    doc = make_doc(["B-PER"] * len(probabilities))
+    doc.spans["own"] = list(doc.ents)
+    doc.spans["own"].attrs["scores"] = probabilities
+    reference = Doc(VOCAB, words=["w"] * len(probabilities))
+    reference._.language = language
+    return Example(doc, reference)
+
+
+def test_confidence_in_unlabelled_text_is_the_mean_of_its_languages():
+    examples = [
+        unlabelled_example("ru", [0.5, 0.7]),
+        unlabelled_example("ru", [0.9]),
+        unlabelled_example("zh", [0.1]),
+    ]
+    scores = score_entities(examples, spans_key="own")
+    assert scores["ents_confidence"] == pytest.approx((0.7 + 0.1) / 2)
+    assert scores["ents_f"] is None
+    gold = make_example(["B-PER"], ["B-PER"], "en")
+    assert score_entities([*examples, gold], spans_key="own")["ents_confidence"] == pytest.approx(0.4)
+    assert score_entities([gold])["ents_confidence"] is None

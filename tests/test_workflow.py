@@ -157,6 +157,27 @@ def test_training_from_the_config_learns_and_keeps_curves(toy_model):
     assert set(lines[-1]["scores"]["ents_per_language"]) == {"en", "ru", "zh"}
 
 
+def test_a_model_is_selected_by_confidence_in_unlabelled_text(toy_corpus, checkpoint, tmp_path):
+    overrides = {
+        "paths.corpus": str(toy_corpus),
+        "paths.encoder": str(checkpoint),
+        "vars.languages": ["en", "ru"],
+        "vars.unlabelled": ["ru"],
+        "training.max_steps": 20,
+        "vars.max_epochs": 0,
+        "vars.eval_frequency": 10,
+        "components.ner.model.tok2vec.overlap": 8,
+        "training.optimizer.learn_rate": 0.02,
+        "training.score_weights": {"ents_confidence": 1.0, "ents_f": 0.0},
+    }
+    train_pipeline(Path("configs/transformer.cfg"), tmp_path / "out", overrides)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "curves.jsonl").read_text().splitlines()]
+    assert all(line["score"] == line["scores"]["ents_confidence"] for line in lines)
+    assert set(lines[-1]["scores"]["ents_per_language"]) == {"en"}
+    best = spacy.load(tmp_path / "out" / "model-best")
+    assert best.meta["performance"]["ents_confidence"] == max(line["score"] for line in lines)
+
+
 def test_evaluation_and_report_are_whole(toy_model, toy_corpus, tmp_path):
     metrics = tmp_path / "metrics" / "toy.json"
     run("scripts/evaluate.py", toy_model / "model-best", toy_corpus, metrics, env=_env())
