@@ -171,6 +171,11 @@ class Errors:
         "[XNER501] {name!r} found no parallel document on the one that starts with {text!r}. Set "
         "`doc._.source` to a document in another language that has entities."
     )
+    XNER502 = (
+        "[XNER502] {longer} goes on after the {n_lines} lines of {shorter}: expected parallel files with a "
+        "sentence a line on both sides. Look for lines that were lost or split."
+    )
+    XNER503 = "[XNER503] Expected `source TAB target` in {path}, line {line}, got {text!r}."
 
 
 class Warnings:

@@ -1,0 +1,84 @@
+"""Parallel text: pairs of lines in, annotated documents of the target language out, as a stream."""
+
+import gzip
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from spacy_xner.attributes import register_attributes
+from spacy_xner.errors import Errors
+
+
+class TextPair(NamedTuple):
+    """A sentence and its translation. number: Of the line, from 1."""
+
+    number: int
+    source: str
+    target: str
+
+    @property
+    def is_whole(self) -> bool:
+        """False if a side is missing."""
+        return bool(self.source.strip() and self.target.strip())
+
+
+def read_pairs(source: Path, target: Path | None = None) -> Iterator[TextPair]:
+    """Read two files with a sentence a line, or one of `source TAB target`; gzip by the name.
+
+    Pairs with a missing side are among them.
+    RAISES: XNER502 if the files have different numbers of lines, XNER503 for a line without a tab.
+    """
+    if target is None:
+        for number, line in enumerate(_lines(source), start=1):
+            left, tab, right = line.partition("\t")
+            if not tab and line.strip():
+                raise ValueError(Errors.XNER503.format(path=source, line=number, text=line[:60]))
+            yield TextPair(number, left, right.split("\t")[0])
+        return
+    numbered = enumerate(zip_longest(_lines(source), _lines(target)), start=1)
+    for number, (left_line, right_line) in numbered:
+        if left_line is None or right_line is None:
+            longer = target if left_line is None else source
+            shorter = source if left_line is None else target
+            raise ValueError(Errors.XNER502.format(longer=longer, shorter=shorter, n_lines=number - 1))
+        yield TextPair(number, left_line, right_line)
+
+
+def project_pairs(
+    pairs: Iterable[TextPair], teacher: Language, projector: Language, language: str, source_language: str
+) -> Iterator[tuple[TextPair, Doc]]:
+    """Annotate the source side with the teacher and carry its entities over.
+
+    projector: A pipeline with an `entity_projector`.
+    RETURNS: Pairs with their target documents; `doc._.projection` says what became of each entity.
+    """
+    register_attributes()
+
+    def prepare() -> Iterator[tuple[Doc, TextPair]]:
+        sources = (
+            (_make_doc(teacher, pair.source, source_language), pair) for pair in pairs if pair.is_whole
+        )
+        for source, pair in teacher.pipe(sources, as_tuples=True):
+            doc = _make_doc(projector, pair.target, language)
+            doc._.source = source
+            yield doc, pair
+
+    for doc, pair in projector.pipe(prepare(), as_tuples=True):
+        yield pair, doc
+
+
+def _make_doc(nlp: Language, text: str, language: str) -> Doc:
+    doc = nlp.make_doc(text.strip())
+    doc._.language = language
+    return doc
+
+
+def _lines(path: Path) -> Iterator[str]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8-sig", newline="\n") as lines:
+        for line in lines:
+            yield line.rstrip("\r\n")
