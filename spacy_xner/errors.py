@@ -128,6 +128,10 @@ class Errors:
         "got {language!r} for {text!r}. Set `doc._.language` (`convert.py text --language`), or "
         "initialize with all languages."
     )
+    XNER310 = (
+        "[XNER310] {name!r} cannot go on from the weights of {weights}: {reason}. Give a pipeline with one "
+        "tagger of the same encoder, head and scheme."
+    )
 
     XNER401 = (
         "[XNER401] {name!r} needs at least two languages to tell apart, got {languages}. Train on a corpus "

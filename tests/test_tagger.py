@@ -321,3 +321,48 @@ def test_predictions_do_not_depend_on_the_batch(taught):
     alone = nlp.get_pipe("ner").model.predict([nlp.make_doc(TEXTS[0])])[0]
     among = nlp.get_pipe("ner").model.predict([nlp.make_doc(text) for text in TEXTS])[0]
     assert numpy.allclose(alone, among, atol=1e-5)
+
+
+def initialize_from(checkpoint, folder, config=None, **tok2vec):
+    nlp = tiny.make_nlp(checkpoint, config, **tok2vec)
+    fix_random_seed(5)
+    nlp.get_pipe("ner").initialize(lambda: tiny.make_examples(nlp)[:1], nlp=nlp, weights=folder)
+    return nlp
+
+
+def test_a_tagger_goes_on_from_the_weights_of_another(taught, checkpoint, request, tmp_path):
+    nlp, _ = taught
+    nlp.to_disk(tmp_path)
+    config = HEADS[request.node.callspec.params["taught"]]
+    again = initialize_from(checkpoint, tmp_path, config, n_frozen_layers=1)
+    assert again.get_pipe("ner").labels == nlp.get_pipe("ner").labels
+    for a, b in zip(nlp.pipe(TEXTS), again.pipe(TEXTS), strict=True):
+        assert_same(a, b)
+    # The settings are the new config's.
+    network = again.get_pipe("ner").model.get_ref("tok2vec").shims[0].network
+    assert not any(p.requires_grad for p in network.encoder.embeddings.parameters())
+    again.to_disk(tmp_path / "again")
+    assert_same(spacy.load(tmp_path / "again")(TEXTS[0]), nlp(TEXTS[0]))
+
+
+def test_another_loss_can_be_trained_on(trained, checkpoint, tmp_path):
+    trained.to_disk(tmp_path)
+    loss = {"@misc": "spacy_xner.reweighted.v1", "gamma": 4.0}
+    losses = []
+    for config in ({}, {"model": {"head": {"@architectures": "spacy_xner.SoftmaxHead.v1", "loss": loss}}}):
+        nlp = initialize_from(checkpoint, tmp_path, config)
+        losses.append(nlp.update(tiny.make_examples(nlp), sgd=nlp.create_optimizer())["ner"])
+    # The teacher is sure of its labels: (1 + p) ** 4 is nearly 16.
+    assert losses[1] > 4 * losses[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"), [({"scheme": "BIOES"}, "scheme is IOB2"), (HEADS["crf"], "another one")]
+)
+def test_weights_of_another_network_are_an_error(trained, checkpoint, tmp_path, config, reason):
+    trained.to_disk(tmp_path)
+    with pytest.raises(ValueError, match=f"XNER310.*{reason}"):
+        initialize_from(checkpoint, tmp_path, config)
+    spacy.blank("xx").to_disk(tmp_path / "empty")
+    with pytest.raises(ValueError, match=r"XNER310.*0 taggers"):
+        initialize_from(checkpoint, tmp_path / "empty")

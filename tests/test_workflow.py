@@ -157,6 +157,24 @@ def test_training_from_the_config_learns_and_keeps_curves(toy_model):
     assert set(lines[-1]["scores"]["ents_per_language"]) == {"en", "ru", "zh"}
 
 
+def test_training_goes_on_from_a_trained_pipeline(toy_model, toy_corpus, checkpoint, tmp_path):
+    overrides = {
+        "paths.corpus": str(toy_corpus),
+        "paths.encoder": str(checkpoint),
+        "paths.weights": str(toy_model / "model-best"),
+        "vars.languages": ["zh"],
+        "training.max_steps": 1,
+        "vars.max_epochs": 0,
+        "vars.eval_frequency": 1,
+        "components.ner.model.tok2vec.overlap": 8,
+        "components.ner.model.head.loss": {"@misc": "spacy_xner.reweighted.v1", "gamma": 4.0},
+    }
+    train_pipeline(Path("configs/transformer.cfg"), tmp_path / "out", overrides)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "curves.jsonl").read_text().splitlines()]
+    assert lines[0]["score"] > 0.9
+    assert spacy.load(tmp_path / "out" / "model-best").get_pipe("ner").labels == ("LOC", "ORG", "PER")
+
+
 def test_a_model_is_selected_by_confidence_in_unlabelled_text(toy_corpus, checkpoint, tmp_path):
     overrides = {
         "paths.corpus": str(toy_corpus),

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
@@ -10,7 +11,7 @@ import torch
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
-from spacy.util import minibatch
+from spacy.util import load_model, minibatch
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate, torch2xp
 from thinc.types import Floats2d
@@ -165,12 +166,17 @@ class EntityTagger(LabelledPipe):
         *,
         nlp: Language | None = None,
         labels: Iterable[str] | None = None,
+        weights: str | Path | None = None,
     ) -> None:
         """Collect the labels and build the network.
 
-        RAISES: XNER304 if there are no labels.
+        weights: A pipeline whose tagger this one goes on from, with other settings where its config has
+            others: another loss, more frozen layers. The labels are that tagger's.
+        RAISES: XNER304 if there are no labels, XNER310 if the weights are of another network.
         """
         validate_get_examples(get_examples, "EntityTagger.initialize")
+        teacher = self._find_teacher(weights) if weights is not None else None
+        labels = teacher.labels if teacher is not None else labels
         sample: list[Doc] = []
         languages: set[str] = set()
         for label in labels or ():
@@ -190,8 +196,31 @@ class EntityTagger(LabelledPipe):
         head = self.model.get_ref("head")
         head.shims[0].cfg = {"labels": list(self.labels), "scheme": self.cfg["scheme"]}
         self.model.initialize(X=sample or [Doc(self.vocab, words=["x"])])
+        if teacher is not None:
+            self._go_on_from(teacher, weights)
         for name, objective in self.objectives.items():
             objective.start(self.model.get_ref("tok2vec"), languages, name)
+
+    def _find_teacher(self, weights: str | Path) -> "EntityTagger":
+        pipes = [pipe for _, pipe in load_model(weights).pipeline if isinstance(pipe, EntityTagger)]
+        if len(pipes) != 1:
+            reason = f"it has {len(pipes)} taggers, expected one"
+            raise ValueError(Errors.XNER310.format(name=self.name, weights=weights, reason=reason))
+        if pipes[0].cfg["scheme"] != self.cfg["scheme"]:
+            reason = f"its scheme is {pipes[0].cfg['scheme']}, not {self.cfg['scheme']}"
+            raise ValueError(Errors.XNER310.format(name=self.name, weights=weights, reason=reason))
+        return pipes[0]
+
+    def _go_on_from(self, teacher: "EntityTagger", weights: str | Path | None) -> None:
+        """Take over the weights, not the settings: attributes of a model are settings."""
+        attributes = [dict(node.attrs) for node in self.model.walk()]
+        try:
+            self.model.from_bytes(teacher.model.to_bytes())
+        except ValueError as error:
+            reason = f"its network is another one ({error})"
+            raise ValueError(Errors.XNER310.format(name=self.name, weights=weights, reason=reason)) from error
+        for node, own in zip(self.model.walk(), attributes, strict=True):
+            node.attrs.update(own)
 
     def predict(self, docs: Iterable[Doc]) -> list[Prediction]:
         """Find the entities of a batch of documents.
