@@ -1,6 +1,5 @@
 """Assemble the routed pipeline: identifier, router, and the tagger of every cluster."""
 
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,8 @@ from wasabi import msg
 from spacy_xner.corpus import create_multilingual_corpus
 from spacy_xner.errors import Errors
 from spacy_xner.router.grouping import Grouping, read_grouping
+
+from common import fresh_folder, split_names
 
 
 def main(
@@ -34,18 +35,15 @@ def main(
     reader = create_multilingual_corpus(
         corpus,
         split="train",
-        languages=list(filter(None, languages.split(","))),
-        sources=[source] if source else [],
+        languages=split_names(languages),
+        sources=split_names(source),
         limit=200,
     )
     nlp = assemble(table, taggers, identifier, threshold=threshold, fallback=fallback or None, level=level)
     router = nlp.get_pipe("cluster_router")
     router.initialize(lambda: reader(nlp), nlp=nlp, grouping=table.to_json())
-    half = out.with_name(out.name + ".part")
-    shutil.rmtree(half, ignore_errors=True)
-    nlp.to_disk(half)
-    shutil.rmtree(out, ignore_errors=True)
-    half.replace(out)
+    with fresh_folder(out) as folder:
+        nlp.to_disk(folder)
     msg.good(f"Assembled {', '.join(nlp.pipe_names)} in {out}")
 
 

@@ -19,7 +19,7 @@ from spacy_xner.router.clustering import choose_k, cluster_sentences, make_group
 from spacy_xner.router.grouping import Grouping
 from spacy_xner.transformer.model import build_sentence_encoder
 
-from train import write_json
+from common import split_names, write_json
 
 
 class Vectors(str, Enum):
@@ -57,8 +57,8 @@ def main(
     reader = create_multilingual_corpus(
         corpus,
         split=split,
-        languages=list(filter(None, languages.split(","))),
-        sources=[source] if source else [],
+        languages=split_names(languages),
+        sources=split_names(source),
         limit=limit,
     )
     docs = [example.reference for example in reader(nlp) if example.reference.text.strip()]

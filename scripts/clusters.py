@@ -15,10 +15,11 @@ from spacy_xner.corpus import find_files
 from spacy_xner.router.grouping import Grouping, read_grouping
 from spacy_xner.scoring import annotate
 
+from common import split_names, write_json
 from evaluate import read_examples
 from groupings import OTHER
 from runs import claim, count_sentences, fixed_steps, is_done, steps_per_epoch
-from train import train_pipeline, write_json
+from train import train_pipeline
 
 
 def main(
@@ -63,8 +64,8 @@ def main(
     Start the command several times to share the work among processes; with OMP_NUM_THREADS=1, two of
     them on two cores do a third more than one on both.
     """
-    sources = [source] if source else []
-    known = list(find_files(corpus, "train", list(filter(None, languages.split(","))), sources))
+    sources = split_names(source)
+    known = list(find_files(corpus, "train", split_names(languages), sources))
     chosen = [read_grouping(Path(path)).restrict(known) for path in groupings.split(",")]
     n_seeds = [int(n) for n in seeds.split(",")]
     plan = list(plan_runs(chosen, n_seeds, sources))
@@ -204,7 +205,7 @@ def plan_combinations(grouping: Grouping, other: str, source: str, language: str
     cluster = grouping.clusters[grouping.cluster_of[language]]
     both = [source, other] if source else []
     trained_on = {
-        "cluster": (cluster, [source] if source else []),
+        "cluster": (cluster, split_names(source)),
         "other": ([language], [other]),
         "all-combined": (grouping.languages, both),
         "cluster-combined": (cluster, both),

@@ -25,6 +25,8 @@ from spacy_xner.corpus import (
 from spacy_xner.tags import TokenSpan
 from spacy_xner.tokenizer import create_multilingual_tokenizer
 
+from common import split_names
+
 SUFFIXES = (".tsv", ".conllu", ".iob2", ".conll", ".conll02", ".conll03", ".txt", ".bio", ".gz")
 SPLITS = {"train": "train", "dev": "dev", "test": "test", "validation": "dev", "valid": "dev"}
 
@@ -67,7 +69,7 @@ def convert_tagged(
     if not misc:
         table = {old: "" if new == "MISC" else new for old, new in table.items()}
     vocab = spacy.blank("xx").vocab
-    wanted = set(filter(None, languages.split(",")))
+    wanted = set(split_names(languages))
     files = list(find_tagged_files(folder, wanted))
     missing = wanted - {lang for lang, _, _ in files}
     if missing or not files:
@@ -100,7 +102,7 @@ def convert_sample(
     """Convert the bundled sample; the split stands in the sentences' identifiers."""
     nlp = spacy.blank("xx")
     nlp.tokenizer = create_multilingual_tokenizer()(nlp)
-    wanted = set(filter(None, languages.split(",")))
+    wanted = set(split_names(languages))
     for path in sorted(folder.glob("*.tsv")):
         if wanted and path.stem not in wanted:
             continue

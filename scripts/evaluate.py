@@ -14,7 +14,7 @@ from wasabi import msg
 from spacy_xner.corpus import create_multilingual_corpus
 from spacy_xner.scoring import UNKNOWN_LANGUAGE, annotate
 
-from train import write_json
+from common import split_names, write_json
 
 
 def main(
@@ -31,8 +31,8 @@ def main(
     """Write scores overall, by language, label and entity length, with words a second."""
     setup_gpu(gpu)
     nlp = spacy.load(model)
-    wanted = list(filter(None, languages.split(",")))
-    examples = read_examples(nlp, corpus, split, wanted, limit, [source] if source else [])
+    wanted = split_names(languages)
+    examples = read_examples(nlp, corpus, split, wanted, limit, split_names(source))
     texts = [example.reference.text for example in examples]
     start = time.perf_counter()
     n_words = sum(len(doc) for doc in nlp.pipe(texts))

@@ -10,9 +10,10 @@ import spacy
 import typer
 from wasabi import msg
 
+from common import write_json
 from evaluate import read_examples
 from runs import count_sentences, fixed_steps, reader, steps_per_epoch
-from train import train_pipeline, write_json
+from train import train_pipeline
 
 
 def main(

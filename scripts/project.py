@@ -22,7 +22,7 @@ from spacy_xner.projector.filters import Fate
 from spacy_xner.projector.parallel import TextPair, project_pairs, read_pairs
 from spacy_xner.tokenizer import create_multilingual_tokenizer
 
-from train import write_json
+from common import split_names, write_bytes, write_json, write_text
 
 
 def main(
@@ -71,7 +71,7 @@ def main(
             pipelines = [
                 spacy.load(teacher),
                 make_projector(
-                    encoder, layer, list(filter(None, suppress.split(","))), min_probability,
+                    encoder, layer, split_names(suppress), min_probability,
                     back_projection, mixed_precision,
                 ),
             ]  # fmt: skip
@@ -163,9 +163,7 @@ def merge_parts(parts: Path, corpus: Path, n_examples: int) -> dict[str, Any]:
         msg.warn(f"{len(missing):,} pairs with a missing side were left out, lines {shown}")
     if not len(merged):
         msg.fail("No sentence was kept: see the audit of a shorter run, or lower --min-probability", exits=1)
-    half = corpus.with_name(corpus.name + ".part")
-    half.write_bytes(merged.to_bytes())
-    half.replace(corpus)
+    write_bytes(corpus, merged.to_bytes())
     return {"counts": dict(counts), "examples": examples, "missing": missing}
 
 
@@ -181,9 +179,7 @@ def write_audit(path: Path, title: str, summary: dict[str, Any]) -> None:
     page = environment.get_template("audit.html.jinja").render(
         title=title, counts=summary["counts"], groups=groups
     )
-    half = path.with_name(path.name + ".part")
-    half.write_text(page, encoding="utf-8")
-    half.replace(path)
+    write_text(path, page)
 
 
 def _describe(pair: TextPair, doc: Doc) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from spacy_xner.router.grouping import read_grouping
 
 import groupings
 import transfer
+from common import write_text
 from tables import make_panels
 
 matplotlib.use("svg")
@@ -71,10 +72,7 @@ def main(
         transfers=[transferred for transferred in transfers if transferred],
         percent=percent,
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    half = out.with_name(out.name + ".part")
-    half.write_text(page, encoding="utf-8")
-    half.replace(out)
+    write_text(out, page)
     msg.good(f"Wrote {out}")
     if readme is not None and models:
         routed = [model for model in models if model["name"] == "xner"]

@@ -1,7 +1,5 @@
 """Train a pipeline as `spacy train` does, on CPU or GPU by one option."""
 
-import json
-import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +9,8 @@ from spacy.training.initialize import init_nlp
 from spacy.training.loop import train
 from spacy.util import load_config
 from wasabi import msg
+
+from common import fresh_folder, split_names
 
 
 def main(
@@ -26,7 +26,7 @@ def main(
     """
     overrides = parse_config_overrides(list(context.args))
     if languages:
-        overrides["vars.languages"] = languages.split(",")
+        overrides["vars.languages"] = split_names(languages)
     train_pipeline(config, out, overrides, gpu)
     msg.good(f"Trained {out / 'model-best'}")
 
@@ -36,22 +36,10 @@ def train_pipeline(config: Path, out: Path, overrides: dict[str, Any], gpu: int 
     setup_gpu(gpu)
     if gpu >= 0:
         overrides = {**overrides, "system.gpu_allocator": "pytorch"}
-    half = out.with_name(out.name + ".part")
-    shutil.rmtree(half, ignore_errors=True)
-    half.mkdir(parents=True)
-    overrides = {"paths.curves": str(half / "curves.jsonl"), **overrides}
-    nlp = init_nlp(load_config(config, overrides=overrides, interpolate=False), use_gpu=gpu)
-    train(nlp, half, use_gpu=gpu)
-    shutil.rmtree(out, ignore_errors=True)
-    half.replace(out)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON beside its place and move it there when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(path.name + ".part")
-    half.write_text(json.dumps(content, indent=2, default=float), encoding="utf-8")
-    half.replace(path)
+    with fresh_folder(out) as folder:
+        overrides = {"paths.curves": str(folder / "curves.jsonl"), **overrides}
+        nlp = init_nlp(load_config(config, overrides=overrides, interpolate=False), use_gpu=gpu)
+        train(nlp, folder, use_gpu=gpu)
 
 
 app = typer.Typer(add_completion=False)

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
+from common import write_bytes
+
 SPLITS = ("train", "dev", "test")
 # The largest split of PAN-X has 5 MB; a member that claims more is no corpus.
 LARGEST = 50_000_000
@@ -28,11 +30,7 @@ def main(
                 msg.fail(f"{archive} has no {language}.tar.gz", exits=1)
             splits = read_splits(outer.read(member))
             for split, content in splits.items():
-                path = out / language / f"{split}.tsv"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                half = path.with_name(path.name + ".part")
-                half.write_bytes(content)
-                half.replace(path)
+                write_bytes(out / language / f"{split}.tsv", content)
             msg.good(f"{language}: {', '.join(splits)}")
 
 

@@ -18,8 +18,9 @@ from spacy_xner.transformer.checkpoint import describe, load_checkpoint
 from spacy_xner.transformer.risk import TransferRisk, describe_risk
 from spacy_xner.transformer.wordpieces import split_texts
 
+from common import split_names, write_json
 from runs import claim, count_sentences, fixed_steps, is_done, reader, steps_per_epoch
-from train import train_pipeline, write_json
+from train import train_pipeline
 
 NONE = "ML"
 OBJECTIVES = {
@@ -69,7 +70,7 @@ def main(
     the tables of the report show what selection on source dev, on target dev and without labels gives.
     Start the command several times to share the work among processes.
     """
-    sources = [source] if source else []
+    sources = split_names(source)
     plan = list(plan_runs(languages.split(","), targets, protocol, objectives, weight, frozen, seeds))
     settings = {
         "encoder": encoder, "source": source, "limit": limit, "dev_limit": dev_limit,

@@ -90,15 +90,23 @@ def make_examples(nlp: Language, *, known_language: bool = True) -> list[Example
 
 
 def train(nlp: Language, n_steps: int = 60, rate: float = 0.02) -> list[float]:
-    """Fit the sentences. RETURNS: Losses."""
-    examples = make_examples(nlp)
+    """Fit the entities of the sentences. RETURNS: Losses."""
+    return _fit(nlp, make_examples(nlp), "ner", n_steps, rate)
+
+
+def train_identifier(nlp: Language, n_steps: int = 40, rate: float = 0.02) -> list[float]:
+    """Fit the languages of the sentences. RETURNS: Losses."""
+    return _fit(nlp, make_examples(nlp, known_language=False), "language_identifier", n_steps, rate)
+
+
+def _fit(nlp: Language, examples: list[Example], name: str, n_steps: int, rate: float) -> list[float]:
     optimizer = nlp.initialize(lambda: examples)
     optimizer.learn_rate = rate
     losses = []
     for _ in range(n_steps):
         step: dict[str, float] = {}
         nlp.update(examples, sgd=optimizer, losses=step, drop=0.0)
-        losses.append(step["ner"])
+        losses.append(step[name])
     return losses
 
 
@@ -113,19 +121,6 @@ def make_identifier(checkpoint: Path, config: dict[str, Any] | None = None, **se
     }
     nlp.add_pipe("language_identifier", config={"model": {"sent2vec": encoder}, **(config or {})})
     return nlp
-
-
-def train_identifier(nlp: Language, n_steps: int = 40, rate: float = 0.02) -> list[float]:
-    """Fit the languages of the sentences. RETURNS: Losses."""
-    examples = make_examples(nlp, known_language=False)
-    optimizer = nlp.initialize(lambda: examples)
-    optimizer.learn_rate = rate
-    losses = []
-    for _ in range(n_steps):
-        step: dict[str, float] = {}
-        nlp.update(examples, sgd=optimizer, losses=step, drop=0.0)
-        losses.append(step["language_identifier"])
-    return losses
 
 
 TOKENIZER = "spacy_xner.MultilingualTokenizer.v1"

@@ -1,0 +1,45 @@
+"""What every script needs: lists of names as options, files that are whole or not there."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def split_names(option: str) -> list[str]:
+    """Names of a comma-separated option; none of an empty one."""
+    return [name for name in option.split(",") if name]
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file beside its place and move it there when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(path.name + ".part")
+    half.write_bytes(content)
+    half.replace(path)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a text file as a whole."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file as a whole."""
+    write_text(path, json.dumps(content, indent=2, default=float))
+
+
+@contextmanager
+def fresh_folder(path: Path) -> Iterator[Path]:
+    """Fill a folder beside its place, and put it in the old one's place when nothing went wrong.
+
+    YIELDS: The folder to fill.
+    """
+    half = path.with_name(path.name + ".part")
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(parents=True)
+    yield half
+    shutil.rmtree(path, ignore_errors=True)
+    half.replace(path)
