@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_xner.projector.alignment import (
+    belonging,
     cosine_similarity,
     find_places,
     itermax,
@@ -101,7 +102,7 @@ def test_scores_of_places_follow_their_definition(similarity, data):
     entity = (start, data.draw(st.integers(start + 1, rows)))
     first = data.draw(st.integers(0, columns - 1))
     end = data.draw(st.integers(first + 1, columns))
-    found = score_places(similarity, entity, numpy.array([first]), numpy.array([end]), 0.3)
+    found = score_places(*belonging(similarity, 0.3), entity, numpy.array([first]), numpy.array([end]))
     of_place = numpy.mean([sum(softmax(similarity[:, j] / 0.3)[slice(*entity)]) for j in range(first, end)])
     of_entity = numpy.mean([sum(softmax(similarity[i] / 0.3)[first:end]) for i in range(*entity)])
     assert float(found[0]) == pytest.approx(numpy.sqrt(of_place * of_entity), abs=1e-5)
@@ -116,7 +117,8 @@ def best_by_hand(similarity, entities, settings):
 
     def score(entity, place):
         starts, ends = numpy.array([place[0]]), numpy.array([place[1]])
-        return float(score_places(similarity, entity, starts, ends, settings["temperature"])[0])
+        both = belonging(similarity, settings["temperature"])
+        return float(score_places(*both, entity, starts, ends)[0])
 
     chosen = {}
     while len(chosen) < len(entities):

@@ -87,28 +87,28 @@ def linked_places(links: Links, entity: Place, *, max_gap: int) -> list[Place]:
     return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
 
-def score_places(
-    similarity: Matrix,
-    entity: Place,
-    starts: NDArray[numpy.int64],
-    ends: NDArray[numpy.int64],
-    temperature: float,
-) -> Matrix:
+def belonging(similarity: Matrix, temperature: float) -> tuple[Matrix, Matrix]:
+    """With which probability tokens belong to those of the other sentence: a softmax in both directions.
+
+    temperature: Small values believe in the most similar token alone.
+    RETURNS: Of target tokens to source tokens (columns sum to 1), of source tokens to target tokens
+        (rows sum to 1). Shape: (n_source, n_target) each.
+    """
+    return _softmax(similarity / temperature, 0), _softmax(similarity / temperature, 1)
+
+
+def score_places(to_source: Matrix, to_target: Matrix, entity: Place, starts: Ints, ends: Ints) -> Matrix:
     """Score places as translations of an entity as a whole.
 
-    Each target token belongs to source tokens with probabilities, and each source token to target tokens: a
-    softmax of the similarities in both directions. The score is the geometric mean of the share of the
-    place that belongs to the entity and the share of the entity that belongs to the place.
+    The score is the geometric mean of the share of the place that belongs to the entity and the share of
+    the entity that belongs to the place.
 
-    starts, ends: Shape: (n_places,).
-    temperature: Of the softmax; small values believe in the most similar token alone.
+    to_source, to_target: See `belonging`. starts, ends: Shape: (n_places,).
     RETURNS: Shape: (n_places,).
     """
     own = slice(*entity)
-    to_source = _softmax(similarity / temperature, 0)[own].sum(0)
-    to_target = _softmax(similarity / temperature, 1)[own].mean(0)
-    of_place = _range_sums(to_source, starts, ends) / (ends - starts)
-    of_entity = _range_sums(to_target, starts, ends)
+    of_place = _range_sums(to_source[own].sum(0), starts, ends) / (ends - starts)
+    of_entity = _range_sums(to_target[own].mean(0), starts, ends)
     return numpy.sqrt(of_place * of_entity)
 
 
@@ -133,7 +133,8 @@ def find_places(
     if not entities or not n_target:
         return [[] for _ in entities]
     starts, ends = _all_places(n_target, max_length)
-    scores = numpy.stack([score_places(similarity, e, starts, ends, temperature) for e in entities])
+    both = belonging(similarity, temperature)
+    scores = numpy.stack([score_places(*both, entity, starts, ends) for entity in entities])
     free = numpy.ones(len(starts), dtype=bool)
     chosen: list[list[Candidate]] = [[] for _ in entities]
     waiting = set(range(len(entities)))

@@ -14,6 +14,7 @@ from spacy_xner.projector.alignment import (
     Links,
     Matrix,
     Place,
+    belonging,
     cosine_similarity,
     find_places,
     itermax,
@@ -47,7 +48,7 @@ def build_similarity_aligner(
     temperature: Positive = 0.05,
     min_score: Share = 0.1,
     rival: Share = 0.9,
-    max_length: Annotated[int, Field(ge=1)] = 20,
+    max_length: Annotated[int, Field(ge=1)] = 40,
     max_gap: Annotated[int, Field(ge=0)] = 2,
     null: float = 0.0,
 ) -> Aligner:
@@ -57,7 +58,7 @@ def build_similarity_aligner(
         wordpieces.
     method: "span" scores places as a whole and lets the entities choose one after the other. The
         others link tokens, and a place is a run of linked ones: "mutual" argmax, "itermax", "matching".
-    temperature: See `alignment.score_places`; scores of all methods are those.
+    temperature: See `alignment.belonging`; the scores of all methods are those of `score_places`.
     min_score: Places with lower scores are none.
     rival, max_length: Of method "span"; see `alignment.find_places`.
     max_gap: Of the others; see `alignment.linked_places`.
@@ -122,11 +123,12 @@ def align_entities(
         "matching": partial(max_weight_matching, null=null),
     }
     links = link[method](similarity)
+    both = belonging(similarity, temperature)
     found = []
     for entity in entities:
         places = linked_places(links, entity, max_gap=max_gap)
         starts, ends = numpy.array(places, dtype="int64").reshape(-1, 2).T
-        scores = score_places(similarity, entity, starts, ends, temperature)
+        scores = score_places(*both, entity, starts, ends)
         own = [Candidate(*place, float(score)) for place, score in zip(places, scores, strict=True)]
         found.append([candidate for candidate in own if candidate.score >= min_score])
     return found
