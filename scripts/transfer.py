@@ -150,6 +150,8 @@ def target_languages(runs: Iterable[dict[str, Any]]) -> list[str]:
 
 def draw_curves(runs: list[dict[str, Any]]) -> Any:
     """Draw test F1 of every epoch, a panel a language, a line a recipe (the paper's Figures 2 and 3)."""
+    from matplotlib import pyplot
+
     languages = target_languages(runs)
     figure, panels = make_panels(languages, columns=4, width=13, height=3)
     curves: dict[str, dict[Recipe, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
@@ -158,12 +160,13 @@ def draw_curves(runs: list[dict[str, Any]]) -> Any:
             values = [100 * epoch["languages"][language]["test"] for epoch in run["epochs"]]
             curves[language][recipe_of(run)].append(values)
     for axis, language in zip(panels, languages, strict=True):
+        axis.set_prop_cycle(color=pyplot.colormaps["tab20"].colors)
         for recipe, values in sorted(curves[language].items(), key=lambda item: _order(item[0])):
             means = list(map(mean, zip(*values, strict=True)))
             axis.plot(range(1, len(means) + 1), means, marker="o", markersize=3, label=str(recipe))
         axis.set(xlabel="epoch", ylabel="test F1")
         axis.xaxis.get_major_locator().set_params(integer=True)
-    panels[0].legend(fontsize=6)
+    panels[-1].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
