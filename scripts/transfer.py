@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from tables import Cell, embolden, make_panels, summarize, to_markdown
 
 OBJECTIVES = ["ML", "LI", "CL", "PC", "CL+LI", "PC+LI"]
-PLAIN = ("ML", 0.0, -1)
 AVERAGE = "mean"
 
 
@@ -104,10 +103,19 @@ def table(runs: list[dict[str, Any]], criterion: str) -> dict[Recipe, dict[str, 
     }
 
 
+def plain_recipe(runs: list[dict[str, Any]]) -> Recipe | None:
+    """The tagger alone with the fewest frozen layers; None if all runs have objectives."""
+    alone = {recipe_of(run) for run in runs if not run["weight"]}
+    return min(alone, key=_order, default=None)
+
+
 def gains(runs: list[dict[str, Any]], criterion: str) -> dict[Recipe, dict[str, Cell | None]]:
-    """Differences from plain fine-tuning with the same seeds, by recipe and language."""
+    """Differences from plain fine-tuning with the same seeds, by recipe and language.
+
+    Plain is the tagger alone with the fewest frozen layers of these runs.
+    """
     scores = scores_by_seed(runs, criterion)
-    plain = scores.pop(Recipe(*PLAIN), {})
+    plain = scores.pop(plain_recipe(runs), {})
     columns = [*target_languages(runs), AVERAGE]
     return {
         recipe: {
@@ -192,8 +200,7 @@ def markdown(folder: Path) -> str:
         lines += ["", f"Epoch chosen on {criterion}:", "", *to_markdown(["", *columns], rows)]
     differences = gains(runs, "source dev")
     rows = [[recipe, *(_signed(row[column]) for column in columns)] for recipe, row in differences.items()]
-    plain = Recipe(*PLAIN)
-    lines += ["", f"Gain over plain fine-tuning ({plain}), epoch chosen on source dev:", ""]
+    lines += ["", f"Gain over plain fine-tuning ({plain_recipe(runs)}), epoch chosen on source dev:", ""]
     lines += to_markdown(["", *columns], rows)
     rows = [
         [recipe, *(cell or "–" for cell in row.values())] for recipe, row in table_of_criteria(runs).items()

@@ -56,6 +56,14 @@ def test_gains_are_paired_by_seed():
     assert transfer.table(runs, "source dev")[BETTER]["de"].n == 3
 
 
+def test_plain_is_the_tagger_alone_with_the_fewest_frozen_layers():
+    runs = [make_run(recipe, 0, epoch(1, 0, 0.5)) for recipe in (BETTER, Recipe("ML", 0.0, 6), PLAIN)]
+    assert transfer.plain_recipe(runs) == PLAIN
+    assert transfer.plain_recipe(runs[:2]) == Recipe("ML", 0.0, 6)
+    assert transfer.plain_recipe(runs[:1]) is None
+    assert transfer.gains(runs[:1], "source dev")[BETTER]["de"] is None
+
+
 def test_each_criterion_prefers_a_recipe():
     runs = [
         make_run(PLAIN, 0, epoch(0.9, 0.1, 0.1, agreement=0.2)),
