@@ -161,6 +161,7 @@ def describe_transfer(folder: Path) -> dict[str, Any] | None:
         "gains": transfer.gains(runs, "source dev"),
         "criteria": transfer.table_of_criteria(runs),
         "chosen": transfer.choose_recipe(runs),
+        "correlations": transfer.rank_correlations(runs),
         "figure": to_svg(transfer.draw_curves(runs)),
     }
 

@@ -7,9 +7,12 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
+
+from scipy.stats import spearmanr
 
 from tables import Cell, embolden, make_panels, summarize, to_markdown
 
@@ -151,6 +154,28 @@ def choose_recipe(runs: list[dict[str, Any]]) -> dict[str, Recipe]:
     return chosen
 
 
+def rank_correlations(runs: list[dict[str, Any]]) -> dict[str, float]:
+    """How alike a criterion and the test rank recipes: Spearman's rho over the last epochs of one seed.
+
+    RETURNS: By criterion; nothing for fewer than three recipes.
+    """
+    seed = min(run["seed"] for run in runs)
+    values: dict[str, dict[Recipe, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        if run["seed"] == seed:
+            for (name, measure), language in product(CRITERIA.items(), run["targets"]):
+                values[name][recipe_of(run)].append(measure(run["epochs"][-1], run, language))
+    if len(values["target test"]) < 3:
+        return {}
+    means = {name: [mean(own) for own in by_recipe.values()] for name, by_recipe in values.items()}
+    return {
+        name: float(spearmanr(means[name], means["target test"])[0])
+        for name in CRITERIA
+        # One value for all recipes ranks nothing, as the last epoch does.
+        if name != "target test" and len(set(means[name])) > 1
+    }
+
+
 def target_languages(runs: Iterable[dict[str, Any]]) -> list[str]:
     """All languages that are a target of some run."""
     return sorted({language for run in runs for language in run["targets"]})
@@ -213,6 +238,9 @@ def markdown(folder: Path) -> str:
     ]
     chosen = choose_recipe(runs)
     lines += ["", "Recipe that each prefers: " + "; ".join(f"{k}: {v}" for k, v in chosen.items()) + "."]
+    if rhos := rank_correlations(runs):
+        shown = ", ".join(f"{name} {rho:.2f}" for name, rho in rhos.items())
+        lines += ["", f"Rank correlation with the targets' test F1 over the recipes, first seed: {shown}."]
     return "\n".join(lines) + "\n"
 
 

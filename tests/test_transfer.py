@@ -73,6 +73,21 @@ def test_each_criterion_prefers_a_recipe():
     assert (chosen["source dev"], chosen["target dev"], chosen["agreement"]) == (PLAIN, BETTER, BETTER)
 
 
+def test_criteria_are_ranked_by_how_they_rank_recipes():
+    recipes = [Recipe("ML", 0.0, n) for n in range(4)]
+    runs = [
+        make_run(recipe, 0, epoch(0.1, 0, 0.9), epoch(-i, i, i / 10, confidence=[0.1, 0.2, 0.4, 0.3][i]))
+        for i, recipe in enumerate(recipes)
+    ]
+    other = make_run(recipes[0], 1, epoch(9, 9, 0.0))
+    found = transfer.rank_correlations([*runs, other])
+    assert found["target dev"] == pytest.approx(1)
+    assert found["source dev"] == pytest.approx(-1)
+    assert found["confidence"] == pytest.approx(0.8)
+    assert set(found) == {"source dev", "confidence", "target dev"}
+    assert transfer.rank_correlations(runs[:2]) == {}
+
+
 def test_round_robin_runs_of_a_recipe_come_together():
     runs = [make_run(PLAIN, 0, epoch(1, 0, 0.4)), make_run(PLAIN, 0, epoch(0.5, 0, 0.3), targets=["en"])]
     row = transfer.table(runs, "source dev")[PLAIN]
