@@ -165,9 +165,9 @@ def rank_correlations(runs: list[dict[str, Any]]) -> dict[str, float]:
         if run["seed"] == seed:
             for (name, measure), language in product(CRITERIA.items(), run["targets"]):
                 values[name][recipe_of(run)].append(measure(run["epochs"][-1], run, language))
-    if len(values["target test"]) < 3:
-        return {}
     means = {name: [mean(own) for own in by_recipe.values()] for name, by_recipe in values.items()}
+    if len(means["target test"]) < 3 or len(set(means["target test"])) == 1:
+        return {}
     return {
         name: float(spearmanr(means[name], means["target test"])[0])
         for name in CRITERIA

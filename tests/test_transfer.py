@@ -86,6 +86,8 @@ def test_criteria_are_ranked_by_how_they_rank_recipes():
     assert found["confidence"] == pytest.approx(0.8)
     assert set(found) == {"source dev", "confidence", "target dev"}
     assert transfer.rank_correlations(runs[:2]) == {}
+    alike = [make_run(recipe, 0, epoch(i, i, 0.0)) for i, recipe in enumerate(recipes)]
+    assert transfer.rank_correlations(alike) == {}
 
 
 def test_round_robin_runs_of_a_recipe_come_together():
