@@ -1,6 +1,7 @@
 """What every script needs: lists of names as options, files that are whole or not there."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ def split_names(option: str) -> list[str]:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file beside its place and move it there when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(path.name + ".part")
+    # Several processes may write the same file.
+    half = path.with_name(f"{path.name}.{os.getpid()}.part")
     half.write_bytes(content)
     half.replace(path)
 

@@ -67,7 +67,7 @@ def convert_tagged(
     unknown = "keep" if keep_labels else unknown_labels.value
     table = {**table, **dict(pair.split("=", 1) for pair in label or [])}
     if not misc:
-        table = {old: "" if new == "MISC" else new for old, new in table.items()}
+        table = {**{old: "" if new == "MISC" else new for old, new in table.items()}, "MISC": ""}
     vocab = spacy.blank("xx").vocab
     wanted = set(split_names(languages))
     files = list(find_tagged_files(folder, wanted))

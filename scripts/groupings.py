@@ -24,7 +24,8 @@ Counts = NDArray[numpy.float64]
 class Comparison(NamedTuple):
     """A paired bootstrap of two groupings on one language's test sentences. Units: F1 in percent.
 
-    low, high: 95 % of the differences. p: Share of the resamples in which the sign is the other.
+    low, high: 95 % of the differences. p: Two-sided, twice the share of resamples
+        in which the sign is the other.
     """
 
     difference: float
@@ -122,7 +123,8 @@ def bootstrap(
     difference = float(_f1(a.sum(0)) - _f1(b.sum(0)))
     low, high = numpy.percentile(differences, [2.5, 97.5])
     other_sign = (differences <= 0) if difference > 0 else (differences >= 0)
-    return Comparison(100 * difference, 100 * float(low), 100 * float(high), float(other_sign.mean()))
+    p = min(1.0, 2 * float(other_sign.mean()))
+    return Comparison(100 * difference, 100 * float(low), 100 * float(high), p)
 
 
 def compare(groupings: list[Grouping], runs: list[dict[str, Any]]) -> dict[str, dict[str, Comparison | None]]:

@@ -52,7 +52,8 @@ def main(
     """
     setup_gpu(gpu)
     settings = {
-        "teacher": teacher, "source": str(source), "target": str(target) if target else None,
+        "teacher": teacher, "source": _describe_file(source),
+        "target": _describe_file(target) if target else None, "source_language": source_language,
         "encoder": encoder, "layer": layer, "suppress": suppress, "min_probability": min_probability,
         "back_projection": back_projection, "limit": limit, "part_size": part_size,
     }  # fmt: skip
@@ -207,6 +208,11 @@ def _draw(side: dict[str, Any]) -> str:
         if not ents or ents[-1]["end"] <= ent["start"]:
             ents.append(ent)
     return str(displacy.render({"text": side["text"], "ents": ents}, style="ent", manual=True))
+
+
+def _describe_file(path: Path) -> list[str | int]:
+    """Path, bytes and time: a file that was repaired is another one."""
+    return [str(path), path.stat().st_size, path.stat().st_mtime_ns]
 
 
 def _cut(pairs: Iterator[TextPair], size: int, limit: int) -> Iterator[list[TextPair]]:

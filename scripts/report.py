@@ -190,14 +190,16 @@ def describe_runs(folder: Path) -> dict[str, Any] | None:
 def _best_dev(path: Path) -> dict[str, float]:
     """Dev F1 by language at the epoch that was chosen."""
     lines = read_lines(path)[1:]
-    best = max(lines, key=lambda line: line["score"])
+    # Of equal scores spaCy saves the last.
+    best = max(lines, key=lambda line: (line["score"], line["step"]))
     return {lang: scores["f"] for lang, scores in best["watch"]["dev"]["ents_per_language"].items()}
 
 
 def draw_frozen_curves(folder: Path, languages: list[str]) -> str:
     """Draw dev F1 after every epoch, a panel a language, a line a number of frozen layers."""
     curves: dict[str, dict[int, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
-    for path in sorted(folder.glob("joint-frozen*.jsonl")):
+    for result in sorted(folder.glob("joint-frozen*.json")):
+        path = result.with_suffix(".jsonl")
         n_frozen = int(path.stem.split("-seed")[0].removeprefix("joint-frozen"))
         lines = read_lines(path)[1:]
         for language in languages:

@@ -82,15 +82,18 @@ def scores_by_seed(
 ) -> dict[Recipe, dict[int, dict[str, float]]]:
     """Test F1 of the target languages, by recipe, seed and language, and their mean.
 
-    Several runs of one recipe and seed (leave-one-out) come together.
+    Several runs of one recipe and seed (leave-one-out) come together; the mean waits for all of them.
     """
+    runs = list(runs)
+    columns = target_languages(runs)
     found: dict[Recipe, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for run in runs:
         for language in run["targets"]:
             found[recipe_of(run)][run["seed"]][language] = score(run, language, criterion)
     for seeds in found.values():
         for languages in seeds.values():
-            languages[AVERAGE] = mean(languages.values())
+            if set(languages) == set(columns):
+                languages[AVERAGE] = mean(languages.values())
     return dict(sorted(found.items(), key=lambda item: _order(item[0])))
 
 
@@ -123,7 +126,11 @@ def gains(runs: list[dict[str, Any]], criterion: str) -> dict[Recipe, dict[str, 
     return {
         recipe: {
             language: summarize(
-                [seeds[seed][language] - plain[seed][language] for seed in seeds if seed in plain]
+                [
+                    seeds[seed][language] - plain[seed][language]
+                    for seed in seeds
+                    if language in seeds[seed] and language in plain.get(seed, {})
+                ]
             )
             for language in columns
         }
@@ -248,5 +255,6 @@ def _signed(cell: Cell | None) -> str:
     return "–" if cell is None else f"{cell.mean:+.1f}" + (f" ({cell.deviation:.1f})" if cell.n > 1 else "")
 
 
-def _order(recipe: Recipe) -> tuple[int, float, int]:
-    return OBJECTIVES.index(recipe.objectives), -recipe.weight, recipe.n_frozen_layers
+def _order(recipe: Recipe) -> tuple[int, str, float, int]:
+    known = OBJECTIVES.index(recipe.objectives) if recipe.objectives in OBJECTIVES else len(OBJECTIVES)
+    return known, recipe.objectives, -recipe.weight, recipe.n_frozen_layers

@@ -129,6 +129,8 @@ def plan_runs(
     unknown = {name for names in objectives.split(",") for name in names.split("+")} - {NONE, *OBJECTIVES}
     if unknown:
         msg.fail(f"Objectives {sorted(unknown)}: expected ML, {', '.join(OBJECTIVES)} or sums", exits=1)
+    if protocol is Protocol.leave_one_out and "LI" in objectives:
+        msg.fail("LI needs unlabelled text in two languages, leave-one-out has one", exits=1)
     if not all(train and all(target) for train, target in transfers):
         msg.fail("Give --targets, or at least two --languages for leave-one-out", exits=1)
     for seed in range(n_seeds):
@@ -152,8 +154,11 @@ def train_run(
     """Train one run and write its curve, at last, to `path`."""
     chosen = dict(OBJECTIVES[name] for name in run.objectives.split("+") if name in OBJECTIVES)
     n_sentences = count_sentences(corpus, run.languages, settings["limit"], sources)
-    # An epoch is a pass over the labelled sentences; each of their minibatches takes an unlabelled one along.
-    steps = steps_per_epoch(n_sentences, settings["batch_size"]) * (2 if chosen else 1)
+    # An epoch is a pass over the labels; each of their minibatches takes an unlabelled one along, if any.
+    steps = steps_per_epoch(n_sentences, settings["batch_size"])
+    if chosen:
+        n_texts = count_sentences(corpus, run.targets, settings["limit"], sources)
+        steps += min(steps, steps_per_epoch(n_texts, settings["batch_size"]))
     watched = [*run.languages, *run.targets]
     overrides = {
         "paths.corpus": str(corpus),

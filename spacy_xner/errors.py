@@ -132,6 +132,10 @@ class Errors:
         "[XNER310] {name!r} cannot go on from the weights of {weights}: {reason}. Give a pipeline with one "
         "tagger of the same encoder, head and scheme."
     )
+    XNER311 = (
+        "[XNER311] The objective {name!r} tells languages of unlabelled text apart and found {languages}. "
+        "Give unlabelled text in at least two languages (`vars.unlabelled`), or take the objective out."
+    )
 
     XNER401 = (
         "[XNER401] {name!r} needs at least two languages to tell apart, got {languages}. Train on a corpus "

@@ -229,6 +229,13 @@ def test_text_in_an_undeclared_language_is_an_error(checkpoint):
         nlp.update([unlabelled(nlp, "hei maailma", "fi")])
 
 
+def test_one_language_is_none_to_tell_apart(checkpoint):
+    nlp = make_nlp(checkpoint, ["language_id"])
+    examples = [eg for eg in mixed_examples(nlp) if eg.reference._.language != "zh"]
+    with pytest.raises(ValueError, match=r"XNER311.*found ru"):
+        nlp.initialize(lambda: examples)
+
+
 def test_an_encoder_that_cannot_serve_is_an_error():
     nlp = spacy.blank("xx")
     config = {

@@ -140,6 +140,14 @@ def test_an_incomplete_document_stays_without_annotation(checkpoint):
         assert doc.has_annotation("ENT_IOB") == keep
 
 
+def test_an_incomplete_document_loses_what_it_had(checkpoint):
+    text, entities, _ = tiny.SENTENCES[0]
+    nlp = make_nlp(checkpoint, {"min_probability": 1.0})
+    doc = parallel(nlp, text, entities)
+    doc.ents = [doc.char_span(0, 5, "OLD")]
+    assert not nlp(doc).has_annotation("ENT_IOB")
+
+
 def test_suppressed_labels_are_left_out(checkpoint):
     text, entities, _ = tiny.SENTENCES[0]
     nlp = make_nlp(checkpoint, {"suppressed": ["LOC"], "spans_key": "own"})

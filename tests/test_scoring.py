@@ -12,6 +12,8 @@ from spacy_xner.attributes import register_attributes
 from spacy_xner.scoring import score_entities
 from spacy_xner.tags import spans_to_tags, tags_to_spans
 
+from tests import tiny
+
 register_attributes()
 VOCAB = spacy.blank("xx").vocab
 TAGS = st.lists(st.sampled_from(["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]), min_size=5, max_size=5)
@@ -77,6 +79,13 @@ def unlabelled_example(language, probabilities):
     reference = Doc(VOCAB, words=["w"] * len(probabilities))
     reference._.language = language
     return Example(doc, reference)
+
+
+def test_a_tagger_scores_by_its_own_spans(checkpoint):
+    nlp = tiny.make_nlp(checkpoint, {"spans_key": "own"})
+    tiny.train(nlp, n_steps=30)
+    reference = nlp.make_doc(tiny.SENTENCES[0][0])
+    assert nlp.evaluate([Example(reference.copy(), reference)])["ents_confidence"] > 0
 
 
 def test_confidence_in_unlabelled_text_is_the_mean_of_its_languages():

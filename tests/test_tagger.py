@@ -363,6 +363,8 @@ def test_weights_of_another_network_are_an_error(trained, checkpoint, tmp_path, 
     trained.to_disk(tmp_path)
     with pytest.raises(ValueError, match=f"XNER310.*{reason}"):
         initialize_from(checkpoint, tmp_path, config)
+    with pytest.raises(ValueError, match=r"XNER310.*another one"):
+        initialize_from(checkpoint, tmp_path, n_layers=1)
     spacy.blank("xx").to_disk(tmp_path / "empty")
     with pytest.raises(ValueError, match=r"XNER310.*0 taggers"):
         initialize_from(checkpoint, tmp_path / "empty")

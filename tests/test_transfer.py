@@ -90,6 +90,17 @@ def test_criteria_are_ranked_by_how_they_rank_recipes():
     assert transfer.rank_correlations(alike) == {}
 
 
+def test_unfinished_round_robins_have_no_mean_and_no_gain():
+    other = Recipe("CL+PC", 0.1, 3)
+    runs = [
+        make_run(PLAIN, 0, epoch(1, 0, 0.4)), make_run(PLAIN, 0, epoch(0.5, 0, 0.3), targets=["en"]),
+        make_run(other, 0, epoch(1, 0, 0.5)),
+    ]  # fmt: skip
+    gain = transfer.gains(runs, "source dev")[other]
+    assert (gain["de"].mean, gain["en"], gain["mean"]) == (pytest.approx(10), None, None)
+    assert transfer.table(runs, "source dev")[other]["mean"] is None
+
+
 def test_round_robin_runs_of_a_recipe_come_together():
     runs = [make_run(PLAIN, 0, epoch(1, 0, 0.4)), make_run(PLAIN, 0, epoch(0.5, 0, 0.3), targets=["en"])]
     row = transfer.table(runs, "source dev")[PLAIN]

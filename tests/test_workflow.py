@@ -96,6 +96,16 @@ def test_conversion_keeps_texts_languages_and_entities(toy_corpus):
     assert found == expected
 
 
+def test_misc_is_dropped_from_kept_labels_too(tmp_path):
+    own = tmp_path / "in" / "en"
+    own.mkdir(parents=True)
+    (own / "train.tsv").write_text("a\tB-MISC\nb\tB-GPE\n")
+    options = ["--source", "x", "--keep-labels", "--no-misc"]
+    run("scripts/convert.py", "tagged", tmp_path / "in", tmp_path, *options)
+    [doc] = read_docs(tmp_path / "en-x-train.spacy").get_docs(spacy.blank("xx").vocab)
+    assert [ent.label_ for ent in doc.ents] == ["GPE"]
+
+
 def test_a_folder_without_train_files_is_cut_in_two(toy_corpus, tmp_path):
     own = tmp_path / "in" / "en"
     own.mkdir(parents=True)

@@ -130,5 +130,6 @@ def align_entities(
         starts, ends = numpy.array(places, dtype="int64").reshape(-1, 2).T
         scores = score_places(*both, entity, starts, ends)
         own = [Candidate(*place, float(score)) for place, score in zip(places, scores, strict=True)]
+        own.sort(key=lambda candidate: -candidate.score)
         found.append([candidate for candidate in own if candidate.score >= min_score])
     return found

@@ -194,6 +194,8 @@ class EntityProjector(GuardedPipe):
                 for (text, label), own, fate in zip(sources, candidates, outcome.fates, strict=True)
             ]
             if not (outcome.is_complete or self.keep_incomplete):
+                doc.set_ents([], default="missing")
+                doc.spans.pop(self.spans_key, None)
                 continue
             ents = [Span(doc, e.start, e.end, label=e.label) for e in outcome.entities]
             doc.set_ents(ents)

@@ -214,6 +214,9 @@ class EntityTagger(LabelledPipe):
     def _go_on_from(self, teacher: "EntityTagger", weights: str | Path | None) -> None:
         """Take over the weights, not the settings: attributes of a model are settings."""
         attributes = [dict(node.attrs) for node in self.model.walk()]
+        if _structure(self.model) != _structure(teacher.model):
+            reason = "its network is another one"
+            raise ValueError(Errors.XNER310.format(name=self.name, weights=weights, reason=reason))
         try:
             self.model.from_bytes(teacher.model.to_bytes())
         except ValueError as error:
@@ -375,6 +378,10 @@ class EntityTagger(LabelledPipe):
         """True if the encoder is a listener, which must answer every batch of its upstream pipe."""
         return any(hasattr(node, "upstream_name") for node in self.model.walk())
 
+    def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+        """Score examples; the scorer finds the probabilities where this tagger puts them."""
+        return super().score(examples, **{"spans_key": self.spans_key, **kwargs})
+
     def get_loss(self, examples: Iterable[Example], scores: list[Floats2d]) -> tuple[float, list[Floats2d]]:
         """Compute the head's loss and its gradient by the tag scores.
 
@@ -417,6 +424,18 @@ class EntityTagger(LabelledPipe):
             self._warned.add("unknown")
             labels = ", ".join(sorted(set(unknown)))
             warnings.warn(Warnings.W102.format(n=len(unknown), labels=labels), stacklevel=3)
+
+
+def _structure(model: Model) -> list[Any]:
+    """What the torch networks of a model are built from, but for the versions that wrote it."""
+    found = []
+    for shim in (shim for node in model.walk() for shim in node.shims):
+        cfg = dict(shim.cfg)
+        versions = ("transformers_version", "torch_dtype", "dtype")
+        config = cfg.get("config") or {}
+        cfg["config"] = {key: value for key, value in config.items() if key not in versions}
+        found.append(cfg)
+    return found
 
 
 def _without_outer_space(doc: Doc, spans: list[TokenSpan]) -> list[TokenSpan]:

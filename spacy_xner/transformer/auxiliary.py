@@ -173,6 +173,13 @@ def _entity_pieces(doc: Doc, pieces: Pieces, spans: list[TokenSpan], space_id: i
 class LanguageId(EncoderObjective):
     """The objective LI."""
 
+    def start(self, encoder: Model, languages: Iterable[str], name: str) -> None:
+        """Build the head. RAISES: XNER308, XNER311 for fewer than two languages."""
+        languages = sorted(languages)
+        if len(languages) < 2:
+            raise ValueError(Errors.XNER311.format(name=name, languages=", ".join(languages) or "none"))
+        super().start(encoder, languages, name)
+
     def _build_head(self, cfg: dict[str, Any]) -> torch.nn.Module:
         return LanguageHead(self._network.width, max(1, len(self.languages)))
 
