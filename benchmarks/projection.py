@@ -42,6 +42,10 @@ def main(
     encoder: Annotated[str, typer.Option(help="Checkpoint.")] = "multilingual-e5-small",
     limit: Annotated[int, typer.Option(help="Sentences a language; 0 takes all.")] = 0,
     layers: Annotated[str, typer.Option(help="Layers to compare; the peers' own default is 8.")] = "6,8",
+    aligner: Annotated[
+        list[Path] | None, typer.Option(help="Trained pipelines with an entity_projector to measure too.")
+    ] = None,
+    only_trained: Annotated[bool, typer.Option(help="Measure nothing else.")] = False,
 ) -> None:
     """Measure every method on every corpus and language; sentences with `sent_id` are joined by it."""
     sets = {
@@ -55,11 +59,14 @@ def main(
         model.save_pretrained(work)
         tokenizer.save_pretrained(work)
         systems: dict[str, Callable[[list[Gold]], list[list[TokenSpan]]]] = {}
-        for layer in map(int, layers.split(",")):
+        for layer in [] if only_trained else map(int, layers.split(",")):
             systems |= peers(work, layer)
             for method in ("mutual", "itermax", "matching", "span"):
                 systems[f"xner {method}, layer {layer}"] = own_system(work, method, layer)
-        systems["xner span, layer 6, back-projection"] = own_system(work, "span", 6, back_projection=True)
+        if not only_trained:
+            systems["xner span, layer 6, back-projection"] = own_system(work, "span", 6, back_projection=True)
+        for path in aligner or ():
+            systems[f"xner trained, {path.name}"] = trained_system(path)
         rows = []
         for name, project in systems.items():
             scores, seconds, n_pairs = [], 0.0, 0
@@ -117,6 +124,18 @@ def own_system(
     }
     nlp.add_pipe("entity_projector", config=config)
     nlp.initialize()
+    return run_pipeline(nlp)
+
+
+def trained_system(path: Path) -> Callable[[list[Gold]], list[list[TokenSpan]]]:
+    """A pipeline with a trained aligner, single entities judged each by itself."""
+    nlp = spacy.load(path)
+    nlp.get_pipe("entity_projector").keep_incomplete = True
+    return run_pipeline(nlp)
+
+
+def run_pipeline(nlp: spacy.Language) -> Callable[[list[Gold]], list[list[TokenSpan]]]:
+    """Project with a pipeline."""
 
     def prepare(pair: Gold) -> Doc:
         doc = make_doc(nlp.vocab, pair.target, "", labelled=False)

@@ -16,7 +16,7 @@ from spacy.tokens import Doc, DocBin
 from spacy.training import Example
 from spacy.vocab import Vocab
 
-from spacy_xner.attributes import is_labelled, register_attributes
+from spacy_xner.attributes import SOURCE_KEY, is_labelled, register_attributes
 from spacy_xner.errors import Errors, Warnings
 from spacy_xner.tags import TokenSpan, spans_to_tags, tags_to_spans
 
@@ -84,7 +84,7 @@ def read_tagged(path: Path, language: str) -> Iterator[Sentence]:
     tags: list[str] = []
     text: str | None = None
     n_sentences = 0
-    for number, line in _numbered_lines(path):
+    for number, line in numbered_lines(path):
         if not line.strip():
             if tokens:
                 yield _make_sentence(tokens, tags, text, language)
@@ -116,7 +116,7 @@ def read_sample(path: Path) -> Iterator[tuple[str, str, list[SampleEntity]]]:
     RAISES: XNER101, XNER103, XNER111.
     """
     n_sentences = 0
-    for number, line in _numbered_lines(path):
+    for number, line in numbered_lines(path):
         identifier, tab, marked = line.partition("\t")
         if not tab or not marked:
             raise ValueError(Errors.XNER101.format(path=path, line=number, text=line[:80]))
@@ -320,6 +320,9 @@ class MultilingualCorpus:
             predicted = nlp.make_doc(reference.text)
         if self.known_language:
             predicted._.language = reference._.language
+        if SOURCE_KEY in reference.user_data:
+            # The parallel document is what a projector reads, no annotation.
+            predicted.user_data[SOURCE_KEY] = reference.user_data[SOURCE_KEY]
         return Example(predicted, reference)
 
 
@@ -420,7 +423,11 @@ def sample_sizes(sizes: numpy.ndarray, temperature: float) -> numpy.ndarray:
     return numpy.maximum(1, numpy.rint(sizes.sum() * weights / weights.sum())).astype("int64")
 
 
-def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Read the lines of a text file, from 1; gzip by the name.
+
+    RAISES: XNER104 for other encodings than UTF-8, XNER108 for a file that ends in the middle.
+    """
     opener: Callable = gzip.open if path.suffix == ".gz" else open
     number = 0
     try:

@@ -184,6 +184,18 @@ class Errors:
         "sentence a line on both sides. Look for lines that were lost or split."
     )
     XNER503 = "[XNER503] Expected `source TAB target` in {path}, line {line}, got {text!r}."
+    XNER504 = (
+        "[XNER504] An aligner learns from one entity at a time, but the source that starts with {text!r} has "
+        "{n} entities. Make a document of each, as scripts/triples.py does."
+    )
+    XNER505 = (
+        "[XNER505] Expected `entity TAB sentence TAB translation of the entity in the sentence` in {path}, "
+        "line {line}, got {text!r}."
+    )
+    XNER506 = (
+        "[XNER506] Expected `source TAB target TAB links` in {path}, line {line}, with words between "
+        "spaces and links such as `0-0 1-2` that count words from 0 on, got {text!r}."
+    )
 
 
 class Warnings:

@@ -27,6 +27,12 @@ class GuardedPipe(TrainablePipe):
         with named_damage(self.name):
             return super().from_bytes(bytes_data, exclude=tuple(exclude))
 
+    def check_loss(self, loss: float, docs: list[Doc]) -> float:
+        """Give back the loss of a batch. RAISES: XNER303 if it is not a number."""
+        if not math.isfinite(loss):
+            raise ValueError(Errors.XNER303.format(name=self.name, loss=loss, text=docs[0].text[:60]))
+        return loss
+
 
 class LabelledPipe(GuardedPipe):
     """A trainable component whose output layer has one place a label.
@@ -67,9 +73,3 @@ class LabelledPipe(GuardedPipe):
         self.cfg["labels"] = sorted((*self.labels, label))
         self.vocab.strings.add(label)
         return 1
-
-    def check_loss(self, loss: float, docs: list[Doc]) -> float:
-        """Give back the loss of a batch. RAISES: XNER303 if it is not a number."""
-        if not math.isfinite(loss):
-            raise ValueError(Errors.XNER303.format(name=self.name, loss=loss, text=docs[0].text[:60]))
-        return loss

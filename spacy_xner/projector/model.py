@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 import numpy
 from pydantic import Field
 from spacy.tokens import Doc
-from thinc.api import Model
+from thinc.api import Dropout, Model, Softmax_v2, chain, with_array
+from thinc.types import Floats2d
 
 from spacy_xner.projector.alignment import (
     Candidate,
@@ -24,9 +25,11 @@ from spacy_xner.projector.alignment import (
     score_places,
 )
 from spacy_xner.tagger.model import Encoder
+from spacy_xner.transformer.model import PairEncoder, Query
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
 Method = Literal["span", "mutual", "itermax", "matching"]
 
 
@@ -49,7 +52,7 @@ def build_similarity_aligner(
     min_score: Share = 0.1,
     rival: Share = 0.9,
     max_length: Annotated[int, Field(ge=1)] = 40,
-    max_gap: Annotated[int, Field(ge=0)] = 2,
+    max_gap: Count = 2,
     null: float = 0.0,
 ) -> Aligner:
     """Build an aligner that is not trained: it compares the token vectors of a multilingual encoder.
@@ -73,6 +76,59 @@ def build_similarity_aligner(
         attrs={"align": align},
     )  # fmt: skip
     return model
+
+
+def build_pair_aligner(pair2vec: PairEncoder, threshold: Share = 0.5, max_gap: Count = 1) -> Aligner:
+    """Build an aligner that is trained to mark the translation of a text in a sentence.
+
+    pair2vec: Reads the entity's text as the first segment of a pair and the target as the second.
+    threshold: Tokens whose probability is above it are inside.
+    max_gap: Runs of inside tokens with at most so many others between them are one place, whose score is
+        the mean of its tokens' probabilities.
+    SOURCE: Li et al. 2021, section 3.1 and figure 1.
+    """
+    output: Model[Floats2d, Floats2d] = Softmax_v2(nO=2)
+    inside: Model[list[Query], list[Floats2d]] = chain(pair2vec, with_array(chain(Dropout(), output)))
+    model: Aligner = Model(
+        "pair_aligner", forward_pairs, init=init_pairs, layers=[inside],
+        refs={"tok2vec": pair2vec, "inside": inside, "output": output},
+        attrs={"threshold": threshold, "max_gap": max_gap},
+    )  # fmt: skip
+    return model
+
+
+def forward_pairs(
+    model: Aligner, pairs: list[Pair], is_train: bool
+) -> tuple[list[list[list[Candidate]]], Callable[[Any], Any]]:
+    """Ask for all entities of all pairs in one batch. (Training goes through the part `inside`.)"""
+    queries = [
+        Query(pair.source[slice(*entity)].text, pair.target) for pair in pairs for entity in pair.entities
+    ]
+    answers = iter(model.get_ref("inside").predict(queries))
+    threshold, max_gap = model.attrs["threshold"], model.attrs["max_gap"]
+    found = []
+    for pair in pairs:
+        inside = [model.ops.to_numpy(next(answers))[:, 1] for _ in pair.entities]
+        found.append([mark_places(own, threshold=threshold, max_gap=max_gap) for own in inside])
+    return found, lambda d_found: []
+
+
+def mark_places(inside: Matrix, *, threshold: float, max_gap: int) -> list[Candidate]:
+    """Turn probabilities into places, the most probable first.
+
+    inside: Probability of every target token to be inside. Shape: (n_target,).
+    """
+    places = linked_places((inside > threshold)[None], (0, 1), max_gap=max_gap)
+    found = [Candidate(start, end, float(inside[start:end].mean())) for start, end in places]
+    return sorted(found, key=lambda candidate: -candidate.score)
+
+
+def init_pairs(model: Aligner, X: list[Pair] | None = None, Y: Any = None) -> None:
+    """Read the encoder's weights and build the output layer."""
+    pair2vec, output = model.get_ref("tok2vec"), model.get_ref("output")
+    pair2vec.initialize()
+    output.set_dim("nI", pair2vec.get_dim("nO"))
+    output.initialize()
 
 
 def forward(

@@ -1,6 +1,5 @@
 """Parallel text: pairs of lines in, annotated documents of the target language out, as a stream."""
 
-import gzip
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -10,6 +9,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from spacy_xner.attributes import register_attributes
+from spacy_xner.corpus import numbered_lines
 from spacy_xner.errors import Errors
 
 
@@ -33,19 +33,18 @@ def read_pairs(source: Path, target: Path | None = None) -> Iterator[TextPair]:
     RAISES: XNER502 if the files have different numbers of lines, XNER503 for a line without a tab.
     """
     if target is None:
-        for number, line in enumerate(_lines(source), start=1):
+        for number, line in numbered_lines(source):
             left, tab, right = line.partition("\t")
             if not tab and line.strip():
                 raise ValueError(Errors.XNER503.format(path=source, line=number, text=line[:60]))
             yield TextPair(number, left, right.split("\t")[0])
         return
-    numbered = enumerate(zip_longest(_lines(source), _lines(target)), start=1)
-    for number, (left_line, right_line) in numbered:
-        if left_line is None or right_line is None:
-            longer = target if left_line is None else source
-            shorter = source if left_line is None else target
-            raise ValueError(Errors.XNER502.format(longer=longer, shorter=shorter, n_lines=number - 1))
-        yield TextPair(number, left_line, right_line)
+    for ours, theirs in zip_longest(numbered_lines(source), numbered_lines(target)):
+        if ours is None or theirs is None:
+            longer, shorter = (target, source) if ours is None else (source, target)
+            n_lines = (ours or theirs)[0] - 1
+            raise ValueError(Errors.XNER502.format(longer=longer, shorter=shorter, n_lines=n_lines))
+        yield TextPair(ours[0], ours[1], theirs[1])
 
 
 def project_pairs(
@@ -75,10 +74,3 @@ def _make_doc(nlp: Language, text: str, language: str) -> Doc:
     doc = nlp.make_doc(text.strip())
     doc._.language = language
     return doc
-
-
-def _lines(path: Path) -> Iterator[str]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8-sig", newline="\n") as lines:
-        for line in lines:
-            yield line.rstrip("\r\n")

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span
-from spacy.training import Example
+from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
-from thinc.api import Config, Optimizer
+from thinc.api import Config, Optimizer, set_dropout_rate
 
 from spacy_xner.attributes import register_attributes
 from spacy_xner.errors import Errors
@@ -16,6 +16,7 @@ from spacy_xner.pipe import GuardedPipe
 from spacy_xner.projector.alignment import Candidate, share_of_overlap
 from spacy_xner.projector.filters import Outcome, choose_entities
 from spacy_xner.projector.model import Aligner, Pair, Share
+from spacy_xner.transformer.model import Query
 
 DEFAULT_CONFIG = Config().from_str(
     """
@@ -91,7 +92,7 @@ class EntityProjector(GuardedPipe):
     (first and end token, score) and fate, one of `filters.Fate`. A document that lost an entity stays without
     annotation: to learn from it would teach that the entity is none.
 
-    model: An aligner, such as `spacy_xner.SimilarityAligner.v1`.
+    model: `spacy_xner.SimilarityAligner.v1`, which needs no training, or `spacy_xner.PairAligner.v1`.
     suppressed: Labels that become O.
     min_probability: Least score of a place.
     back_projection: Only believe places that lead back to the entity.
@@ -203,6 +204,11 @@ class EntityProjector(GuardedPipe):
                 doc.spans[self.spans_key] = ents
                 doc.spans[self.spans_key].attrs["scores"] = [e.probability for e in outcome.entities]
 
+    @property
+    def is_trainable(self) -> bool:
+        """False if the aligner only compares vectors."""
+        return self.model.maybe_get_ref("inside") is not None
+
     def update(
         self,
         examples: Iterable[Example],
@@ -211,10 +217,50 @@ class EntityProjector(GuardedPipe):
         sgd: Optimizer | None = None,
         losses: dict[str, float] | None = None,
     ) -> dict[str, float]:
-        """Learn nothing: similarities are not trained."""
-        return {} if losses is None else losses
+        """Learn where the entity of the source is: in the gold entities of the target, or nowhere.
 
-    @property
-    def is_trainable(self) -> bool:
-        """False: similarities are not trained."""
-        return False
+        RAISES: XNER303 if the loss is not a number, before any weight is changed; XNER501 for a document
+            without a source, XNER504 if the source has not exactly one entity.
+        """
+        losses = {} if losses is None else losses
+        if not self.is_trainable:
+            return losses
+        losses.setdefault(self.name, 0.0)
+        examples = [eg for eg in examples if len(eg.predicted)]
+        validate_examples(examples, "EntityProjector.update")
+        if not examples:
+            return losses
+        set_dropout_rate(self.model, drop)
+        queries = [self._query(eg.predicted) for eg in examples]
+        inside, backprop = self.model.get_ref("inside").begin_update(queries)
+        loss, d_inside = self.get_loss(examples, inside)
+        self.check_loss(loss, [eg.reference for eg in examples])
+        backprop(d_inside)
+        if sgd is not None:
+            self.finish_update(sgd)
+        losses[self.name] += loss
+        return losses
+
+    def _query(self, doc: Doc) -> Query:
+        pair = self._pair(doc)
+        if len(pair.entities) != 1:
+            raise ValueError(Errors.XNER504.format(n=len(pair.entities), text=pair.source.text[:60]))
+        return Query(pair.source.ents[0].text, doc)
+
+    def get_loss(self, examples: Iterable[Example], scores: Any) -> tuple[float, Any]:
+        """Compute the mean cross entropy of all tokens, and its gradient by the scores before the softmax.
+
+        scores: Probabilities to be outside and inside. Shape: (n_tokens, 2) a document.
+        RETURNS: Loss in nats; arrays of the same shapes. Tokens without annotation count for nothing.
+        """
+        xp, ops = self.model.ops.xp, self.model.ops
+        tags = [tag for eg in examples for tag in eg.get_aligned_ner()]
+        known = xp.asarray([tag is not None for tag in tags], dtype="float32")
+        gold = xp.asarray([int(tag not in (None, "O")) for tag in tags])
+        flat = ops.flatten(scores)
+        rows, n_known = xp.arange(len(tags)), max(1.0, float(known.sum()))
+        loss = -(xp.log(xp.maximum(flat[rows, gold], 1e-12)) * known).sum() / n_known
+        gradient = flat.copy()
+        gradient[rows, gold] -= 1.0
+        gradient *= known[:, None] / n_known
+        return float(loss), ops.unflatten(gradient, [len(own) for own in scores])

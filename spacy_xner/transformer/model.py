@@ -1,7 +1,7 @@
 """Thinc wiring of the transformer encoder."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import numpy
 from pydantic import Field
@@ -22,6 +22,17 @@ Window = Annotated[int, Field(ge=8)]
 Budget = Annotated[int, Field(ge=1)]
 # From documents to one vector a document.
 SentenceEncoder: TypeAlias = Model[list[Doc], Floats2d]
+
+
+class Query(NamedTuple):
+    """A text and the document that is read in its light."""
+
+    text: str
+    doc: Doc
+
+
+# From queries to one vector a token of each document.
+PairEncoder: TypeAlias = Model[list[Query], list[Floats2d]]
 
 
 def build_transformer_encoder(
@@ -68,6 +79,29 @@ def build_sentence_encoder(
     )  # fmt: skip
 
 
+def build_pair_encoder(
+    name: str,
+    n_frozen_layers: Frozen = 0,
+    n_layers: Count = 0,
+    pooling: Pooling = "first",
+    window: Window = 512,
+    overlap: Count = 64,
+    token_budget: Budget = 512,
+    mixed_precision: bool = False,
+    grad_scaler_config: dict[str, Any] | None = None,
+) -> PairEncoder:
+    """Build an encoder of tokens behind a query: query and document are the segments of a pair.
+
+    Documents longer than the window are cut, and the query is repeated before every part. The settings:
+    see `build_transformer_encoder`.
+    """
+    return _build_encoder(
+        "pair_encoder", forward_pairs, name, n_layers, mixed_precision, grad_scaler_config,
+        unit="token", n_frozen_layers=n_frozen_layers, pooling=pooling, window=window, overlap=overlap,
+        budget=token_budget,
+    )  # fmt: skip
+
+
 def _build_encoder(
     kind: str,
     forward: Callable,
@@ -106,6 +140,20 @@ def forward_encoder(
         return docs
 
     return model.ops.unflatten(vectors, [len(doc) for doc in docs]), backprop
+
+
+def forward_pairs(
+    model: PairEncoder, queries: list[Query], is_train: bool
+) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Query]]]:
+    """Compute token vectors of the documents. Shape: (n_tokens, width) a query."""
+    texts = [TokenizedText(doc.text, *token_boundaries(doc), text) for text, doc in queries]
+    vectors, backprop_flat = _forward(model, texts, is_train)
+
+    def backprop(d_vectors: list[Floats2d]) -> list[Query]:
+        backprop_flat(model.ops.flatten(d_vectors))
+        return queries
+
+    return model.ops.unflatten(vectors, [len(query.doc) for query in queries]), backprop
 
 
 def forward_sentences(

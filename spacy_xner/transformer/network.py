@@ -34,11 +34,13 @@ class TokenizedText(NamedTuple):
     """A text and where its tokens are. Units: characters.
 
     starts, ends: Shape: (n_tokens,).
+    query: Text that is read before it as the first segment of a pair, and gets no vectors.
     """
 
     text: str
     starts: Ints
     ends: Ints
+    query: str = ""
 
 
 class Encoded(NamedTuple):
@@ -87,6 +89,8 @@ class TransformerNetwork(nn.Module):
         self.tokenizer.no_padding()
         self.special_ids: dict[str, int] = description["special_ids"]
         self.space_id = _id_or(-1, self.tokenizer.token_to_id("\u2581"))
+        # RoBERTa writes two special tokens between the segments of a pair, BERT one.
+        self._between = [self._last_id] * max(1, self.tokenizer.num_special_tokens_to_add(is_pair=True) - 2)
         self.unit = unit
         self.pooling = pooling
         self.budget = budget
@@ -153,17 +157,18 @@ class TransformerNetwork(nn.Module):
         if ids is not None:
             return self.encoder(input_ids=ids, attention_mask=mask)[0]
         pieces = self.split([text.text for text in texts])
+        queries = self._split_queries(texts)
         windows = [
             window
-            for doc, doc_pieces in enumerate(pieces)
-            for window in cut_windows(len(doc_pieces.ids), self.size, self.overlap, doc)
+            for doc, (doc_pieces, query) in enumerate(zip(pieces, queries, strict=True))
+            for window in cut_windows(len(doc_pieces.ids), self.size - len(query), self.overlap, doc)
             if window.end > window.start
         ]
         n_vectors = len(texts) if self.unit == "text" else sum(len(text.starts) for text in texts)
         if not windows:
             device = next(self.encoder.parameters()).device
             return torch.zeros(n_vectors, self.width, device=device)
-        encoded = self._encode(pieces, windows)
+        encoded = self._encode(pieces, windows, queries)
         if self.unit == "text":
             return self._pool_texts(encoded, pieces, windows)
         tokens = [
@@ -175,12 +180,25 @@ class TransformerNetwork(nn.Module):
         end = numpy.concatenate([t.end + o for t, o in zip(tokens, offsets, strict=False)])
         return self._pool_tokens(encoded, TokenPieces(first, end))
 
-    def _encode(self, pieces: list[Pieces], windows: list[Window]) -> Encoded:
+    def _split_queries(self, texts: Sequence[TokenizedText]) -> list[Ints]:
+        """Wordpieces of the queries with the special tokens behind them; empty where there is none.
+
+        What is longer than half of the room that the overlap leaves in a window is cut off: the text
+        behind it has to go on from window to window.
+        """
+        room = max(0, (self.size - self.overlap) // 2 - len(self._between))
+        asked = [i for i, text in enumerate(texts) if text.query]
+        queries = [numpy.zeros(0, dtype="int64") for _ in texts]
+        for i, pieces in zip(asked, self.split([texts[i].query for i in asked]), strict=True):
+            queries[i] = numpy.concatenate((pieces.ids[:room], self._between)).astype("int64")
+        return queries
+
+    def _encode(self, pieces: list[Pieces], windows: list[Window], queries: list[Ints]) -> Encoded:
         """Run the windows through the encoder, in batches of like lengths."""
         starts = numpy.cumsum([0, *(len(p.ids) for p in pieces)])
         row_of_piece = numpy.zeros(starts[-1], dtype="int64")
         row_of_window = numpy.zeros(len(windows), dtype="int64")
-        ids = self._with_specials(pieces, windows)
+        ids = self._with_specials(pieces, windows, queries)
         lengths = [len(window_ids) for window_ids in ids]
         shares = self._stack is not None and self._stack.is_shared and not torch.is_grad_enabled()
         states = self._frozen_states(ids) if shares else None
@@ -192,7 +210,8 @@ class TransformerNetwork(nn.Module):
                 window = windows[i]
                 row_of_window[i] = n_rows + row * longest
                 own = slice(starts[window.doc] + window.own_start, starts[window.doc] + window.own_end)
-                first_row = row_of_window[i] + 1 + window.own_start - window.start
+                n_before = 1 + len(queries[window.doc])
+                first_row = row_of_window[i] + n_before + window.own_start - window.start
                 row_of_piece[own] = first_row + numpy.arange(window.own_end - window.own_start)
             if states is None:
                 hidden = self._run([ids[i] for i in batch])
@@ -206,9 +225,16 @@ class TransformerNetwork(nn.Module):
         """Wordpieces with special ones around, and attention mask. Shape: (n_windows, longest) each."""
         return self._pad(self._with_specials(pieces, windows))
 
-    def _with_specials(self, pieces: list[Pieces], windows: list[Window]) -> list[Ints]:
+    def _with_specials(
+        self, pieces: list[Pieces], windows: list[Window], queries: list[Ints] | None = None
+    ) -> list[Ints]:
         first, last = [self._first_id], [self._last_id]
-        return [numpy.concatenate((first, pieces[w.doc].ids[w.start : w.end], last)) for w in windows]
+        return [
+            numpy.concatenate(
+                (first, queries[w.doc] if queries else [], pieces[w.doc].ids[w.start : w.end], last)
+            ).astype("int64")
+            for w in windows
+        ]
 
     def _run(self, ids: list[Ints]) -> Tensor:
         """Encode a batch of windows. Shape: (n_windows, longest, width)."""

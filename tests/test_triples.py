@@ -1,0 +1,171 @@
+"""Training triples of aligners: tables, anchors, linked sentences, dictionaries."""
+
+import itertools
+
+import numpy
+import pytest
+import spacy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spacy_xner.corpus import Sentence
+from spacy_xner.projector.triples import (
+    LinkedPair,
+    aligned_place,
+    find_names,
+    find_phrases,
+    link_by_dictionary,
+    make_triple_doc,
+    make_triples,
+    read_anchors,
+    read_dictionary,
+    read_linked,
+    read_table,
+)
+from spacy_xner.tags import TokenSpan
+
+STOP = {"the", "of", "and", "in", "she"}
+
+
+@pytest.fixture(scope="module")
+def nlp():
+    return spacy.blank("xx")
+
+
+def sentence(text, spans=()):
+    tokens = text.split()
+    return Sentence(tokens, [True] * (len(tokens) - 1) + [False], [TokenSpan(*s) for s in spans])
+
+
+def marked(triple):
+    return triple.entity, [" ".join(triple.sentence.tokens[s.start : s.end]) for s in triple.sentence.spans]
+
+
+def test_tables_mark_every_occurrence_and_none(nlp, tmp_path):
+    path = tmp_path / "table.tsv"
+    path.write_text("Cologne\tKöln ist nicht Köln.\tKöln\nParis\tKöln liegt am Rhein.\n", encoding="utf-8")
+    assert [marked(t) for t in read_table(path, nlp)] == [("Cologne", ["Köln", "Köln"]), ("Paris", [])]
+
+
+@pytest.mark.parametrize("line", ["Cologne", "\tKöln liegt.\tKöln", "Cologne\tKöln liegt.\tBonn"])
+def test_bad_lines_of_tables_are_named(nlp, tmp_path, line):
+    path = tmp_path / "table.tsv"
+    path.write_text(f"Bonn\tBonn liegt.\tBonn\n{line}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"XNER505.*line 2"):
+        list(read_table(path, nlp))
+
+
+def test_anchors_are_cut_out_of_the_text(nlp, tmp_path):
+    path = tmp_path / "wiki.txt"
+    path.write_text("[[Cologne|Köln]] liegt am [[Rhine|Rhein]].\nNichts.\n", encoding="utf-8")
+    found = list(read_anchors(path, nlp))
+    assert [marked(t) for t in found] == [("Cologne", ["Köln"]), ("Rhine", ["Rhein"])]
+    assert found[0].sentence.tokens == ["Köln", "liegt", "am", "Rhein", "."]
+
+
+def test_linked_sentences_are_read(tmp_path):
+    path = tmp_path / "links.tsv"
+    path.write_text("a b c\tx y\t0-1 2-0\n", encoding="utf-8")
+    (pair,) = read_linked(path)
+    assert numpy.argwhere(pair.links).tolist() == [[0, 1], [2, 0]]
+
+
+@pytest.mark.parametrize("line", ["a b\tx", "a b\tx y\t0-5", "a b\tx y\t0:1"])
+def test_bad_links_are_named(tmp_path, line):
+    path = tmp_path / "links.tsv"
+    path.write_text(f"a\tx\t0-0\n{line}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"XNER506.*line 2"):
+        list(read_linked(path))
+
+
+def test_dictionaries_link_what_is_unambiguous(tmp_path):
+    path = tmp_path / "de.txt"
+    path.write_text("river\tFluss\nriver strom\nhouse haus\n", encoding="utf-8")
+    dictionary = read_dictionary(path)
+    assert dictionary == {"river": {"fluss", "strom"}, "house": {"haus"}}
+    source, target = (
+        ["The", "river", "Rhine", "and", "house", "and", "house"],
+        ["Der", "Fluss", "Rhine", "und", "Haus"],
+    )
+    links = link_by_dictionary(source, target, dictionary)
+    # Two houses stand against one: there is a doubt.
+    assert numpy.argwhere(links).tolist() == [[1, 1], [2, 2]]
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.data())
+def test_aligned_places_are_consistent_phrase_pairs(n_source, n_target, data):
+    cells = st.lists(st.booleans(), min_size=n_source * n_target, max_size=n_source * n_target)
+    links = numpy.array(data.draw(cells)).reshape(n_source, n_target)
+    for place in itertools.combinations(range(n_source + 1), 2):
+        found = aligned_place(links, place)
+        start, end = place
+        tight = links[start].any() and links[end - 1].any()
+        # By brute force: the run of target tokens with the links of the phrase and no others.
+        runs = [
+            run
+            for run in itertools.combinations(range(n_target + 1), 2)
+            if tight
+            and all(links[start:end, j].any() for j in range(*run))
+            and not links[start:end, : run[0]].any()
+            and not links[start:end, run[1] :].any()
+            and not links[:start, slice(*run)].any()
+            and not links[end:, slice(*run)].any()
+        ]
+        assert ([found] if found else []) == runs
+
+
+def test_names_are_capitalised_runs():
+    tokens = ["Yesterday", "the", "Council", "of", "Ministers", "met", "Ana", "in", "Bonn"]
+    assert find_names(tokens, STOP) == [(2, 5), (6, 9)]
+    assert find_names(["Ana", "Lima", "slept"], STOP) == [(0, 2)]
+
+
+def test_phrases_are_runs_of_content_words():
+    tokens = ["the", "old", "town", "of", "Bonn", ",", "very", "big", "red", "new", "houses"]
+    assert find_phrases(tokens, STOP) == [(1, 3), (4, 5), (6, 9), (9, 11)]
+
+
+def pairs(n):
+    """Pairs whose second sentence is the first in upper case, word by word."""
+    for i in range(n):
+        source = sentence(f"she saw Lake{i} and old trees", [(2, 3, "LOC")])
+        target = sentence(" ".join(source.tokens).upper())
+        yield LinkedPair(source, target, numpy.eye(6, dtype=bool))
+
+
+def test_triples_have_the_asked_shares():
+    triples = list(make_triples(pairs(2000), STOP, phrases=0.4, negatives=0.25))
+    negative = [t for t in triples if not t.sentence.spans]
+    names = [t for t in triples if t.sentence.spans and t.entity.startswith("Lake")]
+    assert len(names) == 2000
+    assert len(negative) / len(triples) == pytest.approx(0.25, abs=0.02)
+    assert len(names) / (len(triples) - len(negative)) == pytest.approx(0.6, abs=0.02)
+    assert all(t.entity.upper() not in t.sentence.tokens for t in negative)
+    for triple in triples:
+        name, places = marked(triple)
+        assert places in ([], [name.upper()])
+
+
+def test_triples_depend_on_the_seed_alone():
+    first, again, other = (list(make_triples(pairs(50), STOP, seed=seed)) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_a_share_of_nothing_is_nothing():
+    triples = list(make_triples(pairs(50), STOP, phrases=0.0, negatives=0.0))
+    assert [t.entity for t in triples] == [f"Lake{i}" for i in range(50)]
+
+
+def test_unsure_links_make_no_triples():
+    blurred = (pair._replace(links=numpy.ones((6, 6), dtype=bool)) for pair in pairs(5))
+    assert list(make_triples(blurred, STOP)) == []
+
+
+def test_documents_of_triples_hold_entity_and_marks(nlp):
+    (triple, *_) = make_triples(pairs(1), STOP)
+    doc = make_triple_doc(nlp, triple, "de")
+    assert [ent.text for ent in doc._.source.ents] == ["Lake0"]
+    assert [ent.text for ent in doc.ents] == ["LAKE0"]
+    assert doc._.language == "de"
+    empty = make_triple_doc(nlp, triple._replace(sentence=sentence("nothing here")), "de")
+    assert empty.has_annotation("ENT_IOB")
