@@ -1,8 +1,11 @@
 """Project the entities that a pipeline finds in one language to another, through parallel text."""
 
+import os
 import shutil
+import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from enum import Enum
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,17 +20,40 @@ from spacy.tokens import Doc, DocBin
 from tqdm import tqdm
 from wasabi import msg
 
-from spacy_xner.corpus import read_docs, write_docs
+from spacy_xner.corpus import read_docs, without_annotation, write_docs
+from spacy_xner.errors import Warnings
 from spacy_xner.projector.filters import Fate
-from spacy_xner.projector.parallel import TextPair, project_pairs, read_pairs
+from spacy_xner.projector.parallel import (
+    TextPair,
+    count_languages,
+    project_pairs,
+    read_pairs,
+    read_shard,
+)
 from spacy_xner.tokenizer import create_multilingual_tokenizer
 
 from common import split_names, write_bytes, write_json, write_text
 
+# So many pairs of the beginning are shown to the identifier.
+N_IDENTIFIED = 200
+
+
+class Engine(str, Enum):
+    """Where parts are projected."""
+
+    local = "local"
+    ray = "ray"
+
 
 def main(
     teacher: Annotated[str, typer.Argument(help="Pipeline that annotates the source side.")],
-    source: Annotated[Path, typer.Argument(help="Source sentences, or `source TAB target`; a line a pair.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="Source sentences, or `source TAB target`; a line a pair. Or a folder of .jsonl or .parquet "
+            "shards with the fields source and target."
+        ),
+    ],
     out: Annotated[Path, typer.Argument(help="Folder for {lang}-silver-train.spacy.")],
     language: Annotated[str, typer.Option(help="Language of the target side.")],
     target: Annotated[
@@ -35,14 +61,27 @@ def main(
     ] = None,
     source_language: Annotated[str, typer.Option(help="Language of the source side.")] = "en",
     name: Annotated[str, typer.Option(help="Name in the file name, for instance of the domain.")] = "silver",
-    encoder: Annotated[str, typer.Option(help="Checkpoint of the aligner.")] = "multilingual-e5-small",
+    aligner: Annotated[
+        str, typer.Option(help="Trained pipeline with an entity_projector; without it the encoder compares.")
+    ] = "",
+    encoder: Annotated[str, typer.Option(help="Checkpoint that compares.")] = "multilingual-e5-small",
     layer: Annotated[int, typer.Option(help="Layer of it that is compared.")] = 6,
     suppress: Annotated[str, typer.Option(help="Labels that become O, comma-separated.")] = "",
     min_probability: Annotated[float, typer.Option(help="Least score of a place.")] = 0.0,
     back_projection: Annotated[bool, typer.Option(help="Believe only places that lead back.")] = False,
-    limit: Annotated[int, typer.Option(help="First n pairs; 0 takes all.")] = 0,
-    part_size: Annotated[int, typer.Option(help="Pairs between two savings.")] = 5000,
+    empty_share: Annotated[
+        float, typer.Option(min=0, max=1, help="At most this share of the kept sentences has no entity.")
+    ] = 1.0,
+    identifier: Annotated[
+        str, typer.Option(help="Pipeline with a language_identifier that checks the sides.")
+    ] = "",
+    limit: Annotated[int, typer.Option(help="First n pairs (of each shard); 0 takes all.")] = 0,
+    part_size: Annotated[int, typer.Option(help="Pairs between two savings; a shard is saved whole.")] = 5000,
     n_examples: Annotated[int, typer.Option(help="Pairs of every kind on the audit page.")] = 20,
+    engine: Annotated[
+        Engine, typer.Option(help="ray: shards are shared among the workers of a Ray cluster.")
+    ] = Engine.local,
+    workers: Annotated[int, typer.Option(min=1, help="Ray workers, each with its own models.")] = 2,
     mixed_precision: Annotated[bool, typer.Option(help="Half precision.")] = True,
     gpu: Annotated[int, typer.Option(help="GPU id, -1 for the CPU.")] = -1,
 ) -> None:
@@ -50,34 +89,34 @@ def main(
 
     Pairs are read as a stream and saved part by part; a stopped run goes on behind its last part.
     """
-    setup_gpu(gpu)
+    shards = sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else []
+    if engine is Engine.ray and not shards:
+        raise typer.BadParameter(f"--engine ray works on a folder of shards, and {source} is none")
     settings = {
-        "teacher": teacher, "source": _describe_file(source),
-        "target": _describe_file(target) if target else None, "source_language": source_language,
-        "encoder": encoder, "layer": layer, "suppress": suppress, "min_probability": min_probability,
-        "back_projection": back_projection, "limit": limit, "part_size": part_size,
+        "teacher": _absolute(teacher), "source": [_describe_file(path) for path in shards or [source]],
+        "target": _describe_file(target) if target else None, "language": language,
+        "source_language": source_language, "aligner": _absolute(aligner), "encoder": _absolute(encoder),
+        "layer": layer, "suppress": suppress, "min_probability": min_probability,
+        "back_projection": back_projection, "empty_share": empty_share, "limit": limit,
+        "part_size": part_size, "n_examples": n_examples,
     }  # fmt: skip
-    parts = out / f"{language}-{name}.parts"
+    parts = (out / f"{language}-{name}.parts").resolve()
     plan = parts / "plan.json"
     if plan.exists() and srsly.read_json(plan) != settings:
         msg.fail(f"{parts} was begun with other settings. Remove it, or give another --name.", exits=1)
     write_json(plan, settings)
-    pipelines: list[spacy.Language] = []
-    for number, pairs in enumerate(_cut(read_pairs(source, target), part_size, limit)):
-        part = parts / f"{number:05}.json"
-        if part.exists():
-            msg.info(f"Part {number}: done before")
-            continue
-        if not pipelines:
-            pipelines = [
-                spacy.load(teacher),
-                make_projector(
-                    encoder, layer, split_names(suppress), min_probability,
-                    back_projection, mixed_precision,
-                ),
-            ]  # fmt: skip
-        bar = tqdm(pairs, desc=f"part {number}", unit=" pairs", leave=False)
-        save_part(part, project_pairs(bar, *pipelines, language, source_language), pairs, n_examples)
+    if identifier:
+        pairs = read_shard(shards[0]) if shards else read_pairs(source, target)
+        check_sides(list(islice(pairs, N_IDENTIFIED)), spacy.load(identifier), source_language, language)
+    project = Projection(settings, parts, mixed_precision, gpu)
+    if engine is Engine.ray:
+        project_by_ray(project, shards, workers)
+    elif shards:
+        for shard in shards:
+            project.shard(shard)
+    else:
+        for number, pairs in enumerate(_cut(read_pairs(source, target), part_size, limit)):
+            project.part(f"{number:05}", pairs)
     summary = merge_parts(parts, out / f"{language}-{name}-train.spacy", n_examples)
     write_json(out / f"{language}-{name}.json", summary)
     write_audit(out / f"{language}-{name}.html", f"{source_language} to {language}", summary)
@@ -85,75 +124,177 @@ def main(
     counts = summary["counts"]
     rows = [(key, f"{n:,}") for key, n in sorted(counts.items(), key=lambda item: -item[1])]
     msg.table(rows, header=("", "number"), divider=True)
-    msg.good(f"{counts.get('sentences kept', 0):,} sentences in {out / f'{language}-{name}-train.spacy'}")
+    kept = counts.get("sentences kept", 0)
+    if not kept:
+        page = out / f"{language}-{name}.html"
+        msg.fail(f"No sentence was kept: {page} shows why. Lower --min-probability?", exits=1)
+    msg.good(f"{kept:,} sentences in {out / f'{language}-{name}-train.spacy'}")
 
 
-def make_projector(
-    encoder: str,
-    layer: int,
-    suppressed: list[str],
-    min_probability: float,
-    back_projection: bool,
-    mixed_precision: bool,
-) -> spacy.Language:
-    """Build a pipeline that projects."""
-    nlp = spacy.blank("xx")
-    nlp.tokenizer = create_multilingual_tokenizer()(nlp)
-    tok2vec = {
-        "@architectures": "spacy_xner.TransformerEncoder.v1", "name": encoder, "n_layers": layer,
-        "n_frozen_layers": layer, "pooling": "mean", "mixed_precision": mixed_precision,
-    }  # fmt: skip
-    config = {
-        "model": {"tok2vec": tok2vec}, "suppressed": suppressed, "min_probability": min_probability,
-        "back_projection": back_projection,
-    }  # fmt: skip
-    nlp.add_pipe("entity_projector", config=config)
-    nlp.initialize()
+class Projection:
+    """Projects part by part and keeps what is done; its pipelines are loaded with the first part.
+
+    settings: Options of the command.
+    """
+
+    def __init__(self, settings: dict[str, Any], parts: Path, mixed_precision: bool, gpu: int) -> None:
+        self.settings = settings
+        self.parts = parts
+        self.mixed_precision = mixed_precision
+        self.gpu = gpu
+        self._pipelines: list[spacy.Language] = []
+
+    def shard(self, path: Path) -> None:
+        """Project a shard as one part."""
+        self.part(path.name, islice(read_shard(path), self.settings["limit"] or None))
+
+    def part(self, name: str, pairs: Iterable[TextPair]) -> None:
+        """Project a part unless that was done before."""
+        path = self.parts / f"{name}.json"
+        if path.exists():
+            msg.info(f"Part {name}: done before")
+            return
+        if not self._pipelines:
+            setup_gpu(self.gpu, silent=True)
+            self._pipelines = [
+                spacy.load(self.settings["teacher"]),
+                make_projector(self.settings, self.mixed_precision),
+            ]
+        save_part(
+            path, tqdm(pairs, desc=f"part {name}", unit=" pairs", leave=False), self._pipelines, self.settings
+        )
+
+
+def project_by_ray(project: Projection, shards: list[Path], workers: int) -> None:
+    """Share shards among the workers of a Ray cluster, which see the same folders."""
+    import ray
+
+    # Workers import this file and its neighbours.
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    if not ray.is_initialized():
+        ray.init(runtime_env={"env_vars": {"PYTHONPATH": paths}}, log_to_driver=False)
+
+    class Worker:
+        """Holds one set of pipelines."""
+
+        def __init__(self) -> None:
+            self.project = project
+
+        def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+            self.project.shard(Path(row["shard"]))
+            return row
+
+    gpus = {"num_gpus": 1} if project.gpu >= 0 else {}
+    rows = [{"shard": str(path.resolve())} for path in shards]
+    dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+    dataset.map(Worker, compute=ray.data.ActorPoolStrategy(size=workers), **gpus).materialize()
+
+
+def make_projector(settings: dict[str, Any], mixed_precision: bool) -> spacy.Language:
+    """Load or build a pipeline that projects."""
+    if settings["aligner"]:
+        nlp = spacy.load(settings["aligner"])
+    else:
+        nlp = spacy.blank("xx")
+        nlp.tokenizer = create_multilingual_tokenizer()(nlp)
+        tok2vec = {
+            "@architectures": "spacy_xner.TransformerEncoder.v1", "name": settings["encoder"],
+            "n_layers": settings["layer"], "n_frozen_layers": settings["layer"], "pooling": "mean",
+            "mixed_precision": mixed_precision,
+        }  # fmt: skip
+        nlp.add_pipe("entity_projector", config={"model": {"tok2vec": tok2vec}})
+        nlp.initialize()
+    pipe: Any = nlp.get_pipe("entity_projector")
+    pipe.suppressed = split_names(settings["suppress"])
+    pipe.min_probability = settings["min_probability"]
+    pipe.back_projection = settings["back_projection"]
     return nlp
 
 
+def check_sides(
+    pairs: list[TextPair], identifier: spacy.Language, source_language: str, language: str
+) -> None:
+    """Warn if less than half of the lines of a side are in its language; the identifier has to know it."""
+    known = identifier.get_pipe("language_identifier").labels
+    for side, expected in (("source", source_language), ("target", language)):
+        texts = [text for pair in pairs if (text := getattr(pair, side)).strip()]
+        found = count_languages(texts, identifier)
+        if expected in known and texts and found[expected] < len(texts) / 2:
+            shown = ", ".join(f"{n} {name}" for name, n in found.most_common(3))
+            warnings.warn(
+                Warnings.W501.format(side=side, expected=expected, total=len(texts), found=shown),
+                stacklevel=2,
+            )
+
+
 def save_part(
-    path: Path, projected: Iterator[tuple[TextPair, Doc]], pairs: list[TextPair], n_examples: int
+    path: Path, pairs: Iterable[TextPair], pipelines: list[spacy.Language], settings: dict[str, Any]
 ) -> None:
     """Project a part, write its complete documents, and at last what became of all."""
     counts: Counter[str] = Counter()
     examples: dict[str, list[dict[str, Any]]] = {}
-    kept = []
-    missing = [pair.number for pair in pairs if not pair.is_whole]
-    counts["pairs"] = len(pairs)
-    counts["pairs with a missing side"] = len(missing)
-    for pair, doc in projected:
+    kept: list[Doc] = []
+    missing: list[int] = []
+
+    def whole() -> Iterator[TextPair]:
+        for pair in pairs:
+            counts["pairs"] += 1
+            if pair.is_whole:
+                yield pair
+            else:
+                missing.append(pair.number)
+
+    teacher, projector = pipelines
+    languages = settings["language"], settings["source_language"]
+    for pair, doc in project_pairs(whole(), teacher, projector, *languages):
         fates = [row["fate"] for row in doc._.projection]
         counts.update(f"entities: {Fate[fate].value}" for fate in fates)
         is_kept = doc.has_annotation("ENT_IOB")
         counts["sentences kept" if is_kept else "sentences rejected"] += 1
-        counts.update(f"label {ent.label_}" for ent in doc.ents)
         kind = "kept" if is_kept else next(f for f in fates if f not in ("projected", "suppressed"))
         shown = examples.setdefault(kind, [])
-        if len(shown) < n_examples and fates:
+        if len(shown) < settings["n_examples"] and fates:
             shown.append(_describe(pair, doc))
         if is_kept:
-            counts["sentences kept without entities"] += not doc.ents
-            # The source and what became of it stay here: a corpus holds text and entities.
-            plain = Doc(doc.vocab, words=[t.text for t in doc], spaces=[bool(t.whitespace_) for t in doc])
-            plain.set_ents([spacy.tokens.Span(plain, e.start, e.end, label=e.label) for e in doc.ents])
-            plain._.language = doc._.language
-            kept.append(plain)
-    if kept:
-        write_docs(kept, path.with_suffix(".spacy"))
+            kept.append(plain_copy(doc))
+    n_full = sum(bool(doc.ents) for doc in kept)
+    docs = list(limit_empty(kept, n_full, settings["empty_share"]))
+    counts["sentences without entities left out"] = len(kept) - len(docs)
+    counts["sentences kept"] -= len(kept) - len(docs)
+    counts["sentences kept without entities"] = len(docs) - n_full
+    counts.update(f"label {ent.label_}" for doc in docs for ent in doc.ents)
+    counts["pairs with a missing side"] = len(missing)
+    if docs:
+        write_docs(docs, path.with_suffix(".spacy"))
     write_json(path, {"counts": counts, "examples": examples, "missing": missing})
+
+
+def limit_empty(docs: Iterable[Doc], n_full: int, share: float) -> Iterator[Doc]:
+    """Leave out sentences without entities until they are at most a share of all.
+
+    n_full: Sentences with entities.
+    """
+    room = float("inf") if share >= 1 else share / (1 - share) * n_full
+    for doc in docs:
+        room -= not doc.ents
+        if doc.ents or room >= 0:
+            yield doc
 
 
 def merge_parts(parts: Path, corpus: Path, n_examples: int) -> dict[str, Any]:
     """Put the parts together. RETURNS: Counts, examples, and the lines with a missing side."""
     counts: Counter[str] = Counter()
     examples: dict[str, list[dict[str, Any]]] = {}
-    missing: list[int] = []
+    missing: list[Any] = []
     merged = DocBin(attrs=["ENT_IOB", "ENT_TYPE"], store_user_data=True)
-    for path in sorted(parts.glob("[0-9]*.json")):
+    for path in sorted(parts.glob("*.json")):
+        if path.name == "plan.json":
+            continue
         content = srsly.read_json(path)
         counts.update(content["counts"])
-        missing += content["missing"]
+        # Lines of a shard are counted from its own beginning.
+        where = "" if path.stem.isdigit() else f"{path.stem}:"
+        missing += [f"{where}{number}" for number in content["missing"]] if where else content["missing"]
         for kind, rows in content["examples"].items():
             own = examples.setdefault(kind, [])
             own += rows[: n_examples - len(own)]
@@ -162,10 +303,16 @@ def merge_parts(parts: Path, corpus: Path, n_examples: int) -> dict[str, Any]:
     if missing:
         shown = ", ".join(map(str, missing[:10])) + (" ..." if len(missing) > 10 else "")
         msg.warn(f"{len(missing):,} pairs with a missing side were left out, lines {shown}")
-    if not len(merged):
-        msg.fail("No sentence was kept: see the audit of a shorter run, or lower --min-probability", exits=1)
-    write_bytes(corpus, merged.to_bytes())
+    if len(merged):
+        write_bytes(corpus, merged.to_bytes())
     return {"counts": dict(counts), "examples": examples, "missing": missing}
+
+
+def plain_copy(doc: Doc) -> Doc:
+    """Text, entities and language, without the source and what became of it."""
+    plain = without_annotation(doc)
+    plain.set_ents([spacy.tokens.Span(plain, e.start, e.end, label=e.label) for e in doc.ents])
+    return plain
 
 
 def write_audit(path: Path, title: str, summary: dict[str, Any]) -> None:
@@ -208,6 +355,11 @@ def _draw(side: dict[str, Any]) -> str:
         if not ents or ents[-1]["end"] <= ent["start"]:
             ents.append(ent)
     return str(displacy.render({"text": side["text"], "ents": ents}, style="ent", manual=True))
+
+
+def _absolute(name: str) -> str:
+    """A folder's whole path, which workers elsewhere understand too; another name stays."""
+    return str(Path(name).resolve()) if name and Path(name).exists() else name
 
 
 def _describe_file(path: Path) -> list[str | int]:

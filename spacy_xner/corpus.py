@@ -311,15 +311,9 @@ class MultilingualCorpus:
 
     def _make_example(self, nlp: Language, reference: Doc) -> Example:
         if reference._.language in self.unlabelled:
-            reference = _without_annotation(reference)
-        if self.gold_tokens:
-            words = [token.text for token in reference]
-            spaces = [bool(token.whitespace_) for token in reference]
-            predicted = Doc(nlp.vocab, words=words, spaces=spaces)
-        else:
-            predicted = nlp.make_doc(reference.text)
-        if self.known_language:
-            predicted._.language = reference._.language
+            reference = without_annotation(reference)
+        predicted = without_annotation(reference) if self.gold_tokens else nlp.make_doc(reference.text)
+        predicted._.language = reference._.language if self.known_language else None
         if SOURCE_KEY in reference.user_data:
             # The parallel document is what a projector reads, no annotation.
             predicted.user_data[SOURCE_KEY] = reference.user_data[SOURCE_KEY]
@@ -380,7 +374,8 @@ def alternate_batches(
         turn = not kind
 
 
-def _without_annotation(doc: Doc) -> Doc:
+def without_annotation(doc: Doc) -> Doc:
+    """Copy tokens and language, and nothing else."""
     plain = Doc(doc.vocab, words=[t.text for t in doc], spaces=[bool(t.whitespace_) for t in doc])
     plain._.language = doc._.language
     return plain

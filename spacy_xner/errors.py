@@ -196,6 +196,10 @@ class Errors:
         "[XNER506] Expected `source TAB target TAB links` in {path}, line {line}, with words between "
         "spaces and links such as `0-0 1-2` that count words from 0 on, got {text!r}."
     )
+    XNER507 = (
+        '[XNER507] Expected a JSON object {{"source": "...", "target": "..."}} in {path}, line {line}, got '
+        "{text!r}."
+    )
 
 
 class Warnings:
@@ -221,6 +225,10 @@ class Warnings:
     W402 = (
         "[XNER-W402] {n} of {k} clusters won the vote of no language: the grouping has {left}. Lower k, or "
         "look at the purity of each language."
+    )
+    W501 = (
+        "[XNER-W501] The {side} side should be in {expected!r}, but of {total} lines the identifier finds "
+        "{found}. Are the sides swapped, or the files of other languages?"
     )
 
 

@@ -1,15 +1,16 @@
 """Which projected entities to believe."""
 
 from spacy_xner.projector.alignment import Candidate
-from spacy_xner.projector.filters import Fate, choose_entities
+from spacy_xner.projector.filters import Entity, Fate, choose_entities
 
 WORDS = ["Paris", "und", "Rom", "und", "Paris"]
 PARIS, ROM, AGAIN = Candidate(0, 1, 0.9), Candidate(2, 3, 0.8), Candidate(4, 5, 0.7)
 
 
 def choose(*entities, **settings):
-    labels, candidates = zip(*entities, strict=True)
-    return choose_entities(labels, candidates, WORDS, **settings)
+    names, candidates = zip(*entities, strict=True)
+    sources = [name if isinstance(name, Entity) else Entity("name", name) for name in names]
+    return choose_entities(sources, candidates, WORDS, **settings)
 
 
 def test_all_entities_are_projected():
@@ -35,11 +36,14 @@ def test_several_places_need_the_same_text():
 def test_overlapping_places_are_not_believed():
     outcome = choose(("LOC", [PARIS]), ("PER", [Candidate(0, 3, 0.9)]), ("LOC", [AGAIN]))
     assert outcome.fates == [Fate.overlap, Fate.overlap, Fate.projected]
-    # The same name, mentioned twice on both sides, may share its places; with another label it may not.
+    # The same name, mentioned twice on both sides, may share its places; with another label it may not,
+    # and two names are not one.
     same = choose(("LOC", [PARIS, AGAIN]), ("LOC", [AGAIN, PARIS]))
     assert same.is_complete
     assert [e[:2] for e in same.entities] == [(0, 1), (4, 5)]
     assert choose(("LOC", [PARIS]), ("PER", [PARIS])).fates == [Fate.overlap] * 2
+    two = choose((Entity("Paris", "LOC"), [PARIS]), (Entity("Rome", "LOC"), [PARIS]))
+    assert two.fates == [Fate.overlap] * 2
 
 
 def test_suppressed_labels_become_o_and_lose_nothing():

@@ -1,6 +1,8 @@
 """Parallel text in, a silver corpus and its audit out."""
 
 import gzip
+import shutil
+import warnings
 
 import pytest
 import spacy
@@ -9,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from spacy_xner.corpus import read_docs
-from spacy_xner.projector.parallel import TextPair, read_pairs
+from spacy_xner.projector.parallel import TextPair, read_pairs, read_shard
 
 import project
 from tests import tiny
@@ -56,11 +58,11 @@ def job(trained, checkpoint, tmp_path):
     app = typer.Typer()
     app.command()(project.main)
 
-    def run(*options):
+    def run(*options, source=None):
+        files = [source] if source else [tmp_path / "source", "--target", tmp_path / "target"]
         arguments = [
-            tmp_path / "teacher", tmp_path / "source", tmp_path / "out", "--target", tmp_path / "target",
-            "--language", "xx", "--encoder", checkpoint, "--layer", 2, "--part-size", 2,
-            "--no-mixed-precision", *options,
+            tmp_path / "teacher", *files[:1], tmp_path / "out", *files[1:], "--language", "xx",
+            "--encoder", checkpoint, "--layer", 2, "--part-size", 2, "--no-mixed-precision", *options,
         ]  # fmt: skip
         return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
@@ -123,4 +125,136 @@ def test_a_stopped_run_goes_on_behind_its_last_part(job, monkeypatch):
     result = run()
     assert result.exit_code == 0, result.output
     assert saved == ["00000.json", "00001.json", "00002.json", "00003.json"]
+    counts = srsly.read_json(out / "xx-silver.json")["counts"]
+    assert counts["pairs"] == 7
     assert len(read_docs(out / "xx-silver-train.spacy")) == 5
+
+
+def test_nothing_kept_is_shown_on_the_audit_page(job):
+    run, out = job
+    result = run("--min-probability", 1.0, "--empty-share", 0.0)
+    assert result.exit_code == 1
+    assert "shows why" in result.output
+    assert "below the least probability" in (out / "xx-silver.html").read_text()
+    assert not (out / "xx-silver-train.spacy").exists()
+
+
+def test_sentences_without_entities_keep_to_their_share(job):
+    run, out = job
+    result = run("--empty-share", 0.0)
+    assert result.exit_code == 0, result.output
+    docs = list(read_docs(out / "xx-silver-train.spacy").get_docs(spacy.blank("xx").vocab))
+    assert [doc.text for doc in docs] == TEXTS[:4]
+    counts = srsly.read_json(out / "xx-silver.json")["counts"]
+    assert (counts["sentences kept"], counts["sentences without entities left out"]) == (4, 1)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.25, 1), (0.5, 3), (0.6, 4), (1.0, 9)])
+def test_the_share_of_empty_sentences_is_of_all(share, expected):
+    nlp = spacy.blank("xx")
+    full, empty = nlp.make_doc("Nokia"), nlp.make_doc("rain")
+    full.ents = [full.char_span(0, 5, "ORG")]
+    docs = [empty, full, empty, empty, full, *[empty] * 6, full]
+    kept = list(project.limit_empty(docs, 3, share))
+    assert (kept.count(empty), kept.count(full)) == (expected, 3)
+
+
+def write_shards(folder):
+    folder.mkdir()
+    pairs = [*zip(TEXTS, TEXTS, strict=True), ("Nokia won", None)]
+    for i in range(0, len(pairs), 2):
+        lines = [{"source": source, "target": target} for source, target in pairs[i : i + 2]]
+        srsly.write_jsonl(folder / f"{i:03}.jsonl", lines)
+    return folder
+
+
+def results(out):
+    docs = read_docs(out / "xx-silver-train.spacy").get_docs(spacy.blank("xx").vocab)
+    found = [(doc.text, [(e.start_char, e.end_char, e.label_) for e in doc.ents]) for doc in docs]
+    return found, srsly.read_json(out / "xx-silver.json")
+
+
+def test_shards_give_what_files_give(job, tmp_path):
+    run, out = job
+    assert run().exit_code == 0
+    found, summary = results(out)
+    shards = write_shards(tmp_path / "shards")
+    result = run(source=shards)
+    assert result.exit_code == 0, result.output
+    of_shards, of_summary = results(out)
+    assert of_shards == found
+    assert of_summary["missing"] == ["004.jsonl:2"]
+    assert of_summary["counts"]["pairs"] == 6
+    assert of_summary["examples"]["kept"] == [
+        {**row, "line": (row["line"] + 1) % 2 + 1} for row in summary["examples"]["kept"]
+    ]
+
+
+def test_parquet_shards_are_read(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra `ray`")
+    import pyarrow
+
+    path = tmp_path / "0.parquet"
+    parquet.write_table(pyarrow.table({"target": ["eins", None], "source": ["one", "two"]}), path)
+    assert list(read_shard(path)) == [TextPair(1, "one", "eins"), TextPair(2, "two", "")]
+
+
+@pytest.mark.parametrize("line", ["[1]", "one", '{"source": "one"'])
+def test_lines_of_shards_that_are_no_objects_are_named(tmp_path, line):
+    path = tmp_path / "0.jsonl"
+    path.write_text(f'{{"source": "one"}}\n{line}\n')
+    with pytest.raises(ValueError, match=r"XNER507.*line 2"):
+        list(read_shard(path))
+
+
+def test_ray_gives_the_same_as_one_process(job, tmp_path):
+    ray = pytest.importorskip("ray", reason="needs the extra `ray`")
+    run, out = job
+    shards = write_shards(tmp_path / "shards")
+    assert run(source=shards).exit_code == 0
+    expected = results(out)
+    shutil.rmtree(out)
+    try:
+        result = run("--engine", "ray", source=shards)
+    finally:
+        ray.shutdown()
+    assert result.exit_code == 0, result.output
+    assert results(out) == expected
+
+
+def test_ray_wants_shards(job):
+    run, _ = job
+    result = run("--engine", "ray")
+    assert result.exit_code == 2
+    assert "folder of shards" in result.output
+
+
+def test_swapped_sides_are_warned_of(checkpoint):
+    nlp = tiny.make_identifier(checkpoint)
+    tiny.train_identifier(nlp)
+    english, russian = TEXTS[0], TEXTS[2]
+    pairs = [TextPair(1, english, russian), TextPair(2, TEXTS[1], russian)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        project.check_sides(pairs, nlp, "en", "ru")
+        # Nobody can say anything of a language that the identifier does not know.
+        project.check_sides(pairs, nlp, "yo", "sw")
+    swapped = [pair._replace(source=pair.target, target=pair.source) for pair in pairs]
+    with pytest.warns(UserWarning, match=r"XNER-W501.*source side should be in 'en'.*2 ru") as caught:
+        project.check_sides(swapped, nlp, "en", "ru")
+    assert len(caught) == 2
+
+
+def test_a_trained_aligner_takes_the_place_of_the_encoder(job, checkpoint, tmp_path):
+    run, out = job
+    nlp = spacy.blank("xx", config={"nlp": {"tokenizer": {"@tokenizers": tiny.TOKENIZER}}})
+    pair2vec = {"@architectures": "spacy_xner.PairEncoder.v1", "name": str(checkpoint), "overlap": 8}
+    aligner = {"@architectures": "spacy_xner.PairAligner.v1", "pair2vec": pair2vec, "threshold": 0.0}
+    nlp.add_pipe("entity_projector", config={"model": aligner})
+    nlp.initialize()
+    nlp.to_disk(tmp_path / "aligner")
+    # An aligner that takes every token for a part of everything: single entities are all of their sentences.
+    result = run("--aligner", tmp_path / "aligner")
+    assert result.exit_code == 0, result.exception
+    counts = srsly.read_json(out / "xx-silver.json")["counts"]
+    assert counts["entities: overlaps another entity's place"] == 8, result.output

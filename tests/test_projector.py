@@ -162,14 +162,14 @@ def test_a_document_without_a_source_is_an_error(checkpoint):
 
 @pytest.mark.parametrize("text", ["", " ", "قال الرئيس", "Nokia " * 300])
 @pytest.mark.parametrize("translation", ["", " ", "ماريا في موسكو", "Nokia " * 300])
-def test_odd_pairs_are_survived(checkpoint, text, translation):
-    nlp = make_nlp(checkpoint, {"back_projection": True})
+def test_odd_pairs_are_survived(checkpoint, trained, text, translation):
     entities = [(0, 5, "ORG")] if text.startswith("Nokia") else []
-    doc = nlp(parallel(nlp, text, entities, translation))
-    if not translation and entities:
-        assert fates(doc) == ["no_place"]
-    if not entities:
-        assert doc.ents == ()
+    for nlp in (make_nlp(checkpoint, {"back_projection": True}), trained):
+        doc = nlp(parallel(nlp, text, entities, translation))
+        if not translation and entities:
+            assert fates(doc) == ["no_place"]
+        if not entities:
+            assert doc.ents == ()
 
 
 def test_an_incomplete_document_stays_without_annotation(checkpoint):

@@ -24,6 +24,13 @@ class Fate(str, Enum):
     overlap = "overlaps another entity's place"
 
 
+class Entity(NamedTuple):
+    """An entity of the source."""
+
+    text: str
+    label: str
+
+
 class Projected(NamedTuple):
     """An entity in the target sentence. Units: tokens."""
 
@@ -46,7 +53,7 @@ class Outcome(NamedTuple):
 
 
 def choose_entities(
-    labels: Sequence[str],
+    sources: Sequence[Entity],
     candidates: Sequence[Sequence[Candidate]],
     words: Sequence[str],
     *,
@@ -56,21 +63,21 @@ def choose_entities(
 ) -> Outcome:
     """Apply the filters to one sentence.
 
-    labels, candidates: Of every entity of the source.
+    sources, candidates: Every entity of the source and its places.
     words: Tokens of the target.
     confirmed: True for entities whose place leads back to them; None asks nobody.
     """
-    sure = confirmed if confirmed is not None else [True] * len(labels)
+    sure = confirmed if confirmed is not None else [True] * len(sources)
     fates = [
-        _judge(label, own, words, suppressed, min_probability, is_sure)
-        for label, own, is_sure in zip(labels, candidates, sure, strict=True)
+        _judge(source.label, own, words, suppressed, min_probability, is_sure)
+        for source, own, is_sure in zip(sources, candidates, sure, strict=True)
     ]
     kept = [i for i, fate in enumerate(fates) if fate is Fate.projected]
     for i, j in combinations(kept, 2):
-        if _clash(labels[i], candidates[i], labels[j], candidates[j]):
+        if _clash(sources[i], candidates[i], sources[j], candidates[j]):
             fates[i] = fates[j] = Fate.overlap
     entities = {
-        candidate[:2]: Projected(candidate.start, candidate.end, labels[i], candidate.score)
+        candidate[:2]: Projected(candidate.start, candidate.end, sources[i].label, candidate.score)
         for i in kept
         if fates[i] is Fate.projected
         for candidate in candidates[i]
@@ -78,10 +85,10 @@ def choose_entities(
     return Outcome([entities[place] for place in sorted(entities)], fates)
 
 
-def _clash(label: str, own: Sequence[Candidate], other_label: str, others: Sequence[Candidate]) -> bool:
+def _clash(source: Entity, own: Sequence[Candidate], other: Entity, others: Sequence[Candidate]) -> bool:
     """True if places overlap; that of the same name mentioned twice may be the same."""
     return any(
-        a.start < b.end and b.start < a.end and not (a[:2] == b[:2] and label == other_label)
+        a.start < b.end and b.start < a.end and not (a[:2] == b[:2] and source == other)
         for a, b in product(own, others)
     )
 

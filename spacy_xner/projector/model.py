@@ -102,14 +102,17 @@ def forward_pairs(
 ) -> tuple[list[list[list[Candidate]]], Callable[[Any], Any]]:
     """Ask for all entities of all pairs in one batch. (Training goes through the part `inside`.)"""
     queries = [
-        Query(pair.source[slice(*entity)].text, pair.target) for pair in pairs for entity in pair.entities
+        Query(pair.source[slice(*entity)].text, pair.target)
+        for pair in pairs
+        for entity in pair.entities
+        if len(pair.target)
     ]
-    answers = iter(model.get_ref("inside").predict(queries))
-    threshold, max_gap = model.attrs["threshold"], model.attrs["max_gap"]
-    found = []
-    for pair in pairs:
-        inside = [model.ops.to_numpy(next(answers))[:, 1] for _ in pair.entities]
-        found.append([mark_places(own, threshold=threshold, max_gap=max_gap) for own in inside])
+    answers = iter(model.get_ref("inside").predict(queries) if queries else [])
+    mark = partial(mark_places, threshold=model.attrs["threshold"], max_gap=model.attrs["max_gap"])
+    found = [
+        [mark(model.ops.to_numpy(next(answers))[:, 1]) if len(pair.target) else [] for _ in pair.entities]
+        for pair in pairs
+    ]
     return found, lambda d_found: []
 
 

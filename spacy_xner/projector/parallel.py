@@ -1,5 +1,7 @@
 """Parallel text: pairs of lines in, annotated documents of the target language out, as a stream."""
 
+import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -45,6 +47,32 @@ def read_pairs(source: Path, target: Path | None = None) -> Iterator[TextPair]:
             n_lines = (ours or theirs)[0] - 1
             raise ValueError(Errors.XNER502.format(longer=longer, shorter=shorter, n_lines=n_lines))
         yield TextPair(ours[0], ours[1], theirs[1])
+
+
+def read_shard(path: Path) -> Iterator[TextPair]:
+    """Read a shard with the fields `source` and `target`: JSON lines (gzip by the name) or parquet.
+
+    RAISES: XNER507 for lines that are no such object, ImportError for parquet without pyarrow.
+    """
+    if path.suffix == ".parquet":
+        from pyarrow.parquet import ParquetFile
+
+        batches = ParquetFile(path).iter_batches(columns=["source", "target"])
+        rows = (row for batch in batches for row in batch.to_pylist())
+        for number, row in enumerate(rows, start=1):
+            yield TextPair(number, row["source"] or "", row["target"] or "")
+        return
+    for number, line in numbered_lines(path):
+        try:
+            row = json.loads(line)
+            yield TextPair(number, row.get("source") or "", row.get("target") or "")
+        except (ValueError, AttributeError) as error:
+            raise ValueError(Errors.XNER507.format(path=path, line=number, text=line[:60])) from error
+
+
+def count_languages(texts: Iterable[str], identifier: Language) -> Counter[str]:
+    """Say what languages texts are in, with a pipeline that has a `language_identifier`."""
+    return Counter(doc._.language for doc in identifier.pipe(texts) if doc._.language)
 
 
 def project_pairs(

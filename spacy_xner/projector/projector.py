@@ -14,7 +14,7 @@ from spacy_xner.attributes import register_attributes
 from spacy_xner.errors import Errors
 from spacy_xner.pipe import GuardedPipe
 from spacy_xner.projector.alignment import Candidate, share_of_overlap
-from spacy_xner.projector.filters import Outcome, choose_entities
+from spacy_xner.projector.filters import Entity, Outcome, choose_entities
 from spacy_xner.projector.model import Aligner, Pair, Share
 from spacy_xner.transformer.model import Query
 
@@ -45,10 +45,10 @@ pooling = "mean"
 class Prediction(NamedTuple):
     """What became of one document.
 
-    sources: Texts and labels of the source's entities. candidates: Of each. outcome: After the filters.
+    sources: The source's entities. candidates: Of each. outcome: After the filters.
     """
 
-    sources: list[tuple[str, str]]
+    sources: list[Entity]
     candidates: list[list[Candidate]]
     outcome: Outcome
 
@@ -146,16 +146,16 @@ class EntityProjector(GuardedPipe):
         confirmed = self._confirm(pairs, candidates) if self.back_projection else None
         outcomes = []
         for i, (pair, own) in enumerate(zip(pairs, candidates, strict=True)):
+            sources = [Entity(ent.text, ent.label_) for ent in pair.source.ents]
             outcome = choose_entities(
-                [ent.label_ for ent in pair.source.ents],
+                sources,
                 own,
                 [token.text for token in pair.target],
                 suppressed=self.suppressed,
                 min_probability=self.min_probability,
                 confirmed=confirmed[i] if confirmed is not None else None,
             )
-            texts = [(ent.text, ent.label_) for ent in pair.source.ents]
-            outcomes.append(Prediction(texts, own, outcome))
+            outcomes.append(Prediction(sources, own, outcome))
         return outcomes
 
     @property
