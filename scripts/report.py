@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from wasabi import msg
 from spacy_xner.router.grouping import read_grouping
 
 import groupings
+import silver
 import transfer
 from common import write_text
 from tables import make_panels
@@ -54,22 +56,24 @@ def main(
     folders = (
         sorted(path for path in runs.iterdir() if path.is_dir()) if runs is not None and runs.is_dir() else []
     )
-    compared = [describe_groupings(path) for path in folders if (path / "plan.json").exists()]
-    transfers = [describe_transfer(path) for path in folders if (path / "risk.json").exists()]
-    others = [
-        path for path in folders if not ((path / "plan.json").exists() or (path / "risk.json").exists())
-    ]
-    joint = [describe_runs(path) for path in others]
+    # Each experiment is known by the file that it writes beside its runs; joint.py writes none.
+    described: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for folder in folders:
+        mark = next((mark for mark in EXPERIMENTS if (folder / mark).exists()), "")
+        found = EXPERIMENTS[mark](folder) if mark else describe_runs(folder)
+        if found:
+            described[mark].append(found)
     clusterings = [describe_clustering(path) for path in sorted(training.glob("*/found.json"))]
     template = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True
     ).get_template("report.html.jinja")
     page = template.render(
         models=models,
-        experiments=[experiment for experiment in joint if experiment],
+        experiments=described[""],
         clusterings=clusterings,
-        comparisons=compared,
-        transfers=[transferred for transferred in transfers if transferred],
+        comparisons=described["plan.json"],
+        transfers=described["risk.json"],
+        projections=described[silver.CORPORA],
         percent=percent,
     )
     write_text(out, page)
@@ -166,6 +170,26 @@ def describe_transfer(folder: Path) -> dict[str, Any] | None:
     }
 
 
+def describe_students(folder: Path) -> dict[str, Any] | None:
+    """Collect finished students into the tables and figures of Li et al. 2021."""
+    runs = silver.read_runs(folder)
+    if not runs:
+        return None
+    figure = silver.draw_domains(runs)
+    return {
+        "name": folder.name,
+        "settings": runs[0]["settings"],
+        "corpora": silver.label_counts(silver.read_counts(folder)),
+        "tables": silver.all_tables(runs),
+        "amounts": {
+            language: curve
+            for language in sorted({run["language"] for run in runs})
+            if (curve := silver.amounts(runs, language))
+        },
+        "figure": to_svg(figure) if figure is not None else "",
+    }
+
+
 def describe_runs(folder: Path) -> dict[str, Any] | None:
     """Collect finished runs into tables and the curves of frozen layers."""
     runs = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
@@ -243,6 +267,13 @@ def renew_readme(path: Path, scores: dict[str, Any]) -> None:
     _, _, after = rest.partition(END)
     table = "\n".join(lines)
     path.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+
+
+EXPERIMENTS: dict[str, Callable[[Path], dict[str, Any] | None]] = {
+    "plan.json": describe_groupings,
+    "risk.json": describe_transfer,
+    silver.CORPORA: describe_students,
+}
 
 
 def _order(name: str, run: dict[str, Any]) -> tuple[str, int, int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import spacy
+import srsly
 import typer
 from spacy.tokens import Doc
 from wasabi import msg
@@ -36,6 +37,8 @@ class Recipe(NamedTuple):
     reweighted: bool
 
 
+# What became of the pairs of the silver corpora, beside the runs.
+CORPORA = "silver.json"
 ZERO_SHOT = "zero-shot"
 # The settings of the paper's Table 3, in its order; the second of them, zero-shot, is the teacher itself.
 RECIPES = {
@@ -155,7 +158,13 @@ def learn(
         "gold_limit": gold_limit, "test_limit": test_limit, "epochs": epochs, "batch_size": batch_size,
         "learn_rate": learn_rate, "fresh_rate": fresh_rate,
     }  # fmt: skip
-    out.mkdir(parents=True, exist_ok=True)
+    counts = {
+        path.stem: srsly.read_json(path)["counts"]
+        for language in split_names(languages)
+        for path in sorted(silver.glob(f"{language}-*.json"))
+    }
+    known = srsly.read_json(out / CORPORA) if (out / CORPORA).exists() else {}
+    write_json(out / CORPORA, {**known, **counts})
     plan = list(
         plan_runs(
             split_names(languages), split_names(recipes), split_names(domains),

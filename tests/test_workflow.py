@@ -368,9 +368,87 @@ def test_zero_shot_runs_are_resumed_and_reported(toy_corpus, checkpoint, tmp_pat
     assert "Gain over plain fine-tuning" in transfer_script.markdown(folder)
 
 
+def test_aligners_are_trained_on_triples(checkpoint, tmp_path):
+    lines = [f"{name}\t{text}\t{name}" for text, ents, _ in tiny.SENTENCES for name in names_of(text, ents)]
+    (tmp_path / "table.tsv").write_text("\n".join([*lines, "Nokia\tIt rained.\t"]) + "\n", encoding="utf-8")
+    out = run(
+        "scripts/triples.py", "table", tmp_path / "table.tsv", tmp_path / "triples", "--language=ru",
+        "--dev-share=0.5", "--seed=1",
+    )  # fmt: skip
+    assert re.search(r"\d triples, 1 of them negative", out)
+    overrides = {
+        "paths.corpus": str(tmp_path / "triples"), "paths.encoder": str(checkpoint),
+        "components.entity_projector.model.pair2vec.overlap": 8, "vars.total_steps": 2,
+        "vars.eval_frequency": 1,
+    }  # fmt: skip
+    train_pipeline(Path("configs/aligner.cfg"), tmp_path / "aligner", overrides)
+    nlp = spacy.load(tmp_path / "aligner" / "model-best")
+    assert nlp.get_pipe("entity_projector").is_trainable
+
+
+@pytest.mark.parametrize("kind", ["links", "dictionary", "similarity"])
+def test_triples_come_from_parallel_text(kind, checkpoint, tmp_path):
+    text = "\n".join(f"She saw Nokia {i} in Lisbon\tShe saw Nokia {i} in Lisbon" for i in range(40))
+    if kind == "links":
+        text = "\n".join(f"{line}\t2-2 5-5" for line in text.splitlines())
+    (tmp_path / "pairs.tsv").write_text(text + "\n")
+    (tmp_path / "dictionary").write_text("saw sah\n")
+    options = {
+        "links": [],
+        "dictionary": ["--dictionary", tmp_path / "dictionary"],
+        "similarity": ["--encoder", checkpoint, "--layer=2", "--least=0.0"],
+    }
+    run("scripts/triples.py", kind, tmp_path / "pairs.tsv", tmp_path, "--language=en", *options[kind])
+    nlp = spacy.blank("xx")
+    docs = list(read_docs(tmp_path / f"en-{kind}-train.spacy").get_docs(nlp.vocab))
+    positive = [doc for doc in docs if doc.ents]
+    assert {"Nokia", "Lisbon"} <= {doc._.source.text for doc in positive}
+    assert all(doc.ents[0].text == doc._.source.text for doc in positive)
+
+
+def names_of(text, entities):
+    return [text[start:end] for start, end, _ in entities]
+
+
+def test_students_learn_from_what_is_projected(toy_corpus, checkpoint, tmp_path):
+    small = [f"--encoder={checkpoint}", "--no-mixed-precision"]
+    run(
+        "scripts/students.py", "teach", toy_corpus, tmp_path / "teachers", "--seeds=1", "--epochs=40",
+        "--batch-size=1", "--learn-rate=0.01", "--frozen=-1", *small,
+    )  # fmt: skip
+    texts = [text for text, _, language in tiny.SENTENCES if language == "en"]
+    (tmp_path / "text").write_text("\n".join(f"{text}\t{text}" for text in texts) + "\n")
+    for domain in ("news", "talk"):
+        run(
+            "scripts/project.py", tmp_path / "teachers" / "0" / "model-best", tmp_path / "text",
+            tmp_path / "silver", "--language=ru", f"--name={domain}", "--layer=2", *small,
+        )  # fmt: skip
+    folder = tmp_path / "runs" / "students"
+    command = [
+        "scripts/students.py", "learn", toy_corpus, tmp_path / "silver", tmp_path / "teachers", folder,
+        "--languages=ru", "--domains=news,talk,news+talk", "--seeds=1", "--frozen=2", *small,
+    ]  # fmt: skip
+    run(*command, env=_env())
+    results = {path.stem: srsly.read_json(path) for path in folder.glob("ru.*.json")}
+    assert len(results) == 1 + 3 * 5
+    both = results["ru.sequential-RW-news+talk-all-frozen2-gamma4-seed0"]
+    assert both["sentences"] == 2 * len(texts)
+    assert results["ru.mixed-CE-news-all-frozen2-seed0"]["sentences"] == len(texts) + 3
+    assert set(both["scores"]["test"]) == {"toy"}
+    assert run(*command, env=_env()).count("done before") == 16
+    report_script.main(tmp_path / "report.html", tmp_path, tmp_path, runs=tmp_path / "runs")
+    page = (tmp_path / "report.html").read_text()
+    assert "Students of projected entities: students" in page
+    assert "Recipes: test F1" in page
+    assert "<td>ru-talk</td>" in page
+
+
 @pytest.mark.parametrize(
     "name",
     [
+        "project",
+        "students",
+        "triples",
         "convert",
         "train",
         "evaluate",
