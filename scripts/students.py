@@ -1,5 +1,6 @@
 """Teachers on gold labels, and students that learn from what was projected: six ways, many settings."""
 
+import random
 import shutil
 import time
 from collections.abc import Iterator
@@ -140,10 +141,11 @@ def learn(
     gold_source: Annotated[str, typer.Option(help="Corpora of gold labels; empty for all.")] = "",
     gold_limit: Annotated[int, typer.Option(help="Gold sentences a file; 0 takes all.")] = 0,
     test_limit: Annotated[int, typer.Option(help="Dev and test sentences a file; 0 takes all.")] = 500,
-    epochs: Annotated[int, typer.Option(help="Epochs.")] = 1,
+    epochs: Annotated[int, typer.Option(help="Epochs of students that go on from a teacher.")] = 1,
+    fresh_epochs: Annotated[int, typer.Option(help="Epochs of students that begin with the encoder.")] = 3,
     batch_size: Annotated[int, typer.Option(help="Sentences a step.")] = 32,
-    learn_rate: Annotated[float, typer.Option(help="Of students that go on from a teacher.")] = 5e-5,
-    fresh_rate: Annotated[float, typer.Option(help="Of students that begin with the encoder.")] = 2e-4,
+    learn_rate: Annotated[float, typer.Option(help="Of those that go on.")] = 5e-5,
+    fresh_rate: Annotated[float, typer.Option(help="Of those that begin.")] = 2e-4,
     config: Annotated[Path, typer.Option(help="Training config.")] = Path("configs/transformer.cfg"),
     encoder: Annotated[str, typer.Option(help="Checkpoint.")] = "multilingual-e5-small",
     mixed_precision: Annotated[bool, typer.Option(help="Half precision.")] = True,
@@ -155,8 +157,8 @@ def learn(
     """
     settings = {
         "encoder": encoder, "gold_languages": gold_languages, "gold_source": gold_source,
-        "gold_limit": gold_limit, "test_limit": test_limit, "epochs": epochs, "batch_size": batch_size,
-        "learn_rate": learn_rate, "fresh_rate": fresh_rate,
+        "gold_limit": gold_limit, "test_limit": test_limit, "epochs": epochs, "fresh_epochs": fresh_epochs,
+        "batch_size": batch_size, "learn_rate": learn_rate, "fresh_rate": fresh_rate,
     }  # fmt: skip
     counts = {
         path.stem: srsly.read_json(path)["counts"]
@@ -227,7 +229,8 @@ def train_run(
         recipe = RECIPES[run.recipe]
         text = path.with_suffix(".corpus")
         n_sentences = gather(run, recipe, corpus, silver, text, settings)
-        steps = settings["epochs"] * steps_per_epoch(n_sentences, settings["batch_size"])
+        epochs = settings["epochs" if recipe.goes_on else "fresh_epochs"]
+        steps = epochs * steps_per_epoch(n_sentences, settings["batch_size"])
         overrides = {
             "paths.corpus": str(corpus), "paths.train": str(text), "paths.encoder": settings["encoder"],
             "paths.weights": str(teacher) if recipe.goes_on else None,
@@ -266,7 +269,7 @@ def train_run(
 def gather(run: Run, recipe: Recipe, corpus: Path, silver: Path, out: Path, settings: dict[str, Any]) -> int:
     """Put the training files of a student into one folder. RETURNS: Sentences.
 
-    Domains share the amount alike.
+    Domains share the amount alike, in sentences drawn with the run's seed: parallel text is often sorted.
     """
     vocab = spacy.blank("xx").vocab
     domains = run.domains.split("+")
@@ -280,10 +283,13 @@ def gather(run: Run, recipe: Recipe, corpus: Path, silver: Path, out: Path, sett
         languages, sources = settings["gold_languages"], settings["gold_source"]
         gold = find_files(corpus, "train", split_names(languages), split_names(sources))
         chosen += [(path, settings["gold_limit"]) for paths in gold.values() for path in paths]
-    n_sentences = 0
+    n_sentences, n_silver = 0, len(domains)
     shutil.rmtree(out, ignore_errors=True)
-    for path, limit in chosen:
-        docs: list[Doc] = list(read_docs(path).get_docs(vocab))[: limit or None]
+    for i, (path, limit) in enumerate(chosen):
+        docs: list[Doc] = list(read_docs(path).get_docs(vocab))
+        if i < n_silver:
+            random.Random(run.seed).shuffle(docs)
+        docs = docs[: limit or None]
         write_docs(docs, out / path.name)
         n_sentences += len(docs)
     return n_sentences
