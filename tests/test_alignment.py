@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from spacy_xner.projector.alignment import (
     belonging,
+    belonging_loss,
+    cosine_gradient,
     cosine_similarity,
     find_places,
     itermax,
@@ -167,3 +169,44 @@ def test_nothing_to_align_has_no_places():
 )
 def test_overlap_of_places(one, other, expected):
     assert share_of_overlap(one, other) == expected
+
+
+def numeric_gradient(function, array, step=1e-5):
+    gradient = numpy.zeros_like(array)
+    for i in numpy.ndindex(array.shape):
+        for sign in (1, -1):
+            moved = array.copy()
+            moved[i] += sign * step
+            gradient[i] += sign * function(moved) / (2 * step)
+    return gradient
+
+
+def test_the_gradient_of_cosines_is_right():
+    rng = numpy.random.default_rng(0)
+    source, target, weights = rng.normal(size=(3, 4)), rng.normal(size=(2, 4)), rng.normal(size=(3, 2))
+    found = cosine_gradient(source, target, weights)
+    expected = (
+        numeric_gradient(lambda x: (cosine_similarity(x, target) * weights).sum(), source),
+        numeric_gradient(lambda x: (cosine_similarity(source, x) * weights).sum(), target),
+    )
+    for a, b in zip(found, expected, strict=True):
+        assert numpy.allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.parametrize("inside", [[0, 1, 1, 0], [1, 0, 0, 1], [1, 1, 1, 1]])
+def test_the_loss_of_belonging_is_that_of_its_probabilities(inside):
+    similarity = numpy.random.default_rng(1).uniform(-1, 1, size=(3, 4))
+    inside = numpy.array(inside, dtype=bool)
+    loss, gradient = belonging_loss(similarity, (1, 3), inside, 0.2)
+    to_source, to_target = belonging(similarity, 0.2)
+    rows = [to_target[i][inside].sum() for i in (1, 2)]
+    columns = [to_source[1:3, j].sum() for j in numpy.flatnonzero(inside)]
+    assert loss == pytest.approx(-numpy.log(rows).mean() - numpy.log(columns).mean())
+    expected = numeric_gradient(lambda x: belonging_loss(x, (1, 3), inside, 0.2)[0], similarity)
+    assert numpy.allclose(gradient, expected, atol=1e-5)
+
+
+def test_there_is_nothing_to_learn_without_a_place():
+    loss, gradient = belonging_loss(numpy.ones((2, 3)), (0, 1), numpy.zeros(3, dtype=bool), 0.1)
+    assert loss == 0
+    assert not gradient.any()

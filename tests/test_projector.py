@@ -9,7 +9,7 @@ from thinc.api import fix_random_seed
 
 from spacy_xner.corpus import make_doc, read_tagged
 from spacy_xner.projector.alignment import Candidate
-from spacy_xner.projector.model import mark_places
+from spacy_xner.projector.model import Gold, mark_places
 from spacy_xner.scoring import annotate
 
 from tests import tiny
@@ -312,14 +312,48 @@ def test_tokens_without_annotation_are_not_learned_from(checkpoint):
     examples = triples(nlp)
     nlp.initialize(lambda: examples)
     pipe = nlp.get_pipe("entity_projector")
-    known = examples[0]
-    unknown = Example(known.predicted, nlp.make_doc(known.reference.text))
-    scores = [numpy.full((len(known.predicted), 2), 0.5, dtype="float32")] * 2
-    loss, (first, second) = pipe.get_loss([known, unknown], scores)
-    assert loss == pytest.approx(numpy.log(2))
-    assert numpy.allclose(first.sum(1), 0)
-    assert first[:2, 1] == pytest.approx(-0.5 / len(known.predicted))
-    assert not second.any()
+    pairs = [pipe._pair(examples[0].predicted)] * 2
+    inside = numpy.zeros(len(examples[0].predicted), dtype=bool)
+    known, unknown = Gold(inside, ~inside), Gold(inside, inside)
+    loss, _ = pipe.model.attrs["learn"](pipe.model, pairs[:1], [known])
+    half, _ = pipe.model.attrs["learn"](pipe.model, pairs, [known, unknown])
+    none, _ = pipe.model.attrs["learn"](pipe.model, pairs[:1], [unknown])
+    assert loss == pytest.approx(half) == pytest.approx(numpy.log(2))
+    assert none == 0
+
+
+def test_a_similarity_aligner_learns_which_words_belong_together(checkpoint):
+    text, entities, _ = tiny.SENTENCES[0]
+    translation = tiny.SENTENCES[2][0]
+    # Whoever wins the race in the one sentence leaves for Moscow in the other.
+    both = [((0, 12), (0, 3)), ((29, 35), (13, 19))]
+
+    def make(frozen):
+        fix_random_seed(0)
+        nlp = make_nlp(checkpoint, rival=1.0)
+        encoder = nlp.get_pipe("entity_projector").model.get_ref("tok2vec")
+        encoder.shims[0].network.set_frozen(frozen)
+        examples = []
+        for place, target in both:
+            doc = parallel(nlp, text, [(*place, "ENTITY")], translation)
+            gold = Example.from_dict(nlp.make_doc(translation), {"entities": [(*target, "ENTITY")]})
+            examples.append(Example(doc, gold.reference))
+        return nlp, examples
+
+    nlp, examples = make(frozen=-1)
+    optimizer = nlp.create_optimizer()
+    optimizer.learn_rate = 0.01
+    losses = []
+    for _ in range(60):
+        step = {}
+        nlp.update(examples, sgd=optimizer, losses=step)
+        losses.append(step["entity_projector"])
+    assert losses[-1] < 0.1 < losses[0]
+    doc = nlp(parallel(nlp, text, entities, translation))
+    assert [(e.start_char, e.end_char, e.label_) for e in doc.ents] == [(0, 3, "PER"), (13, 19, "LOC")]
+    nlp, examples = make(frozen=2)
+    assert nlp.update(examples, sgd=optimizer) == {}
+    assert not nlp.get_pipe("entity_projector").is_trainable
 
 
 @pytest.mark.shared_data

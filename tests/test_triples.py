@@ -165,7 +165,10 @@ def test_documents_of_triples_hold_entity_and_marks(nlp):
     (triple, *_) = make_triples(pairs(1), STOP)
     doc = make_triple_doc(nlp, triple, "de")
     assert [ent.text for ent in doc._.source.ents] == ["Lake0"]
+    assert doc._.source.text == "she saw Lake0 and old trees"
     assert [ent.text for ent in doc.ents] == ["LAKE0"]
     assert doc._.language == "de"
-    empty = make_triple_doc(nlp, triple._replace(sentence=sentence("nothing here")), "de")
+    alone = triple._replace(sentence=sentence("nothing here"), source=None)
+    empty = make_triple_doc(nlp, alone, "de")
+    assert [ent.text for ent in empty._.source.ents] == [empty._.source.text] == ["Lake0"]
     assert empty.has_annotation("ENT_IOB")

@@ -402,8 +402,8 @@ def test_triples_come_from_parallel_text(kind, checkpoint, tmp_path):
     nlp = spacy.blank("xx")
     docs = list(read_docs(tmp_path / f"en-{kind}-train.spacy").get_docs(nlp.vocab))
     positive = [doc for doc in docs if doc.ents]
-    assert {"Nokia", "Lisbon"} <= {doc._.source.text for doc in positive}
-    assert all(doc.ents[0].text == doc._.source.text for doc in positive)
+    assert {"Nokia", "Lisbon"} <= {doc._.source.ents[0].text for doc in positive}
+    assert all(doc.ents[0].text == doc._.source.ents[0].text for doc in positive)
 
 
 def names_of(text, entities):

@@ -11,7 +11,7 @@ import numpy
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-Matrix = NDArray[numpy.float32]
+Matrix = NDArray[numpy.floating]
 Links = NDArray[numpy.bool_]
 Ints = NDArray[numpy.int64]
 Place = tuple[int, int]  # first token, end token
@@ -35,6 +35,17 @@ def cosine_similarity(source: Matrix, target: Matrix) -> Matrix:
     RETURNS: Shape: (n_source, n_target).
     """
     return _unit(source) @ _unit(target).T
+
+
+def cosine_gradient(source: Matrix, target: Matrix, d_similarity: Matrix) -> tuple[Matrix, Matrix]:
+    """Lead the gradient of `cosine_similarity` back to the vectors. RETURNS: Shapes of source and target."""
+
+    def back(vectors: Matrix, d_unit: Matrix) -> Matrix:
+        unit = _unit(vectors)
+        norms = numpy.maximum(numpy.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+        return (d_unit - (d_unit * unit).sum(-1, keepdims=True) * unit) / norms
+
+    return back(source, d_similarity @ _unit(target)), back(target, d_similarity.T @ _unit(source))
 
 
 def mutual_argmax(similarity: Matrix) -> Links:
@@ -110,6 +121,32 @@ def score_places(to_source: Matrix, to_target: Matrix, entity: Place, starts: In
     of_place = _range_sums(to_source[own].sum(0), starts, ends) / (ends - starts)
     of_entity = _range_sums(to_target[own].mean(0), starts, ends)
     return numpy.sqrt(of_place * of_entity)
+
+
+def belonging_loss(
+    similarity: Matrix, entity: Place, inside: Links, temperature: float
+) -> tuple[float, Matrix]:
+    """Ask that an entity's tokens belong to its places, and the tokens of the places to the entity.
+
+    inside: True for the target tokens of its places. Shape: (n_target,).
+    RETURNS: Mean negative log probability in nats of both directions, and the gradient by the similarities;
+        nothing to learn for an entity without a place.
+    """
+    gradient = numpy.zeros_like(similarity)
+    own = slice(*entity)
+    if not inside.any():
+        return 0.0, gradient
+    to_source, to_target = belonging(similarity, temperature)
+    right = to_target[own] * inside  # (n_entity, n_target)
+    mass = numpy.maximum(right.sum(1, keepdims=True), 1e-12)
+    gradient[own] = (to_target[own] - right / mass) / len(mass)
+    loss = -numpy.log(mass).mean()
+    of_entity = numpy.zeros(len(similarity), dtype=bool)
+    of_entity[own] = True
+    right = to_source[:, inside] * of_entity[:, None]  # (n_source, n_inside)
+    mass = numpy.maximum(right.sum(0, keepdims=True), 1e-12)
+    gradient[:, inside] += (to_source[:, inside] - right / mass) / mass.shape[1]
+    return float(loss - numpy.log(mass).mean()), gradient / temperature
 
 
 def find_places(

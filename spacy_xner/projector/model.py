@@ -16,6 +16,8 @@ from spacy_xner.projector.alignment import (
     Matrix,
     Place,
     belonging,
+    belonging_loss,
+    cosine_gradient,
     cosine_similarity,
     find_places,
     itermax,
@@ -41,7 +43,20 @@ class Pair(NamedTuple):
     entities: list[Place]
 
 
-# From pairs to the candidates of every entity of the source.
+class Gold(NamedTuple):
+    """Where in the target of a pair the translation of its only entity is.
+
+    inside: True for its tokens. known: False for tokens that nobody has looked at. Shape: (n_target,).
+    """
+
+    inside: Links
+    known: Links
+
+
+# The loss of a batch in nats, and what leads its gradient back into the encoder.
+Lesson = tuple[float, Callable[[], Any]]
+# From pairs to the candidates of every entity of the source. Its attribute `learn` is a function of the
+# model, pairs of one entity each and their `Gold`, and returns a `Lesson`.
 Aligner: TypeAlias = Model[list[Pair], list[list[list[Candidate]]]]
 
 
@@ -55,7 +70,10 @@ def build_similarity_aligner(
     max_gap: Count = 2,
     null: float = 0.0,
 ) -> Aligner:
-    """Build an aligner that is not trained: it compares the token vectors of a multilingual encoder.
+    """Build an aligner that compares the token vectors of a multilingual encoder.
+
+    It needs no training. Trained, with layers that are not frozen, it learns from triples whose source is the
+    whole sentence that the tokens of an entity and of its place belong to each other.
 
     tok2vec: The middle layers of multilingual encoders compare best across languages, with the mean over
         wordpieces.
@@ -73,7 +91,7 @@ def build_similarity_aligner(
     )  # fmt: skip
     model: Aligner = Model(
         "similarity_aligner", forward, init=init, layers=[tok2vec], refs={"tok2vec": tok2vec},
-        attrs={"align": align},
+        attrs={"align": align, "learn": partial(learn_belonging, temperature=temperature)},
     )  # fmt: skip
     return model
 
@@ -92,7 +110,7 @@ def build_pair_aligner(pair2vec: PairEncoder, threshold: Share = 0.5, max_gap: C
     model: Aligner = Model(
         "pair_aligner", forward_pairs, init=init_pairs, layers=[inside],
         refs={"tok2vec": pair2vec, "inside": inside, "output": output},
-        attrs={"threshold": threshold, "max_gap": max_gap},
+        attrs={"threshold": threshold, "max_gap": max_gap, "learn": learn_inside},
     )  # fmt: skip
     return model
 
@@ -114,6 +132,38 @@ def forward_pairs(
         for pair in pairs
     ]
     return found, lambda d_found: []
+
+
+def learn_inside(model: Aligner, pairs: list[Pair], gold: list[Gold]) -> Lesson:
+    """Learn the cross entropy of all known tokens, whose mean is the loss."""
+    queries = [Query(pair.source[slice(*pair.entities[0])].text, pair.target) for pair in pairs]
+    scores, backprop = model.get_ref("inside").begin_update(queries)
+    xp, ops = model.ops.xp, model.ops
+    known = xp.asarray(numpy.concatenate([own.known for own in gold]).astype("float32"))
+    inside = xp.asarray(numpy.concatenate([own.inside for own in gold]).astype("int64"))
+    flat = ops.flatten(scores)  # (n_tokens, 2)
+    rows, n_known = xp.arange(len(inside)), max(1.0, float(known.sum()))
+    loss = -(xp.log(xp.maximum(flat[rows, inside], 1e-12)) * known).sum() / n_known
+    gradient = flat.copy()
+    gradient[rows, inside] -= 1.0
+    gradient *= known[:, None] / n_known
+    return float(loss), lambda: backprop(ops.unflatten(gradient, [len(own) for own in scores]))
+
+
+def learn_belonging(model: Aligner, pairs: list[Pair], gold: list[Gold], *, temperature: float) -> Lesson:
+    """Learn `alignment.belonging_loss`, the mean over the pairs whose entity has a place."""
+    docs = [doc for pair in pairs for doc in (pair.source, pair.target)]
+    vectors, backprop = model.get_ref("tok2vec").begin_update(docs)
+    arrays = [model.ops.to_numpy(own) for own in vectors]
+    n_placed = max(1, sum(bool(own.inside.any()) for own in gold))
+    total = 0.0
+    gradients: list[Matrix] = []
+    for pair, own, source, target in zip(pairs, gold, arrays[::2], arrays[1::2], strict=True):
+        similarity = cosine_similarity(source, target)
+        loss, d_similarity = belonging_loss(similarity, pair.entities[0], own.inside, temperature)
+        total += loss / n_placed
+        gradients += cosine_gradient(source, target, d_similarity / n_placed)
+    return total, lambda: backprop([model.ops.asarray2f(own) for own in gradients])
 
 
 def mark_places(inside: Matrix, *, threshold: float, max_gap: int) -> list[Candidate]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any, NamedTuple
 
+import numpy
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples
@@ -15,8 +16,8 @@ from spacy_xner.errors import Errors
 from spacy_xner.pipe import GuardedPipe
 from spacy_xner.projector.alignment import Candidate, share_of_overlap
 from spacy_xner.projector.filters import Entity, Outcome, choose_entities
-from spacy_xner.projector.model import Aligner, Pair, Share
-from spacy_xner.transformer.model import Query
+from spacy_xner.projector.model import Aligner, Gold, Pair, Share
+from spacy_xner.shim import TorchShim
 
 DEFAULT_CONFIG = Config().from_str(
     """
@@ -206,8 +207,9 @@ class EntityProjector(GuardedPipe):
 
     @property
     def is_trainable(self) -> bool:
-        """False if the aligner only compares vectors."""
-        return self.model.maybe_get_ref("inside") is not None
+        """False if all of the encoder is frozen, or not built yet."""
+        shim: TorchShim = self.model.get_ref("tok2vec").shims[0]
+        return self.is_built and any(weights.requires_grad for weights in shim.network.parameters())
 
     def update(
         self,
@@ -231,36 +233,21 @@ class EntityProjector(GuardedPipe):
         if not examples:
             return losses
         set_dropout_rate(self.model, drop)
-        queries = [self._query(eg.predicted) for eg in examples]
-        inside, backprop = self.model.get_ref("inside").begin_update(queries)
-        loss, d_inside = self.get_loss(examples, inside)
+        pairs = [self._pair(eg.predicted) for eg in examples]
+        for pair in pairs:
+            if len(pair.entities) != 1:
+                text = pair.source.text[:60]
+                raise ValueError(Errors.XNER504.format(n=len(pair.entities), text=text))
+        loss, backprop = self.model.attrs["learn"](self.model, pairs, [_gold(eg) for eg in examples])
         self.check_loss(loss, [eg.reference for eg in examples])
-        backprop(d_inside)
+        backprop()
         if sgd is not None:
             self.finish_update(sgd)
         losses[self.name] += loss
         return losses
 
-    def _query(self, doc: Doc) -> Query:
-        pair = self._pair(doc)
-        if len(pair.entities) != 1:
-            raise ValueError(Errors.XNER504.format(n=len(pair.entities), text=pair.source.text[:60]))
-        return Query(pair.source.ents[0].text, doc)
 
-    def get_loss(self, examples: Iterable[Example], scores: Any) -> tuple[float, Any]:
-        """Compute the mean cross entropy of all tokens, and its gradient by the scores before the softmax.
-
-        scores: Probabilities to be outside and inside. Shape: (n_tokens, 2) a document.
-        RETURNS: Loss in nats; arrays of the same shapes. Tokens without annotation count for nothing.
-        """
-        xp, ops = self.model.ops.xp, self.model.ops
-        tags = [tag for eg in examples for tag in eg.get_aligned_ner()]
-        known = xp.asarray([tag is not None for tag in tags], dtype="float32")
-        gold = xp.asarray([int(tag not in (None, "O")) for tag in tags])
-        flat = ops.flatten(scores)
-        rows, n_known = xp.arange(len(tags)), max(1.0, float(known.sum()))
-        loss = -(xp.log(xp.maximum(flat[rows, gold], 1e-12)) * known).sum() / n_known
-        gradient = flat.copy()
-        gradient[rows, gold] -= 1.0
-        gradient *= known[:, None] / n_known
-        return float(loss), ops.unflatten(gradient, [len(own) for own in scores])
+def _gold(example: Example) -> Gold:
+    tags = example.get_aligned_ner()
+    known = numpy.array([tag is not None for tag in tags], dtype=bool)
+    return Gold(numpy.array([tag not in (None, "O") for tag in tags], dtype=bool), known)

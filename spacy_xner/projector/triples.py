@@ -30,10 +30,12 @@ class Triple(NamedTuple):
     """An entity's text in one language, and a sentence of another in which its translation is marked.
 
     A sentence without a mark says that the entity is not in it.
+    source: The sentence in which the entity was found, with it alone as a span.
     """
 
     entity: str
     sentence: Sentence
+    source: Sentence | None = None
 
 
 class LinkedPair(NamedTuple):
@@ -45,11 +47,17 @@ class LinkedPair(NamedTuple):
 
 
 def make_triple_doc(nlp: Language, triple: Triple, language: str) -> Doc:
-    """Build the document that an `entity_projector` learns from: the entity is its whole source."""
+    """Build the document that an `entity_projector` learns from.
+
+    Its source is the sentence of the entity, or where that is not known the entity.
+    """
     doc = make_doc(nlp.vocab, triple.sentence, language)
-    source = nlp.make_doc(triple.entity)
-    source.set_ents([Span(source, 0, len(source), label=LABEL)])
-    doc._.source = source
+    if triple.source is not None:
+        doc._.source = make_doc(nlp.vocab, triple.source, "")
+    else:
+        source = nlp.make_doc(triple.entity)
+        source.set_ents([Span(source, 0, len(source), label=LABEL)])
+        doc._.source = source
     return doc
 
 
@@ -201,7 +209,7 @@ def make_triples(
         earlier sentence, is not in the sentence.
     """
     rng = random.Random(seed)
-    earlier: list[str] = []
+    earlier: list[tuple[str, Sentence]] = []
     for pair in pairs:
         tokens = pair.source.tokens
         names = [span[:2] for span in pair.source.spans] or find_names(tokens, stop_words)
@@ -217,22 +225,25 @@ def make_triples(
                 continue
             yield triple
             if earlier and rng.random() < negatives / (1 - negatives):
-                strange = rng.choice(earlier)
+                strange, source = rng.choice(earlier)
                 if strange.lower() not in text:
-                    yield Triple(strange, pair.target._replace(spans=[]))
-        earlier = [*earlier, *(_text(pair.source, name) for name in names)][-1000:]
+                    yield Triple(strange, pair.target._replace(spans=[]), source)
+        earlier = [*earlier, *(_mention(pair.source, name) for name in names)][-1000:]
 
 
 def _positive(pair: LinkedPair, place: Place) -> Triple | None:
     found = aligned_place(pair.links, place)
     if found is None:
         return None
-    return Triple(_text(pair.source, place), pair.target._replace(spans=[TokenSpan(*found, LABEL)]))
+    entity, source = _mention(pair.source, place)
+    return Triple(entity, pair.target._replace(spans=[TokenSpan(*found, LABEL)]), source)
 
 
-def _text(sentence: Sentence, place: Place) -> str:
+def _mention(sentence: Sentence, place: Place) -> tuple[str, Sentence]:
+    """The text of a place, and the sentence with it alone as a span."""
     words = islice(zip(sentence.tokens, sentence.spaces, strict=True), *place)
-    return "".join(token + " " * space for token, space in words).strip()
+    text = "".join(token + " " * space for token, space in words).strip()
+    return text, sentence._replace(spans=[TokenSpan(*place, LABEL)])
 
 
 def _mark(nlp: Language, text: str, places: list[Place]) -> Sentence:
