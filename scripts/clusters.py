@@ -18,7 +18,7 @@ from spacy_xner.scoring import annotate
 from common import split_names, write_json
 from evaluate import read_examples
 from groupings import OTHER
-from runs import claim, count_sentences, fixed_steps, is_done, steps_per_epoch
+from runs import claim, count_sentences, fixed_steps, is_done, run_overrides, steps_per_epoch
 from train import train_pipeline
 
 
@@ -115,23 +115,15 @@ def train_run(
     steps = settings["epochs"] * steps_per_epoch(n_sentences, settings["batch_size"])
     steps = min(steps, settings["max_steps"] or steps)
     overrides = {
-        "paths.corpus": str(corpus),
-        "paths.encoder": settings["encoder"],
-        "paths.curves": str(path.with_suffix(".jsonl")),
-        "vars.languages": run.languages,
-        "vars.sources": run.sources,
+        **run_overrides(
+            corpus, path.with_suffix(".jsonl"), settings, languages=run.languages, sources=run.sources,
+            n_frozen_layers=settings["frozen"], seed=run.seed, mixed_precision=mixed_precision,
+        ),
         "vars.clusters": [run.cluster] if kept is not None else ["*"],
-        "vars.limit": settings["limit"],
-        "vars.dev_limit": settings["dev_limit"],
-        "vars.batch_size": settings["batch_size"],
-        "vars.n_frozen_layers": settings["frozen"],
-        "vars.mixed_precision": mixed_precision,
-        "vars.learn_rate": settings["learn_rate"],
         # As in the paper no epoch is selected: the last weights count.
         **fixed_steps(steps, eval_frequency=steps),
         "components.ner.model.tok2vec.window": settings["window"],
-        "system.seed": run.seed,
-    }
+    }  # fmt: skip
     start = time.perf_counter()
     trained = path.with_suffix(".model")
     train_pipeline(config, trained, overrides, gpu)

@@ -45,3 +45,11 @@ def fresh_folder(path: Path) -> Iterator[Path]:
     yield half
     shutil.rmtree(path, ignore_errors=True)
     half.replace(path)
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill a template that lies beside the scripts; text in it is escaped."""
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    return str(jinja2.Environment(loader=loader, autoescape=True).get_template(template).render(**values))

@@ -12,7 +12,7 @@ from wasabi import msg
 
 from common import write_json
 from evaluate import read_examples
-from runs import count_sentences, fixed_steps, reader, steps_per_epoch
+from runs import count_sentences, fixed_steps, reader, run_overrides, steps_per_epoch
 from train import train_pipeline
 
 
@@ -38,27 +38,25 @@ def main(
     """Train every run that has no `{run}.json` yet and score it on all languages' tests."""
     source, target = languages.split(","), targets.split(",") if targets else []
     watched = [*source, *target]
+    settings = {
+        "encoder": encoder, "limit": limit, "dev_limit": dev_limit, "batch_size": 32,
+        "learn_rate": learn_rate,
+    }  # fmt: skip
     for name, run in plan_runs(source, frozen.split(","), map(int, seeds.split(",")), monolingual).items():
         if (out / f"{name}.json").exists():
             msg.info(f"{name}: done before")
             continue
         msg.divider(name)
         n_sentences = count_sentences(corpus, run.languages, limit)
-        steps = steps_per_epoch(n_sentences)
+        steps = steps_per_epoch(n_sentences, settings["batch_size"])
         overrides = {
-            "paths.corpus": str(corpus),
-            "paths.encoder": encoder,
-            "paths.curves": str(out / f"{name}.jsonl"),
-            "vars.languages": run.languages,
-            "vars.limit": limit,
-            "vars.dev_limit": dev_limit,
-            "vars.n_frozen_layers": run.n_frozen_layers,
-            "vars.mixed_precision": mixed_precision,
-            "vars.learn_rate": learn_rate,
+            **run_overrides(
+                corpus, out / f"{name}.jsonl", settings, languages=run.languages, sources=[],
+                n_frozen_layers=run.n_frozen_layers, seed=run.seed, mixed_precision=mixed_precision,
+            ),
             **fixed_steps(steps * epochs, eval_frequency=steps),
-            "system.seed": run.seed,
             "training.logger.watch": {"dev": reader(corpus, "dev", watched, dev_limit)},
-        }
+        }  # fmt: skip
         start = time.perf_counter()
         train_pipeline(config, out / name, overrides, gpu)
         seconds = time.perf_counter() - start

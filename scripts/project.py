@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
-import jinja2
 import spacy
 import srsly
 import typer
@@ -32,7 +31,7 @@ from spacy_xner.projector.parallel import (
 )
 from spacy_xner.tokenizer import create_multilingual_tokenizer
 
-from common import split_names, write_bytes, write_json, write_text
+from common import render, split_names, write_bytes, write_json, write_text
 
 # So many pairs of the beginning are shown to the identifier.
 N_IDENTIFIED = 200
@@ -323,10 +322,7 @@ def write_audit(path: Path, title: str, summary: dict[str, Any]) -> None:
         ]
         for kind, rows in sorted(summary["examples"].items(), key=lambda item: item[0] != "kept")
     }
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
-    page = environment.get_template("audit.html.jinja").render(
-        title=title, counts=summary["counts"], groups=groups
-    )
+    page = render("audit.html.jinja", title=title, counts=summary["counts"], groups=groups)
     write_text(path, page)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from statistics import mean
 from typing import Annotated, Any
 
-import jinja2
 import matplotlib
 import typer
 from spacy import displacy
@@ -20,7 +19,7 @@ from spacy_xner.router.grouping import read_grouping
 import groupings
 import silver
 import transfer
-from common import write_text
+from common import render, write_text
 from tables import make_panels
 
 matplotlib.use("svg")
@@ -64,10 +63,8 @@ def main(
         if found:
             described[mark].append(found)
     clusterings = [describe_clustering(path) for path in sorted(training.glob("*/found.json"))]
-    template = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True
-    ).get_template("report.html.jinja")
-    page = template.render(
+    page = render(
+        "report.html.jinja",
         models=models,
         experiments=described[""],
         clusterings=clusterings,

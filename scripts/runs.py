@@ -60,6 +60,34 @@ def steps_per_epoch(n_sentences: int, batch_size: int = 32) -> int:
     return -(-n_sentences // batch_size)
 
 
+def run_overrides(
+    corpus: Path,
+    curves: Path,
+    settings: dict[str, Any],
+    *,
+    languages: list[str],
+    sources: list[str],
+    n_frozen_layers: int,
+    seed: int,
+    mixed_precision: bool,
+) -> dict[str, Any]:
+    """Overrides of configs/transformer.cfg that every experiment has.
+
+    settings: encoder, limit, dev_limit, batch_size, learn_rate.
+    """
+    return {
+        "paths.corpus": str(corpus),
+        "paths.encoder": settings["encoder"],
+        "paths.curves": str(curves),
+        "vars.languages": languages,
+        "vars.sources": sources,
+        **{f"vars.{key}": settings[key] for key in ("limit", "dev_limit", "batch_size", "learn_rate")},
+        "vars.n_frozen_layers": n_frozen_layers,
+        "vars.mixed_precision": mixed_precision,
+        "system.seed": seed,
+    }
+
+
 def fixed_steps(n_steps: int, *, eval_frequency: int) -> dict[str, Any]:
     """Overrides for a training of so many steps, the last of which is evaluated."""
     return {

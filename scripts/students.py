@@ -19,7 +19,7 @@ from spacy_xner.scoring import annotate
 
 from common import split_names, write_json
 from evaluate import read_examples
-from runs import claim, fixed_steps, is_done, steps_per_epoch
+from runs import claim, count_sentences, fixed_steps, is_done, run_overrides, steps_per_epoch
 from train import train_pipeline
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -98,11 +98,12 @@ def teach(
     gpu: Annotated[int, typer.Option(help="GPU id, -1 for the CPU.")] = -1,
 ) -> None:
     """Train teachers with the focal loss on gold labels."""
-    files = find_files(corpus, "train", split_names(languages), split_names(source))
-    n_sentences = sum(
-        min(limit, n) if limit else n for paths in files.values() for n in (len(read_docs(p)) for p in paths)
-    )
+    n_sentences = count_sentences(corpus, split_names(languages), limit, split_names(source))
     steps = steps_per_epoch(n_sentences, batch_size)
+    settings = {
+        "encoder": encoder, "limit": limit, "dev_limit": dev_limit, "batch_size": batch_size,
+        "learn_rate": learn_rate,
+    }  # fmt: skip
     for seed in range(seeds):
         path = out / str(seed)
         out.mkdir(parents=True, exist_ok=True)
@@ -111,11 +112,11 @@ def teach(
                 msg.info(f"Teacher {seed}: done before, or another process is at it")
                 continue
             overrides = {
-                "paths.corpus": str(corpus), "paths.encoder": encoder,
-                "vars.languages": split_names(languages), "vars.sources": split_names(source),
-                "vars.limit": limit, "vars.dev_limit": dev_limit, "vars.batch_size": batch_size,
-                "vars.n_frozen_layers": frozen, "vars.mixed_precision": mixed_precision,
-                "vars.learn_rate": learn_rate, "system.seed": seed,
+                **run_overrides(
+                    corpus, out / f"{seed}.jsonl", settings, languages=split_names(languages),
+                    sources=split_names(source), n_frozen_layers=frozen, seed=seed,
+                    mixed_precision=mixed_precision,
+                ),
                 "components.ner.model.head.loss": {"@misc": "spacy_xner.focal.v1", "gamma": gamma},
                 **fixed_steps(steps * epochs, eval_frequency=steps),
             }  # fmt: skip
@@ -232,16 +233,18 @@ def train_run(
         epochs = settings["epochs" if recipe.goes_on else "fresh_epochs"]
         steps = epochs * steps_per_epoch(n_sentences, settings["batch_size"])
         overrides = {
-            "paths.corpus": str(corpus), "paths.train": str(text), "paths.encoder": settings["encoder"],
+            **run_overrides(
+                corpus, path.with_suffix(".jsonl"),
+                {
+                    **settings, "limit": 0, "dev_limit": 100,
+                    "learn_rate": settings["learn_rate" if recipe.goes_on else "fresh_rate"],
+                },
+                languages=split_names(settings["gold_languages"]),
+                sources=split_names(settings["gold_source"]), n_frozen_layers=run.n_frozen_layers,
+                seed=run.seed, mixed_precision=mixed_precision,
+            ),
+            "paths.train": str(text), "corpora.train.languages": [], "corpora.train.sources": [],
             "paths.weights": str(teacher) if recipe.goes_on else None,
-            "paths.curves": str(path.with_suffix(".jsonl")),
-            "vars.languages": split_names(settings["gold_languages"]),
-            "vars.sources": split_names(settings["gold_source"]),
-            "corpora.train.languages": [], "corpora.train.sources": [], "vars.dev_limit": 100,
-            "vars.batch_size": settings["batch_size"], "vars.n_frozen_layers": run.n_frozen_layers,
-            "vars.mixed_precision": mixed_precision,
-            "vars.learn_rate": settings["learn_rate" if recipe.goes_on else "fresh_rate"],
-            "system.seed": run.seed,
             "components.ner.model.head.loss": (
                 {"@misc": "spacy_xner.reweighted.v1", "gamma": run.gamma} if recipe.reweighted
                 else {"@misc": "spacy_xner.cross_entropy.v1", "label_smoothing": 0.0}

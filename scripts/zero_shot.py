@@ -19,7 +19,7 @@ from spacy_xner.transformer.risk import TransferRisk, describe_risk
 from spacy_xner.transformer.wordpieces import split_texts
 
 from common import split_names, write_json
-from runs import claim, count_sentences, fixed_steps, is_done, reader, steps_per_epoch
+from runs import claim, count_sentences, fixed_steps, is_done, reader, run_overrides, steps_per_epoch
 from train import train_pipeline
 
 NONE = "ML"
@@ -161,24 +161,16 @@ def train_run(
         steps += min(steps, steps_per_epoch(n_texts, settings["batch_size"]))
     watched = [*run.languages, *run.targets]
     overrides = {
-        "paths.corpus": str(corpus),
-        "paths.encoder": settings["encoder"],
-        "paths.curves": str(path.with_suffix(".jsonl")),
-        "vars.languages": run.languages,
-        "vars.sources": sources,
-        "vars.limit": settings["limit"],
-        "vars.dev_limit": settings["dev_limit"],
-        "vars.batch_size": settings["batch_size"],
-        "vars.n_frozen_layers": run.n_frozen_layers,
-        "vars.mixed_precision": mixed_precision,
-        "vars.learn_rate": settings["learn_rate"],
+        **run_overrides(
+            corpus, path.with_suffix(".jsonl"), settings, languages=run.languages, sources=sources,
+            n_frozen_layers=run.n_frozen_layers, seed=run.seed, mixed_precision=mixed_precision,
+        ),
         **fixed_steps(steps * settings["epochs"], eval_frequency=steps),
-        "system.seed": run.seed,
         "training.logger.watch": {
             split: reader(corpus, split, watched, settings[f"{split}_limit"], sources)
             for split in ("dev", "test")
         },
-    }
+    }  # fmt: skip
     if chosen:
         overrides |= {
             "corpora.train.languages": watched,
