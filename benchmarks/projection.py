@@ -66,7 +66,8 @@ def main(
         if not only_trained:
             systems["xner span, layer 6, back-projection"] = own_system(work, "span", 6, back_projection=True)
         for path in aligner or ():
-            systems[f"xner trained, {path.name}"] = trained_system(path)
+            folder = path.parent if path.name.startswith("model-") else path
+            systems[f"xner trained, {folder.name}"] = trained_system(path)
         rows = []
         for name, project in systems.items():
             scores, seconds, n_pairs = [], 0.0, 0

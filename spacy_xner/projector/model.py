@@ -72,8 +72,8 @@ def build_similarity_aligner(
 ) -> Aligner:
     """Build an aligner that compares the token vectors of a multilingual encoder.
 
-    It needs no training. Trained, with layers that are not frozen, it learns from triples whose source is the
-    whole sentence that the tokens of an entity and of its place belong to each other.
+    It needs no training. With layers that are not frozen it can be trained: from triples whose source is a
+    whole sentence it learns that the tokens of an entity and of its place belong to each other.
 
     tok2vec: The middle layers of multilingual encoders compare best across languages, with the mean over
         wordpieces.
@@ -90,7 +90,8 @@ def build_similarity_aligner(
         max_length=max_length, max_gap=max_gap, null=null,
     )  # fmt: skip
     model: Aligner = Model(
-        "similarity_aligner", forward, init=init, layers=[tok2vec], refs={"tok2vec": tok2vec},
+        "similarity_aligner", forward_similarity, init=init_similarity, layers=[tok2vec],
+        refs={"tok2vec": tok2vec},
         attrs={"align": align, "learn": partial(learn_belonging, temperature=temperature)},
     )  # fmt: skip
     return model
@@ -136,13 +137,15 @@ def forward_pairs(
 
 def learn_inside(model: Aligner, pairs: list[Pair], gold: list[Gold]) -> Lesson:
     """Learn the cross entropy of all known tokens, whose mean is the loss."""
+    if not any(own.known.any() for own in gold):
+        return 0.0, lambda: None
     queries = [Query(pair.source[slice(*pair.entities[0])].text, pair.target) for pair in pairs]
     scores, backprop = model.get_ref("inside").begin_update(queries)
     xp, ops = model.ops.xp, model.ops
     known = xp.asarray(numpy.concatenate([own.known for own in gold]).astype("float32"))
     inside = xp.asarray(numpy.concatenate([own.inside for own in gold]).astype("int64"))
     flat = ops.flatten(scores)  # (n_tokens, 2)
-    rows, n_known = xp.arange(len(inside)), max(1.0, float(known.sum()))
+    rows, n_known = xp.arange(len(inside)), float(known.sum())
     loss = -(xp.log(xp.maximum(flat[rows, inside], 1e-12)) * known).sum() / n_known
     gradient = flat.copy()
     gradient[rows, inside] -= 1.0
@@ -152,17 +155,19 @@ def learn_inside(model: Aligner, pairs: list[Pair], gold: list[Gold]) -> Lesson:
 
 def learn_belonging(model: Aligner, pairs: list[Pair], gold: list[Gold], *, temperature: float) -> Lesson:
     """Learn `alignment.belonging_loss`, the mean over the pairs whose entity has a place."""
-    docs = [doc for pair in pairs for doc in (pair.source, pair.target)]
+    placed = [(pair, own) for pair, own in zip(pairs, gold, strict=True) if own.inside.any()]
+    if not placed:
+        return 0.0, lambda: None
+    docs = [doc for pair, _ in placed for doc in (pair.source, pair.target)]
     vectors, backprop = model.get_ref("tok2vec").begin_update(docs)
     arrays = [model.ops.to_numpy(own) for own in vectors]
-    n_placed = max(1, sum(bool(own.inside.any()) for own in gold))
     total = 0.0
     gradients: list[Matrix] = []
-    for pair, own, source, target in zip(pairs, gold, arrays[::2], arrays[1::2], strict=True):
+    for (pair, own), source, target in zip(placed, arrays[::2], arrays[1::2], strict=True):
         similarity = cosine_similarity(source, target)
         loss, d_similarity = belonging_loss(similarity, pair.entities[0], own.inside, temperature)
-        total += loss / n_placed
-        gradients += cosine_gradient(source, target, d_similarity / n_placed)
+        total += loss / len(placed)
+        gradients += cosine_gradient(source, target, d_similarity / len(placed))
     return total, lambda: backprop([model.ops.asarray2f(own) for own in gradients])
 
 
@@ -184,10 +189,10 @@ def init_pairs(model: Aligner, X: list[Pair] | None = None, Y: Any = None) -> No
     output.initialize()
 
 
-def forward(
+def forward_similarity(
     model: Aligner, pairs: list[Pair], is_train: bool
 ) -> tuple[list[list[list[Candidate]]], Callable[[Any], Any]]:
-    """Encode all sentences in one batch and align pair by pair. There is nothing to train."""
+    """Encode all sentences in one batch and align pair by pair. (Training goes through `learn`.)"""
     align = model.attrs["align"]
     found: list[list[list[Candidate]]] = [[[] for _ in pair.entities] for pair in pairs]
     todo = [i for i, pair in enumerate(pairs) if pair.entities and len(pair.target)]
@@ -198,7 +203,7 @@ def forward(
     return found, lambda d_found: []
 
 
-def init(model: Aligner, X: list[Pair] | None = None, Y: Any = None) -> None:
+def init_similarity(model: Aligner, X: list[Pair] | None = None, Y: Any = None) -> None:
     """Read the encoder's weights."""
     docs = [doc for pair in X or () for doc in (pair.source, pair.target)]
     model.get_ref("tok2vec").initialize(X=docs or None)
