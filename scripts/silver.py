@@ -186,8 +186,9 @@ def draw_domains(runs: Runs) -> Any | None:
     return figure
 
 
-def markdown(runs: Runs, counts: dict[str, dict[str, int]]) -> str:
-    """All tables as Markdown."""
+def markdown(folder: Path) -> str:
+    """All tables of a folder of runs as Markdown."""
+    runs, counts = read_runs(folder), read_counts(folder)
     lines: list[str] = []
     for title, table in all_tables(runs).items():
         header = ["", *next(iter(table.values()))]

@@ -3,7 +3,10 @@
 import json
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+import print_tables
 import silver
 from students import CORPORA, RECIPES, ZERO_SHOT, Run, plan_runs
 
@@ -22,6 +25,8 @@ def make_run(recipe, seed, f, *, language="es", domains="news", amount=0, frozen
     return {**run._asdict(), "scores": {"test": scores}, "settings": {}, "sentences": n if student else 0}
 
 
+app = typer.Typer()
+app.command()(print_tables.main)
 BEST = "sequential RW"
 RUNS = [
     make_run(ZERO_SHOT, 0, 0.50), make_run(ZERO_SHOT, 1, 0.60),
@@ -94,9 +99,15 @@ def test_runs_and_counts_become_markdown(tmp_path):
     counts = {"es-news": {"pairs": 1200, "sentences kept": 900, "label PER": 300, "label LOC": 50}}
     (tmp_path / CORPORA).write_text(json.dumps(counts))
     assert len(silver.read_runs(tmp_path)) == len(RUNS)
-    page = silver.markdown(silver.read_runs(tmp_path), silver.read_counts(tmp_path))
+    page = CliRunner().invoke(app, [str(tmp_path)]).output
     assert "| sequential RW | **75.0 (7.1)** | **75.0 (7.1)** |" in page
     assert "| es-news | 1,200 | 900 | 0 | 50 | 300 | 350 |" in page
+
+
+def test_a_folder_without_runs_is_told(tmp_path):
+    result = CliRunner().invoke(app, [str(tmp_path)])
+    assert result.exit_code == 1
+    assert "no experiment has been run there" in result.output
 
 
 def test_plans_have_no_run_twice():

@@ -446,6 +446,7 @@ def test_students_learn_from_what_is_projected(toy_corpus, checkpoint, tmp_path)
 @pytest.mark.parametrize(
     "name",
     [
+        "print_tables",
         "project",
         "students",
         "triples",
