@@ -10,12 +10,12 @@ from wasabi import msg
 import groupings
 import silver
 import transfer
+from runs import CORPORA, PLAN, RISKS, kind_of
 
-# Each experiment is known by the file that it writes beside its runs.
 EXPERIMENTS: dict[str, Callable[[Path], str]] = {
-    "plan.json": groupings.markdown,
-    "risk.json": transfer.markdown,
-    silver.CORPORA: silver.markdown,
+    PLAN: groupings.markdown,
+    RISKS: transfer.markdown,
+    CORPORA: silver.markdown,
 }
 
 
@@ -25,11 +25,11 @@ def main(
     ],
 ) -> None:
     """Print all tables that the finished runs of a folder allow. The report page has the figures too."""
-    mark = next((mark for mark in EXPERIMENTS if (folder / mark).exists()), None)
-    if mark is None:
+    kind = kind_of(folder)
+    if kind is None:
         msg.fail(f"{folder} has none of {', '.join(EXPERIMENTS)}: no experiment has been run there", exits=1)
     else:
-        typer.echo(EXPERIMENTS[mark](folder))
+        typer.echo(EXPERIMENTS[kind](folder))
 
 
 if __name__ == "__main__":

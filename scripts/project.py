@@ -19,7 +19,7 @@ from spacy.tokens import Doc, DocBin
 from tqdm import tqdm
 from wasabi import msg
 
-from spacy_xner.corpus import read_docs, without_annotation, write_docs
+from spacy_xner.corpus import make_doc, read_docs, sentence_of, write_docs
 from spacy_xner.errors import Warnings
 from spacy_xner.projector.filters import Fate
 from spacy_xner.projector.parallel import (
@@ -309,9 +309,7 @@ def merge_parts(parts: Path, corpus: Path, n_examples: int) -> dict[str, Any]:
 
 def plain_copy(doc: Doc) -> Doc:
     """Text, entities and language, without the source and what became of it."""
-    plain = without_annotation(doc)
-    plain.set_ents([spacy.tokens.Span(plain, e.start, e.end, label=e.label) for e in doc.ents])
-    return plain
+    return make_doc(doc.vocab, sentence_of(doc), doc._.language)
 
 
 def write_audit(path: Path, title: str, summary: dict[str, Any]) -> None:

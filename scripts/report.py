@@ -20,6 +20,7 @@ import groupings
 import silver
 import transfer
 from common import render, write_text
+from runs import CORPORA, PLAN, RISKS, kind_of
 from tables import make_panels
 
 matplotlib.use("svg")
@@ -55,22 +56,20 @@ def main(
     folders = (
         sorted(path for path in runs.iterdir() if path.is_dir()) if runs is not None and runs.is_dir() else []
     )
-    # Each experiment is known by the file that it writes beside its runs; joint.py writes none.
-    described: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    described: dict[str | None, list[dict[str, Any]]] = defaultdict(list)
     for folder in folders:
-        mark = next((mark for mark in EXPERIMENTS if (folder / mark).exists()), "")
-        found = EXPERIMENTS[mark](folder) if mark else describe_runs(folder)
-        if found:
-            described[mark].append(found)
+        kind = kind_of(folder)
+        if found := EXPERIMENTS[kind](folder):
+            described[kind].append(found)
     clusterings = [describe_clustering(path) for path in sorted(training.glob("*/found.json"))]
     page = render(
         "report.html.jinja",
         models=models,
-        experiments=described[""],
+        experiments=described[None],
         clusterings=clusterings,
-        comparisons=described["plan.json"],
-        transfers=described["risk.json"],
-        projections=described[silver.CORPORA],
+        comparisons=described[PLAN],
+        transfers=described[RISKS],
+        projections=described[CORPORA],
         percent=percent,
     )
     write_text(out, page)
@@ -266,10 +265,11 @@ def renew_readme(path: Path, scores: dict[str, Any]) -> None:
     path.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
 
 
-EXPERIMENTS: dict[str, Callable[[Path], dict[str, Any] | None]] = {
-    "plan.json": describe_groupings,
-    "risk.json": describe_transfer,
-    silver.CORPORA: describe_students,
+EXPERIMENTS: dict[str | None, Callable[[Path], dict[str, Any] | None]] = {
+    None: describe_runs,
+    PLAN: describe_groupings,
+    RISKS: describe_transfer,
+    CORPORA: describe_students,
 }
 
 

@@ -11,6 +11,14 @@ from wasabi import msg
 
 from spacy_xner.corpus import find_files, read_docs
 
+# The files that experiments write beside their runs, and are known by; joint.py writes none.
+PLAN, RISKS, CORPORA = "plan.json", "risk.json", "silver.json"
+
+
+def kind_of(folder: Path) -> str | None:
+    """Which of PLAN, RISKS and CORPORA a folder of runs has."""
+    return next((mark for mark in (PLAN, RISKS, CORPORA) if (folder / mark).exists()), None)
+
 
 @contextmanager
 def claim(lock: Path) -> Iterator[bool]:

@@ -9,10 +9,13 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from students import CORPORA, RECIPES, ZERO_SHOT
+from runs import CORPORA
+from students import RECIPES, ZERO_SHOT
 from tables import Cell, embolden, make_panels, summarize, to_markdown
 
 BEST = "sequential RW"
+# What makes a run besides its recipe.
+SETTINGS = ("language", "domains", "amount", "n_frozen_layers", "gamma", "seed")
 Runs = list[dict[str, Any]]
 Table = dict[str, dict[str, Cell | None]]
 
@@ -96,28 +99,20 @@ def table_of_recipes(runs: Runs) -> Table:
 
 def table_of_frozen(runs: Runs) -> Table:
     """Frozen layers of the sequential recipe, other settings alike."""
-    return _vary(runs, "n_frozen_layers")
+    return tabulate(_alike_but(runs, "n_frozen_layers"), lambda run: str(run["n_frozen_layers"]))
 
 
 def table_of_gammas(runs: Runs) -> Table:
     """Exponents of the re-weighted loss, other settings alike; 0 is the cross entropy."""
-    plain = {json.dumps(_without(run, "gamma")) for run in plain_runs(runs) if run["recipe"] == BEST}
-    chosen = [
-        run
-        for run in runs
-        if run["recipe"] in (BEST, "sequential CE")
-        and json.dumps(_without({**run, "recipe": BEST}, "gamma")) in plain
-    ]
+    chosen = _alike_but(runs, "gamma", (BEST, "sequential CE"))
     return tabulate(chosen, lambda run: f"{run['gamma']:g}")
 
 
 def table_of_domains(runs: Runs) -> Table:
     """Zero-shot, each domain and all together (Figure 3), for languages with several domains."""
     several = {run["language"] for run in runs if "+" in run["domains"]}
-    plain = [run for run in plain_runs(runs) if run["language"] in several]
-    chosen = [run for run in plain if run["recipe"] == ZERO_SHOT]
-    keys = {json.dumps(_without(run, "domains")) for run in plain if run["recipe"] == BEST}
-    chosen += [run for run in runs if run["recipe"] == BEST and json.dumps(_without(run, "domains")) in keys]
+    chosen = [run for run in plain_runs(runs) if run["recipe"] == ZERO_SHOT] + _alike_but(runs, "domains")
+    chosen = [run for run in chosen if run["language"] in several]
     names = sorted({run["domains"] or ZERO_SHOT for run in chosen}, key=lambda n: (n != ZERO_SHOT, len(n), n))
     return tabulate(chosen, lambda run: run["domains"] or ZERO_SHOT, names)
 
@@ -221,13 +216,11 @@ def all_tables(runs: Runs) -> dict[str, Table]:
     return {title: table for title, table in tables.items() if len(table) > 1}
 
 
-def _vary(runs: Runs, key: str) -> Table:
-    plain = {json.dumps(_without(run, key)) for run in plain_runs(runs) if run["recipe"] == BEST}
-    chosen = [run for run in runs if run["recipe"] == BEST and json.dumps(_without(run, key)) in plain]
-    return tabulate(chosen, lambda run: str(run[key]))
+def _alike_but(runs: Runs, key: str, recipes: tuple[str, ...] = (BEST,)) -> Runs:
+    """Runs of some recipes that equal plain ones of the sequential recipe in all settings but one."""
 
+    def others(run: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple(run[own] for own in SETTINGS if own != key)
 
-def _without(run: dict[str, Any], key: str) -> dict[str, Any]:
-    """What makes the run, but for one setting."""
-    keys = {"language", "recipe", "domains", "amount", "n_frozen_layers", "gamma", "seed"} - {key}
-    return {own: run[own] for own in sorted(keys)}
+    plain = {others(run) for run in plain_runs(runs) if run["recipe"] == BEST}
+    return [run for run in runs if run["recipe"] in recipes and others(run) in plain]

@@ -19,7 +19,7 @@ from spacy_xner.scoring import annotate
 
 from common import split_names, write_json
 from evaluate import read_examples
-from runs import claim, count_sentences, fixed_steps, is_done, run_overrides, steps_per_epoch
+from runs import CORPORA, claim, count_sentences, fixed_steps, is_done, run_overrides, steps_per_epoch
 from train import train_pipeline
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -38,8 +38,6 @@ class Recipe(NamedTuple):
     reweighted: bool
 
 
-# What became of the pairs of the silver corpora, beside the runs.
-CORPORA = "silver.json"
 ZERO_SHOT = "zero-shot"
 # The settings of the paper's Table 3, in its order; the second of them, zero-shot, is the teacher itself.
 RECIPES = {

@@ -14,7 +14,7 @@ from spacy.util import get_lang_class, minibatch
 from tqdm import tqdm
 from wasabi import msg
 
-from spacy_xner.corpus import Sentence, write_docs
+from spacy_xner.corpus import sentence_of, write_docs
 from spacy_xner.projector.parallel import TextPair, read_pairs
 from spacy_xner.projector.triples import (
     LinkedPair,
@@ -28,7 +28,6 @@ from spacy_xner.projector.triples import (
     read_linked,
     read_table,
 )
-from spacy_xner.tags import TokenSpan
 from spacy_xner.tokenizer import create_multilingual_tokenizer
 from spacy_xner.transformer.model import build_transformer_encoder
 
@@ -122,7 +121,7 @@ def link_alike(
     tok2vec.initialize()
     for batch in minibatch(texts, 64):
         for (source, target), links in zip(batch, link_by_similarity(tok2vec, batch, least), strict=True):
-            yield LinkedPair(_sentence(source), _sentence(target), links)
+            yield LinkedPair(sentence_of(source), sentence_of(target), links)
 
 
 def link_translated(
@@ -130,7 +129,7 @@ def link_translated(
 ) -> Iterator[LinkedPair]:
     """Link the words of parallel text that a dictionary translates."""
     for pair in texts:
-        source, target = _sentence(pair[0]), _sentence(pair[1])
+        source, target = sentence_of(pair[0]), sentence_of(pair[1])
         yield LinkedPair(source, target, link_by_dictionary(source.tokens, target.tokens, dictionary))
 
 
@@ -144,11 +143,6 @@ def _annotate(
     whole = ((pair.source.strip(), pair) for pair in pairs if pair.is_whole)
     for doc, pair in teacher.pipe(whole, as_tuples=True):
         yield doc, nlp.make_doc(pair.target.strip())
-
-
-def _sentence(doc: Doc) -> Sentence:
-    tokens, spaces = [token.text for token in doc], [bool(token.whitespace_) for token in doc]
-    return Sentence(tokens, spaces, [TokenSpan(ent.start, ent.end, ent.label_) for ent in doc.ents])
 
 
 if __name__ == "__main__":

@@ -167,6 +167,15 @@ def make_doc(vocab: Vocab, sentence: Sentence, language: str, *, labelled: bool 
     return doc
 
 
+def sentence_of(doc: Doc) -> Sentence:
+    """Read tokens, spaces and entities back from a document: what `make_doc` builds one from."""
+    return Sentence(
+        [token.text for token in doc],
+        [bool(token.whitespace_) for token in doc],
+        [TokenSpan(ent.start, ent.end, ent.label_) for ent in doc.ents],
+    )
+
+
 def write_docs(docs: Iterable[Doc], path: Path) -> Counter[str]:
     """Write a DocBin beside its place and move it there when it is whole.
 
@@ -376,9 +385,7 @@ def alternate_batches(
 
 def without_annotation(doc: Doc) -> Doc:
     """Copy tokens and language, and nothing else."""
-    plain = Doc(doc.vocab, words=[t.text for t in doc], spaces=[bool(t.whitespace_) for t in doc])
-    plain._.language = doc._.language
-    return plain
+    return make_doc(doc.vocab, sentence_of(doc), doc._.language, labelled=False)
 
 
 def find_files(

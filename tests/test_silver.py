@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 import print_tables
 import silver
-from students import CORPORA, RECIPES, ZERO_SHOT, Run, plan_runs
+from runs import CORPORA
+from students import RECIPES, ZERO_SHOT, Run, plan_runs
 
 
 def make_run(recipe, seed, f, *, language="es", domains="news", amount=0, frozen=3, gamma=4.0, n=100, **sets):

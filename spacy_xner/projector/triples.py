@@ -15,7 +15,7 @@ import numpy
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-from spacy_xner.corpus import Sentence, make_doc, numbered_lines
+from spacy_xner.corpus import Sentence, make_doc, numbered_lines, sentence_of
 from spacy_xner.errors import Errors
 from spacy_xner.projector.alignment import Links, Place, belonging, cosine_similarity, mutual_argmax
 from spacy_xner.tagger.model import Encoder
@@ -250,11 +250,8 @@ def _mark(nlp: Language, text: str, places: list[Place]) -> Sentence:
     """Tokenize a text whose marks are in characters."""
     doc = nlp.make_doc(text)
     spans = [doc.char_span(*place, label=LABEL, alignment_mode="expand") for place in places]
-    return Sentence(
-        [token.text for token in doc],
-        [bool(token.whitespace_) for token in doc],
-        [TokenSpan(span.start, span.end, LABEL) for span in spans if span is not None],
-    )
+    marked = [TokenSpan(span.start, span.end, LABEL) for span in spans if span is not None]
+    return sentence_of(doc)._replace(spans=marked)
 
 
 def _spaced(tokens: list[str]) -> Sentence:
