@@ -8,20 +8,22 @@ import typer
 from wasabi import msg
 
 import groupings
+import parts
 import silver
 import transfer
-from runs import CORPORA, PLAN, RISKS, kind_of
+from runs import CORPORA, PARTS, PLAN, RISKS, kind_of
 
 EXPERIMENTS: dict[str, Callable[[Path], str]] = {
     PLAN: groupings.markdown,
     RISKS: transfer.markdown,
     CORPORA: silver.markdown,
+    PARTS: parts.markdown,
 }
 
 
 def main(
     folder: Annotated[
-        Path, typer.Argument(help="Folder of runs of clusters.py, zero_shot.py or students.py.")
+        Path, typer.Argument(help="Folder of runs of clusters.py, zero_shot.py, students.py or bilstm.py.")
     ],
 ) -> None:
     """Print all tables that the finished runs of a folder allow. The report page has the figures too."""

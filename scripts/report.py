@@ -17,10 +17,11 @@ from wasabi import msg
 from spacy_xner.router.grouping import read_grouping
 
 import groupings
+import parts
 import silver
 import transfer
 from common import render, write_text
-from runs import CORPORA, PLAN, RISKS, kind_of
+from runs import CORPORA, PARTS, PLAN, RISKS, kind_of
 from tables import make_panels
 
 matplotlib.use("svg")
@@ -70,6 +71,7 @@ def main(
         comparisons=described[PLAN],
         transfers=described[RISKS],
         projections=described[CORPORA],
+        lexical=described[PARTS],
         percent=percent,
     )
     write_text(out, page)
@@ -186,6 +188,15 @@ def describe_students(folder: Path) -> dict[str, Any] | None:
     }
 
 
+def describe_parts(folder: Path) -> dict[str, Any] | None:
+    """Collect finished BiLSTM-CRF runs into the tables of Wu et al. 2019."""
+    runs = parts.read_runs(folder)
+    if not runs:
+        return None
+    tables = {title: table for title, table in parts.all_tables(runs).items() if table}
+    return {"name": folder.name, "settings": runs[0]["settings"], "tables": tables}
+
+
 def describe_runs(folder: Path) -> dict[str, Any] | None:
     """Collect finished runs into tables and the curves of frozen layers."""
     runs = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
@@ -270,6 +281,7 @@ EXPERIMENTS: dict[str | None, Callable[[Path], dict[str, Any] | None]] = {
     PLAN: describe_groupings,
     RISKS: describe_transfer,
     CORPORA: describe_students,
+    PARTS: describe_parts,
 }
 
 

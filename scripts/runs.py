@@ -12,12 +12,12 @@ from wasabi import msg
 from spacy_xner.corpus import find_files, read_docs
 
 # The files that experiments write beside their runs, and are known by; joint.py writes none.
-PLAN, RISKS, CORPORA = "plan.json", "risk.json", "silver.json"
+PLAN, RISKS, CORPORA, PARTS = "plan.json", "risk.json", "silver.json", "parts.json"
 
 
 def kind_of(folder: Path) -> str | None:
-    """Which of PLAN, RISKS and CORPORA a folder of runs has."""
-    return next((mark for mark in (PLAN, RISKS, CORPORA) if (folder / mark).exists()), None)
+    """Which of PLAN, RISKS, CORPORA and PARTS a folder of runs has."""
+    return next((mark for mark in (PLAN, RISKS, CORPORA, PARTS) if (folder / mark).exists()), None)
 
 
 @contextmanager

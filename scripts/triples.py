@@ -24,12 +24,12 @@ from spacy_xner.projector.triples import (
     make_triple_doc,
     make_triples,
     read_anchors,
-    read_dictionary,
     read_linked,
     read_table,
 )
 from spacy_xner.tokenizer import create_multilingual_tokenizer
 from spacy_xner.transformer.model import build_transformer_encoder
+from spacy_xner.vectors.dictionary import BilingualDictionary, read_dictionary
 
 
 class Kind(str, Enum):
@@ -57,7 +57,7 @@ def main(
     target: Annotated[Path | None, typer.Option(help="Target side, if it is a file of its own.")] = None,
     source_language: Annotated[str, typer.Option(help="Language of the entities.")] = "en",
     name: Annotated[str, typer.Option(help="Name in the file names; the kind if it is not given.")] = "",
-    dictionary: Annotated[Path | None, typer.Option(help="`word TAB translation` a line.")] = None,
+    dictionary: Annotated[Path | None, typer.Option(help="Word pairs, StarDict's .ifo, or .tei.")] = None,
     teacher: Annotated[str, typer.Option(help="Pipeline that finds entities on the source side.")] = "",
     encoder: Annotated[str, typer.Option(help="Checkpoint for similarity.")] = "multilingual-e5-small",
     layer: Annotated[int, typer.Option(help="Layer of it that is compared.")] = 6,
@@ -125,7 +125,7 @@ def link_alike(
 
 
 def link_translated(
-    texts: Iterable[tuple[Doc, Doc]], dictionary: dict[str, set[str]]
+    texts: Iterable[tuple[Doc, Doc]], dictionary: BilingualDictionary
 ) -> Iterator[LinkedPair]:
     """Link the words of parallel text that a dictionary translates."""
     for pair in texts:

@@ -1,6 +1,7 @@
 """Corpora: CoNLL-like files to spaCy documents, and a reader that mixes languages."""
 
 import gzip
+import lzma
 import re
 import warnings
 import zlib
@@ -426,11 +427,12 @@ def sample_sizes(sizes: numpy.ndarray, temperature: float) -> numpy.ndarray:
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Read the lines of a text file, from 1; gzip by the name.
+    """Read the lines of a text file, from 1; gzip and xz by the name.
 
     RAISES: XNER104 for other encodings than UTF-8, XNER108 for a file that ends in the middle.
     """
-    opener: Callable = gzip.open if path.suffix == ".gz" else open
+    openers: dict[str, Callable] = {".gz": gzip.open, ".xz": lzma.open}
+    opener = openers.get(path.suffix, open)
     number = 0
     try:
         with opener(path, "rt", encoding="utf-8-sig", newline="\n") as lines:

@@ -1,6 +1,7 @@
 """Every message the package raises: what was expected, what came, what to do.
 
-1xx data, 2xx encoding, 3xx model, 4xx routing. A code is never reused or renumbered.
+1xx data, 2xx encoding, 3xx model, 4xx routing, 5xx projection, 6xx vectors. A code is never reused or
+renumbered.
 """
 
 from collections.abc import Iterator
@@ -199,6 +200,61 @@ class Errors:
     XNER507 = (
         '[XNER507] Expected a JSON object {{"source": "...", "target": "..."}} in {path}, line {line}, got '
         "{text!r}."
+    )
+
+    XNER601 = (
+        "[XNER601] Expected a header `words width` and as many rows in {path}, line {line}, got {text!r}. "
+        "Was the file cut off, or is it GloVe's, which has no header? Put one before it."
+    )
+    XNER602 = (
+        "[XNER602] Expected a word and {width} numbers in {path}, line {line}, got {n} numbers: {text!r}. Is "
+        "the file cut off, or the header of another file?"
+    )
+    XNER603 = (
+        "[XNER603] {path}, line {line}: expected `word translation`, `word TAB translation` or "
+        "`translation @ word`, got {text!r}. Put a tab between the two if one of them has several words."
+    )
+    XNER604 = (
+        "[XNER604] Expected a bilingual dictionary in {path} (a pair of words a line, StarDict's .ifo, "
+        "FreeDict's .tei), but {reason}. Copy or download it again, or convert it to `word TAB translation`."
+    )
+    XNER605 = (
+        "[XNER605] The dictionary {path} seems to be in the wrong direction: {shares[0]:.0%} of its words "
+        "are words of the source and {shares[1]:.0%} of their translations are words of the target, but "
+        "{swapped[0]:.0%} and {swapped[1]:.0%} the other way round. Give --reverse."
+    )
+    XNER606 = (
+        "[XNER606] {path}, line {line}: the word {word!r} has a vector in line {first} already. Keep one of "
+        "the two."
+    )
+    XNER607 = (
+        "[XNER607] Expected finite numbers in {path}, line {line}, got {text!r}. The training of these "
+        "vectors went wrong, or the file is damaged."
+    )
+    XNER608 = (
+        "[XNER608] Training vectors needs gensim ({reason}). Install it: pip install 'spacy_xner[vectors]'."
+    )
+    XNER609 = (
+        "[XNER609] Expected text in which some words stand at least {min_count} times, found none. Give more "
+        "text, or a lower --min-count."
+    )
+    XNER610 = "[XNER610] Cannot read vectors from {path}: {reason}. Write or copy the table again."
+    XNER611 = (
+        "[XNER611] Expected vectors of one width, got {source} and {target}. Train or distil both tables "
+        "alike."
+    )
+    XNER612 = (
+        "[XNER612] Of {n_entries} pairs of the dictionary both words have vectors in {n_known}: too few to "
+        "map a space of width {width}. Are its languages, and its direction, those of the tables?"
+    )
+    XNER613 = (
+        "[XNER613] {name!r} reads neither word vectors nor characters. Initialize it with vectors "
+        "([initialize] vectors = ...), or set use_characters = true."
+    )
+
+    XNER614 = (
+        "[XNER614] Expected word vectors of width {expected}, with which this tagger was trained, but the "
+        "vocabulary has some of width {found}. Load the pipeline whole, or give fitting [initialize] vectors."
     )
 
 

@@ -44,6 +44,8 @@ class TorchShim(PyTorchShim):
         self._build = build
         self._on_load = on_load
         self._process = os.getpid()
+        # Counts changes of the weights, for whoever keeps what was computed with them.
+        self.version = 0
         self.cpu_bfloat16 = mixed_precision and not on_gpu and has_cpu_bfloat16()
 
     @property
@@ -56,6 +58,7 @@ class TorchShim(PyTorchShim):
     def start(self, cfg: dict[str, Any], network: torch.nn.Module | None = None) -> None:
         """Build the network from `cfg`, or take the one given, and move it to the device."""
         self.cfg = cfg
+        self.version += 1
         self._model = (network or self._build(cfg)).to(get_torch_default_device())
 
     def predict(self, inputs: ArgsKwargs) -> Any:
@@ -101,6 +104,7 @@ class TorchShim(PyTorchShim):
         schedule, betas, eps, decay and clipping stay in force; anything else (RAdam, SGD, averages, L2
         in the gradient) through thinc's step.
         """
+        self.version += 1
         parameters = [(n, p) for n, p in self.network.named_parameters() if p.grad is not None]
         if parameters and not self._grad_scaler.found_inf:
             if _is_plain_adam(optimizer):
@@ -146,9 +150,11 @@ class TorchShim(PyTorchShim):
         backup = {name: names[name].data for name in own}
         for name, value in own.items():
             names[name].data = xp2torch(value, device=self.device).view_as(names[name])
+        self.version += 1
         try:
             yield
         finally:
+            self.version += 1
             for name, value in backup.items():
                 names[name].data = value
 

@@ -20,6 +20,7 @@ from spacy_xner.errors import Errors
 from spacy_xner.projector.alignment import Links, Place, belonging, cosine_similarity, mutual_argmax
 from spacy_xner.tagger.model import Encoder
 from spacy_xner.tags import TokenSpan
+from spacy_xner.vectors.dictionary import BilingualDictionary
 
 # The label of the entity, which an aligner never looks at.
 LABEL = "ENTITY"
@@ -108,15 +109,6 @@ def read_linked(path: Path) -> Iterator[LinkedPair]:
         yield LinkedPair(_spaced(source), _spaced(target), links)
 
 
-def read_dictionary(path: Path) -> dict[str, set[str]]:
-    """Read `word TAB translation` (or with a space between), both in lower case."""
-    dictionary: dict[str, set[str]] = {}
-    for _, line in numbered_lines(path):
-        word, _, translation = line.lower().replace("\t", " ", 1).partition(" ")
-        dictionary.setdefault(word, set()).add(translation.strip())
-    return dictionary
-
-
 def link_by_similarity(tok2vec: Encoder, pairs: list[tuple[Doc, Doc]], least: float = 0.5) -> list[Links]:
     """Link tokens that are the most similar of their sentences to each other, where there is no doubt.
 
@@ -132,7 +124,7 @@ def link_by_similarity(tok2vec: Encoder, pairs: list[tuple[Doc, Doc]], least: fl
 
 
 def link_by_dictionary(
-    source: Sequence[str], target: Sequence[str], dictionary: dict[str, set[str]]
+    source: Sequence[str], target: Sequence[str], dictionary: BilingualDictionary
 ) -> Links:
     """Link words that translate each other, or are written alike, where no other word of either side does."""
     places: dict[str, list[int]] = {}
@@ -140,7 +132,7 @@ def link_by_dictionary(
         places.setdefault(word.lower(), []).append(column)
     links = numpy.zeros((len(source), len(target)), dtype=bool)
     for row, word in enumerate(source):
-        for translation in dictionary.get(word.lower(), set()) | {word.lower()}:
+        for translation in {word.lower(), *dictionary.get(word.lower(), ())}:
             links[row, places.get(translation, [])] = True
     alone = (links.sum(1, keepdims=True) == 1) & (links.sum(0, keepdims=True) == 1)
     return links & alone

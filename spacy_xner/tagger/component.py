@@ -48,22 +48,23 @@ class_weights = {}
 @misc = "spacy_xner.cross_entropy.v1"
 """
 )["tagger"]
+SCORE_WEIGHTS = {
+    "ents_f": 1.0,
+    "ents_p": 0.0,
+    "ents_r": 0.0,
+    "ents_f_macro": 0.0,
+    "ents_per_type": None,
+    "ents_per_language": None,
+    "ents_per_language_type": None,
+    "ents_per_length": None,
+}
 
 
 @Language.factory(
     "transformer_ner",
     assigns=["doc.ents", "token.ent_iob", "token.ent_type", "doc.spans"],
     default_config=DEFAULT_CONFIG,
-    default_score_weights={
-        "ents_f": 1.0,
-        "ents_p": 0.0,
-        "ents_r": 0.0,
-        "ents_f_macro": 0.0,
-        "ents_per_type": None,
-        "ents_per_language": None,
-        "ents_per_language_type": None,
-        "ents_per_length": None,
-    },
+    default_score_weights=SCORE_WEIGHTS,
 )
 def make_entity_tagger(
     nlp: Language,

@@ -1,0 +1,203 @@
+"""Zero-shot runs of the BiLSTM-CRF, each of its parts switched off in turn."""
+
+import json
+import shutil
+import time
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from wasabi import msg
+
+from common import split_names, write_json
+from runs import PARTS, claim, count_sentences, is_done, reader, steps_per_epoch
+from train import train_pipeline
+
+app = typer.Typer(add_completion=False)
+
+
+class Variant(NamedTuple):
+    """The model with or without a part.
+
+    bilingual: Vectors of both languages, or of the source's alone. translated: Also learns from
+    the source's sentences in the target's words. shuffled: All sentences in another order.
+    """
+
+    bilingual: bool = True
+    translated: bool = True
+    romanise: bool = True
+    shuffled: bool = False
+    use_vectors: bool = True
+    use_characters: bool = True
+
+
+# Tables 2 and 3 of Wu et al. 2019, and each of the paper's three bridges between languages by itself.
+VARIANTS = {
+    "full": Variant(),
+    "source vectors": Variant(bilingual=False),
+    "no translation": Variant(translated=False),
+    "no romanisation": Variant(romanise=False),
+    "shuffled": Variant(shuffled=True),
+    "word-only": Variant(use_characters=False),
+    "char-only": Variant(use_vectors=False),
+}
+
+
+class Run(NamedTuple):
+    """One training."""
+
+    target: str
+    variant: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The name of its result file."""
+        return f"{self.target}.{self.variant.replace(' ', '-')}-seed{self.seed}"
+
+
+@app.command()
+def main(
+    corpus: Annotated[
+        Path, typer.Argument(help="Folder of {lang}-{source}-{split}.spacy, translations among them.")
+    ],
+    vectors: Annotated[
+        Path, typer.Argument(help="Folder of merged pipelines: one a target, and one named like the source.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder of the runs; finished ones are kept.")],
+    targets: Annotated[str, typer.Option(help="Target languages.")],
+    language: Annotated[str, typer.Option(help="Language with labels.")] = "en",
+    source: Annotated[str, typer.Option(help="Corpus, as in the file names.")] = "wikiann",
+    variants: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(VARIANTS),
+    seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 3,
+    limit: Annotated[int, typer.Option(help="Training sentences a file; 0 takes all.")] = 2000,
+    dev_limit: Annotated[int, typer.Option(help="Dev sentences a language; 0 takes all.")] = 300,
+    test_limit: Annotated[int, typer.Option(help="Test sentences a language; 0 takes all.")] = 500,
+    epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 20,
+    batch_size: Annotated[int, typer.Option(help="Sentences a step.")] = 32,
+    learn_rate: Annotated[float, typer.Option(help="Of the first epoch.")] = 0.1,
+    decay: Annotated[float, typer.Option(help="How fast it falls.")] = 0.05,
+    hidden: Annotated[int, typer.Option(help="Width of every LSTM and direction.")] = 100,
+    lower: Annotated[bool, typer.Option(help="Read words in lower case, as the paper does.")] = True,
+    config: Annotated[Path, typer.Option(help="Training config.")] = Path("configs/bilstm.cfg"),
+    keep: Annotated[Path | None, typer.Option(help="Folder for the pipelines of the full model.")] = None,
+    gpu: Annotated[int, typer.Option(help="GPU id, -1 for the CPU.")] = -1,
+) -> None:
+    """Train every run that has no result yet, and score every epoch on both languages' dev and test sets.
+
+    Start the command several times to share the work among processes.
+    """
+    unknown = sorted(set(split_names(variants)) - set(VARIANTS))
+    if unknown:
+        msg.fail(f"Variants {unknown}: expected some of {', '.join(VARIANTS)}", exits=1)
+    settings = {
+        "language": language, "source": source, "vectors": vectors.name, "limit": limit,
+        "dev_limit": dev_limit, "test_limit": test_limit, "epochs": epochs, "batch_size": batch_size,
+        "learn_rate": learn_rate, "decay": decay, "hidden": hidden, "lower": lower,
+    }  # fmt: skip
+    plan = [
+        Run(target, variant, seed)
+        for seed in range(seeds)
+        for target in split_names(targets)
+        for variant in split_names(variants)
+    ]
+    write_json(out / PARTS, {"language": language})
+    for number, run in enumerate(plan, start=1):
+        path = out / f"{run.name}.json"
+        with claim(path.with_suffix(".lock")) as is_mine:
+            if not is_mine:
+                msg.info(f"{run.name}: another process is at it")
+            elif is_done(path, settings, target=run.target, variant=run.variant):
+                msg.info(f"{run.name}: done before")
+            else:
+                msg.divider(f"{run.name} ({number} of {len(plan)})")
+                train_run(run, corpus, vectors, config, path, settings, keep, gpu)
+
+
+def train_run(
+    run: Run,
+    corpus: Path,
+    vectors: Path,
+    config: Path,
+    path: Path,
+    settings: dict[str, Any],
+    keep: Path | None,
+    gpu: int,
+) -> None:
+    """Train one run and write its curve, at last, to `path`."""
+    variant = VARIANTS[run.variant]
+    language, source = settings["language"], settings["source"]
+    sources = [source, f"{source}.{run.target}"] if variant.translated else [source]
+    if variant.shuffled:
+        sources = [f"{name}.shuffled" for name in sources]
+    n_sentences = count_sentences(corpus, [language], settings["limit"], sources)
+    steps = steps_per_epoch(n_sentences, settings["batch_size"])
+    both = [language, run.target]
+    overrides = {
+        "paths.corpus": str(corpus),
+        "paths.curves": str(path.with_suffix(".jsonl")),
+        "paths.vectors": str(vectors / (run.target if variant.bilingual else language)),
+        "vars.languages": [language],
+        "corpora.train.sources": sources,
+        "corpora.dev.sources": [source],
+        **{
+            f"vars.{key}": settings[key]
+            for key in ("limit", "dev_limit", "batch_size", "learn_rate", "decay")
+        },
+        "vars.hidden": settings["hidden"],
+        "vars.lower": settings["lower"],
+        "vars.romanise": variant.romanise,
+        "vars.use_vectors": variant.use_vectors,
+        "vars.use_characters": variant.use_characters,
+        "vars.steps_per_epoch": steps,
+        "vars.eval_frequency": steps,
+        "vars.max_epochs": 0,
+        # The step after the last epoch is the one that spaCy evaluates.
+        "vars.max_steps": steps * settings["epochs"],
+        # A corpus a language, so that scores by length are the language's own.
+        "training.logger.watch": {
+            f"{split} {lang}": reader(corpus, split, [lang], settings[f"{split}_limit"], [source])
+            for split, lang in product(("dev", "test"), both)
+        },
+        "system.seed": run.seed,
+    }
+    start = time.perf_counter()
+    trained = path.with_suffix(".model")
+    train_pipeline(config, trained, overrides, gpu)
+    if keep is not None and run.variant == "full" and run.seed == 0:
+        keep.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(keep / run.target, ignore_errors=True)
+        (trained / "model-best").replace(keep / run.target)
+    shutil.rmtree(trained)
+    lines = path.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()
+    result = {
+        **run._asdict(),
+        "languages": [language],
+        "targets": [run.target],
+        "settings": settings,
+        "sentences": n_sentences,
+        "train_seconds": time.perf_counter() - start,
+        "epochs": [describe_epoch(json.loads(line), both) for line in lines[1:]],
+    }
+    write_json(path, result)
+
+
+def describe_epoch(line: dict[str, Any], languages: list[str]) -> dict[str, Any]:
+    """What the tables need of an evaluation."""
+    watch = line["watch"]
+    return {
+        "source_dev": line["score"],
+        "languages": {
+            lang: {
+                "dev": watch[f"dev {lang}"]["ents_f"],
+                "test": watch[f"test {lang}"]["ents_f"],
+                "lengths": {n: s["f"] for n, s in watch[f"test {lang}"]["ents_per_length"].items()},
+            }
+            for lang in languages
+        },
+    }
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,103 @@
+"""Tables of BiLSTM-CRF runs. Pure functions on what `bilstm.py` wrote.
+
+SOURCE: Wu et al. 2019, Tables 2 to 5.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bilstm import VARIANTS
+from runs import PARTS
+from tables import Cell, embolden, summarize, to_markdown
+from transfer import score, select
+
+Runs = list[dict[str, Any]]
+Table = dict[str, dict[str, Cell | None]]
+FULL = "full"
+LENGTHS = ("1", "2", "3+")
+
+
+def read_runs(folder: Path) -> Runs:
+    """Read every finished run."""
+    paths = sorted(path for path in folder.glob("*.json") if path.name != PARTS)
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def table_of_variants(runs: Runs, criterion: str) -> Table:
+    """Test F1 by variant and target over seeds, at the epoch that a criterion chooses (Tables 2, 3, 5)."""
+    targets = sorted({run["target"] for run in runs})
+    return {
+        variant: {
+            target: summarize([score(run, target, criterion) for run in _of(runs, variant, target)])
+            for target in targets
+        }
+        for variant in VARIANTS
+        if any(run["variant"] == variant for run in runs)
+    }
+
+
+def table_of_gains(runs: Runs, criterion: str) -> Table:
+    """What a variant loses against the full model with the same seed."""
+    full = {(run["target"], run["seed"]): score(run, run["target"], criterion) for run in _of(runs, FULL)}
+    targets = sorted({run["target"] for run in runs})
+    return {
+        variant: {
+            target: summarize(
+                [
+                    score(run, target, criterion) - full[target, run["seed"]]
+                    for run in _of(runs, variant, target)
+                    if (target, run["seed"]) in full
+                ]
+            )
+            for target in targets
+        }
+        for variant in VARIANTS
+        if variant != FULL and _of(runs, variant)
+    }
+
+
+def table_of_lengths(runs: Runs) -> Table:
+    """F1 of the full model by tokens in the entity, at the epoch chosen on source dev (Table 4)."""
+    targets = sorted({run["target"] for run in runs})
+    return {
+        target: {
+            length: summarize(
+                [
+                    select(run, target, "source dev")["languages"][target]["lengths"].get(length, 0.0)
+                    for run in _of(runs, FULL, target)
+                ]
+            )
+            for length in LENGTHS
+        }
+        for target in targets
+    }
+
+
+def _of(runs: Runs, variant: str, target: str | None = None) -> Runs:
+    return [run for run in runs if run["variant"] == variant and target in (None, run["target"])]
+
+
+def all_tables(runs: Runs) -> dict[str, Table]:
+    """The tables by their titles."""
+    return {
+        "Epoch chosen on source dev": table_of_variants(runs, "source dev"),
+        "Epoch chosen on target dev": table_of_variants(runs, "target dev"),
+        "Difference from the full model, source dev": table_of_gains(runs, "source dev"),
+        "By words in the entity, full model": table_of_lengths(runs),
+    }
+
+
+def markdown(folder: Path) -> str:
+    """All tables of a folder of runs as Markdown."""
+    runs = read_runs(folder)
+    settings = ", ".join(f"{key} {value}" for key, value in runs[0]["settings"].items())
+    lines = [f"Settings: {settings}.", ""]
+    for title, table in all_tables(runs).items():
+        if not table:
+            continue
+        header = ["", *next(iter(table.values()))]
+        columns = [embolden(row[column] for row in table.values()) for column in header[1:]]
+        rows = [[name, *cells] for name, cells in zip(table, zip(*columns, strict=True), strict=True)]
+        lines += [f"**{title}**", "", *to_markdown(header, rows), ""]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Paper 4: a tagger of characters and aligned word vectors, without a transformer."""

@@ -1,0 +1,172 @@
+"""Thinc wiring of the BiLSTM encoder: documents to distinct words, characters, vectors."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import numpy
+import torch
+from pydantic import Field
+from spacy.attrs import ORTH
+from spacy.tokens import Doc
+from spacy.vectors import Mode
+from spacy.vocab import Vocab
+from thinc.api import ArgsKwargs, Model, torch2xp, xp2torch
+from thinc.types import Floats2d
+from torch import Tensor
+
+from spacy_xner.bilstm.network import BiLSTMNetwork, Words
+from spacy_xner.errors import Errors
+from spacy_xner.shim import TorchShim
+from spacy_xner.tagger.model import Encoder
+from spacy_xner.vectors.romanise import romanise
+from spacy_xner.vectors.words import normalise
+
+Size = Annotated[int, Field(ge=1)]
+# Longer words are read by their first characters.
+MAX_CHARACTERS = 100
+# Words whose spelling is kept between batches.
+MAX_KEPT = 50_000
+
+
+def build_bilstm_encoder(
+    use_vectors: bool = True,
+    use_characters: bool = True,
+    lower: bool = True,
+    romanise: bool = True,
+    n_characters: Size = 2048,
+    character_width: Size = 300,
+    character_hidden: Size = 300,
+    word_hidden: Size = 300,
+) -> Encoder:
+    """Build an encoder of tokens on word vectors and characters. The defaults are the paper's.
+
+    The word vectors are the vocabulary's (`[initialize] vectors`), are not trained, and are looked up as
+    written and in lower case; a word without one has a fixed random vector. Dropout is that of `[training]`,
+    on the output of both LSTMs.
+
+    use_vectors, use_characters: What is read of a word.
+    lower: Read words in lower case; numbers and addresses are always read as "num" and "url".
+    romanise: Read characters of other scripts in Latin ones.
+    n_characters: Rows of the character table; a code point's row is its remainder.
+    character_hidden, word_hidden: Size of each direction.
+    SOURCE: Wu et al. 2019, sections 2 and 3.2.
+    """
+    settings = {
+        "n_characters": n_characters if use_characters else 0,
+        "character_width": character_width,
+        "character_hidden": character_hidden,
+        "word_hidden": word_hidden,
+    }
+    return Model(
+        "bilstm_encoder",
+        forward_bilstm,
+        init=init_bilstm,
+        shims=[TorchShim(BiLSTMNetwork)],
+        dims={"nO": 2 * word_hidden},
+        attrs={
+            "settings": settings,
+            "use_vectors": use_vectors,
+            "lower": lower,
+            "romanise": romanise,
+            "dropout_rate": 0.0,
+        },
+    )
+
+
+def init_bilstm(model: Encoder, X: list[Doc] | None = None, Y: Any = None) -> None:
+    """Build the network for the vectors of the documents' vocabulary.
+
+    RAISES: XNER613 if there is nothing to read: neither vectors nor characters.
+    """
+    width = X[0].vocab.vectors.shape[1] if X and model.attrs["use_vectors"] else 0
+    settings = model.attrs["settings"]
+    if not width and not settings["n_characters"]:
+        raise ValueError(Errors.XNER613.format(name=model.name))
+    model.shims[0].start({**settings, "vector_width": width})
+
+
+def forward_bilstm(
+    model: Encoder, docs: list[Doc], is_train: bool
+) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Doc]]]:
+    """Compute token vectors. Shape: (n_tokens, 2 * word_hidden) a document."""
+    shim: TorchShim = model.shims[0]
+    sizes = [len(doc) for doc in docs]
+    if not sum(sizes):
+        return [model.ops.alloc2f(0, model.get_dim("nO")) for _ in docs], lambda d_vectors: docs
+    orths, tokens = numpy.unique(numpy.concatenate([doc.to_array(ORTH) for doc in docs]), return_inverse=True)
+    vocab = docs[0].vocab
+    words = read_words(model, vocab, [vocab.strings[orth] for orth in orths.tolist()])
+    lengths = torch.tensor([size for size in sizes if size], device=words.lengths.device)
+    spelled = None if is_train else _spell_once(shim, orths.tolist(), words)
+    if is_train:
+        shim.network.dropout.p = model.attrs["dropout_rate"]  # type: ignore[union-attr]
+    inputs = (words, spelled, torch.from_numpy(tokens).to(lengths.device), lengths)
+    vectors, torch_backprop = shim(ArgsKwargs(args=inputs, kwargs={}), is_train)
+
+    def backprop(d_vectors: list[Floats2d]) -> list[Doc]:
+        gradients = {"grad_tensors": xp2torch(model.ops.flatten(d_vectors))}
+        torch_backprop(ArgsKwargs(args=((vectors,),), kwargs=gradients))
+        return docs
+
+    return model.ops.unflatten(torch2xp(vectors.detach()), sizes), backprop
+
+
+def read_words(model: Encoder, vocab: Vocab, words: list[str]) -> Words:
+    """Look words up and spell them.
+
+    RAISES: XNER614 if the vocabulary's vectors are not those of the training.
+    """
+    shim: TorchShim = model.shims[0]
+    normal = [normalise(word, model.attrs["lower"]) for word in words]
+    width = shim.cfg["vector_width"]
+    vectors, has_vector = torch.zeros(len(words), 0), torch.zeros(len(words), dtype=torch.bool)
+    if width:
+        if vocab.vectors.shape[1] != width:
+            raise ValueError(Errors.XNER614.format(expected=width, found=vocab.vectors.shape[1]))
+        vectors, has_vector = look_up(vocab, normal)
+    characters = [numpy.zeros(0, "int64")]
+    lengths = [0] * len(words)
+    n_characters = shim.cfg["n_characters"]
+    if n_characters:
+        spellings = [romanise(word) for word in normal] if model.attrs["romanise"] else normal
+        # A word of nothing but marks that romanisation drops is still one character long.
+        spellings = [spelling[:MAX_CHARACTERS] or " " for spelling in spellings]
+        codes = numpy.frombuffer("".join(spellings).encode("utf-32-le"), dtype="uint32")
+        characters = [codes.astype("int64") % n_characters]
+        lengths = [len(spelling) for spelling in spellings]
+    return Words(
+        vectors.to(shim.device),
+        has_vector.to(shim.device),
+        torch.from_numpy(numpy.concatenate(characters)).to(shim.device),
+        torch.tensor(lengths, device=shim.device),
+    )
+
+
+def look_up(vocab: Vocab, words: list[str]) -> tuple[Tensor, Tensor]:
+    """Find the vocabulary's vectors as written, then in lower case.
+
+    RETURNS: Vectors (n_words, width) and which words have one (n_words,).
+    """
+    vectors = vocab.vectors
+    if vectors.mode == Mode.floret:
+        return xp2torch(vectors.get_batch(words)).float(), torch.ones(len(words), dtype=torch.bool)
+    rows = vectors.find(keys=[vocab.strings.as_int(word) for word in words])
+    lower = vectors.find(keys=[vocab.strings.as_int(word.lower()) for word in words])
+    rows = numpy.where(rows < 0, lower, rows)
+    found = xp2torch(vectors.data[rows].astype("float32"))
+    return found, torch.from_numpy(rows >= 0)
+
+
+def _spell_once(shim: TorchShim, orths: list[int], words: Words) -> Tensor:
+    """Read the characters of words that have not been read with these weights."""
+    network: Any = shim.network
+    if getattr(network, "kept_version", None) != shim.version or len(network.kept) > MAX_KEPT:
+        network.kept_version, network.kept = shim.version, {}
+    kept: dict[int, Tensor] = network.kept
+    new = [i for i, orth in enumerate(orths) if orth not in kept]
+    if new:
+        spellings = words.characters.split(words.lengths.tolist())
+        with torch.inference_mode():
+            read = network.spell(torch.cat([spellings[i] for i in new]), words.lengths[new])
+        kept.update(zip((orths[i] for i in new), read, strict=True))
+    return torch.stack([kept[orth] for orth in orths])

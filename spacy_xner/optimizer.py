@@ -1,0 +1,67 @@
+"""Stochastic gradient descent with momentum, and a rate that falls from epoch to epoch."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import Field
+from thinc.api import Optimizer
+from thinc.optimizers import FloatOrSeq
+from thinc.types import FloatsXd
+
+Positive = Annotated[float, Field(gt=0.0)]
+
+
+class SGD(Optimizer):
+    """Gradient descent with momentum; thinc's has none. Gradients are clipped number by number.
+
+    SOURCE: Polyak 1964; clipping as in Wu et al. 2019, section 3.2.
+    """
+
+    def __init__(self, learn_rate: FloatOrSeq, *, momentum: float, clip: float) -> None:
+        # Without a second moment no part of thinc takes this for Adam.
+        super().__init__(learn_rate, L2=0.0, beta1=momentum, beta2=0.0, grad_clip=0.0, use_averages=False)
+        self.clip = clip
+
+    def __call__(
+        self, key: tuple[int, str], weights: FloatsXd, gradient: FloatsXd, *, lr_scale: float = 1.0
+    ) -> tuple[FloatsXd, FloatsXd]:
+        """Step one parameter. RETURNS: Weights, and a gradient of zeros."""
+        self.nr_update[key] += 1
+        if self.clip:
+            gradient = gradient.clip(-self.clip, self.clip)
+        if key not in self.mom1:
+            self.mom1[key] = gradient * 0
+        velocity: Any = self.mom1[key]
+        velocity *= self.b1
+        velocity += gradient
+        weights -= lr_scale * self.learn_rate * velocity
+        gradient *= 0
+        return weights, gradient
+
+
+def create_sgd(
+    learn_rate: FloatOrSeq,
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9,
+    clip: Annotated[float, Field(ge=0.0)] = 5.0,
+) -> Optimizer:
+    """Create gradient descent with momentum.
+
+    clip: Gradients are cut to [-clip, clip]; 0 leaves them.
+    """
+    return SGD(learn_rate, momentum=momentum, clip=clip)
+
+
+def create_epoch_decay(
+    initial_rate: Positive,
+    decay: Annotated[float, Field(ge=0.0)],
+    steps_per_epoch: Annotated[int, Field(ge=1)],
+    floor: Annotated[float, Field(ge=0.0)] = 0.0,
+) -> Iterator[float]:
+    """Create initial_rate / (1 + n * decay) for the epoch after the n-th, at least `floor`.
+
+    SOURCE: Wu et al. 2019, section 3.2; with a floor Bari et al. 2020.
+    """
+    step = 0
+    while True:
+        yield max(initial_rate / (1 + step // steps_per_epoch * decay), floor)
+        step += 1

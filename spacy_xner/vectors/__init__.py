@@ -1,0 +1,1 @@
+"""Papers 4 and 5: word vectors of several languages in one space, dictionaries, romanisation."""

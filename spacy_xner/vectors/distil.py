@@ -1,0 +1,47 @@
+"""Word vectors from a multilingual transformer: already in one space, for those who have no vector files."""
+
+from collections.abc import Iterable
+
+import numpy
+from spacy.tokens import Doc
+from spacy.util import minibatch
+from spacy.vocab import Vocab
+from tqdm import tqdm
+
+from spacy_xner.transformer.model import build_transformer_encoder
+from spacy_xner.vectors.mapping import normalise_rows
+from spacy_xner.vectors.table import VectorTable
+
+# Words that go through the encoder together; it cuts them up by wordpieces.
+BATCH = 1024
+
+
+def distil_vectors(
+    words: Iterable[str], encoder: str, *, layer: int = 0, mixed_precision: bool = False
+) -> VectorTable:
+    """Read words by themselves with an encoder: the mean of their wordpieces.
+
+    words: Of one language, the most frequent first: its mean is taken off, so that what is left of a
+        word is its meaning and not its language.
+    layer: The layer that is read; 0 for the last.
+    RETURNS: Rows of unit length.
+    RAISES: XNER201, XNER207.
+    """
+    words = list(dict.fromkeys(words))
+    tok2vec = build_transformer_encoder(
+        encoder, n_frozen_layers=-1, n_layers=layer, pooling="mean", mixed_precision=mixed_precision
+    )
+    tok2vec.initialize()
+    vocab = Vocab()
+    rows = []
+    progress = tqdm(total=len(words), unit=" words", disable=None)
+    # Similar lengths side by side; the encoder sorts within a batch only.
+    order = numpy.argsort([len(word) for word in words], kind="stable")
+    for batch in minibatch(order.tolist(), BATCH):
+        docs = [Doc(vocab, words=[words[i]]) for i in batch]
+        rows.append(numpy.concatenate(tok2vec.predict(docs)))
+        progress.update(len(batch))
+    progress.close()
+    vectors = numpy.empty_like(numpy.concatenate(rows))
+    vectors[order] = numpy.concatenate(rows)
+    return VectorTable(words, normalise_rows(vectors).numpy())

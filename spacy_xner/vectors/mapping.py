@@ -1,0 +1,233 @@
+"""Map word vectors of two languages into one space, and measure how well words find their translations.
+
+SOURCE: Mikolov et al. 2013 (a linear map), Xing et al. 2015 (orthogonal, unit length), Artetxe et al. 2016
+and 2018 (centring, whitening, weighting), Lample et al. 2018 (CSLS and its use for refinement).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spacy_xner.errors import Errors
+from spacy_xner.vectors.table import VectorTable
+
+# Similarities held at once: 2 ** 26 floats are 256 MB.
+BLOCK = 2**26
+N_NEIGHBOURS = 10
+
+
+class Pairs(NamedTuple):
+    """Rows of words that translate each other. Shape: (n_pairs,), twice."""
+
+    source: Tensor
+    target: Tensor
+
+
+class Precision(NamedTuple):
+    """How often a translation is among the nearest target words.
+
+    by_neighbours: Number of neighbours to the share of source words. n_words: Source words that were looked
+    up. coverage: Share of the dictionary's source words that have a vector, as has a translation of theirs.
+    """
+
+    by_neighbours: dict[int, float]
+    n_words: int
+    coverage: float
+
+
+def normalise_rows(vectors: NDArray[numpy.float32]) -> Tensor:
+    """Unit length, centred, unit length again. Shape: (n_words, width)."""
+    rows = torch.nn.functional.normalize(torch.from_numpy(vectors).float())
+    return torch.nn.functional.normalize(rows - rows.mean(dim=0))
+
+
+def find_pairs(source: VectorTable, target: VectorTable, dictionary: Mapping[str, Sequence[str]]) -> Pairs:
+    """Find the rows of a dictionary's words.
+
+    RAISES: XNER612 if fewer pairs than the vectors are wide have vectors.
+    """
+    source_rows = {word: row for row, word in enumerate(source.words)}
+    target_rows = {word: row for row, word in enumerate(target.words)}
+    found = [
+        (source_rows[word], target_rows[translation])
+        for word, translations in dictionary.items()
+        for translation in translations
+        if word in source_rows and translation in target_rows
+    ]
+    width = source.vectors.shape[1]
+    if len(found) < width:
+        n_entries = sum(map(len, dictionary.values()))
+        raise ValueError(Errors.XNER612.format(n_entries=n_entries, n_known=len(found), width=width))
+    rows = torch.tensor(found)
+    return Pairs(rows[:, 0], rows[:, 1])
+
+
+def procrustes(source: Tensor, target: Tensor) -> Tensor:
+    """The rotation of the source's rows that comes nearest to the target's. Shape: (width, width).
+
+    SOURCE: Schoenemann 1966
+    """
+    u, _, v = torch.linalg.svd(source.T.double() @ target.double())
+    return (u @ v).to(source.dtype)
+
+
+def map_tables(
+    source: Tensor, target: Tensor, pairs: Pairs, *, weighting: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Map both sides into one space.
+
+    weighting: 0 rotates the source. Greater values whiten both sides, weight the directions by this power of
+        how much the sides agree in them, and take the whitening back.
+    RETURNS: Rows of unit length. Shapes: (n_source, width), (n_target, width).
+    SOURCE: Artetxe et al. 2018, "Generalizing and improving bilingual word embedding mappings".
+    """
+    if not weighting:
+        return source @ procrustes(source[pairs.source], target[pairs.target]), target
+    x, y = source[pairs.source].double(), target[pairs.target].double()
+    white_x, white_y = _whitening(x), _whitening(y)
+    u, agreement, v = torch.linalg.svd((x @ white_x).T @ (y @ white_y))
+    # The sum over pairs; a mean would do as well, rows are brought to unit length afterwards.
+    weights = torch.diag(agreement**weighting)
+    map_x = white_x @ u @ weights @ u.T @ torch.linalg.inv(white_x) @ u
+    map_y = white_y @ v.T @ weights @ v @ torch.linalg.inv(white_y) @ v.T
+    normalize = torch.nn.functional.normalize
+    return normalize(source @ map_x.float()), normalize(target @ map_y.float())
+
+
+def _whitening(rows: Tensor) -> Tensor:
+    """The symmetric matrix that makes columns uncorrelated, of unit variance. Shape: (width, width)."""
+    values, vectors = torch.linalg.eigh(rows.T @ rows)
+    return vectors @ torch.diag(values.clamp(min=1e-8) ** -0.5) @ vectors.T
+
+
+def align(
+    source: VectorTable,
+    target: VectorTable,
+    dictionary: Mapping[str, Sequence[str]],
+    *,
+    n_iterations: int = 5,
+    n_frequent: int = 10_000,
+    weighting: float = 0.5,
+) -> tuple[VectorTable, VectorTable]:
+    """Map two tables into one space with a dictionary, and refine it with the words that find each other.
+
+    n_iterations: Inductions of a dictionary. n_frequent: Of the most frequent words of both sides.
+    RAISES: XNER611 for tables of different widths, XNER612 for a dictionary that does not cover them.
+    """
+    if source.vectors.shape[1] != target.vectors.shape[1]:
+        raise ValueError(
+            Errors.XNER611.format(source=source.vectors.shape[1], target=target.vectors.shape[1])
+        )
+    given = find_pairs(source, target, dictionary)
+    x, y = refine(
+        normalise_rows(source.vectors), normalise_rows(target.vectors), given,
+        n_iterations=n_iterations, n_frequent=n_frequent, weighting=weighting,
+    )  # fmt: skip
+    return VectorTable(source.words, x.numpy()), VectorTable(target.words, y.numpy())
+
+
+def refine(
+    x: Tensor,
+    y: Tensor,
+    given: Pairs,
+    *,
+    n_iterations: int,
+    n_frequent: int,
+    weighting: float,
+) -> tuple[Tensor, Tensor]:
+    """Map, find words that are each other's nearest, and map again with these and the given ones."""
+    pairs = given
+    for iteration in range(n_iterations + 1):
+        # Rotations on the way: weighted spaces are good to look words up in, but not to go on from.
+        last = iteration == n_iterations
+        mapped = map_tables(x, y, pairs, weighting=weighting if last else 0.0)
+        if last:
+            break
+        induced = mutual_pairs(mapped[0][:n_frequent], mapped[1][:n_frequent])
+        pairs = Pairs(torch.cat((given.source, induced.source)), torch.cat((given.target, induced.target)))
+    return mapped
+
+
+def mutual_pairs(x: Tensor, y: Tensor) -> Pairs:
+    """Words that are each other's nearest by CSLS."""
+    there = nearest(x, y, 1).ids[:, 0]
+    back = nearest(y, x, 1).ids[:, 0]
+    rows = torch.arange(len(x))
+    mutual = back[there] == rows
+    return Pairs(rows[mutual], there[mutual])
+
+
+class Neighbours(NamedTuple):
+    """The nearest rows, the nearest first. Shapes: (n_queries, n), twice."""
+
+    scores: Tensor
+    ids: Tensor
+
+
+def nearest(queries: Tensor, keys: Tensor, n: int, *, csls: bool = True, k: int = N_NEIGHBOURS) -> Neighbours:
+    """Find the nearest keys of every query, block by block. Rows must have unit length.
+
+    csls: Take the mean similarity of either side's k nearest off, so that a word that is near to everything
+        is nobody's translation; otherwise by cosine.
+    SOURCE: Lample et al. 2018, equation 3; 2 cos - r(query) - r(key), halved.
+    """
+    # The query's own mean changes no order.
+    penalty = mean_similarity(keys, queries, k) / 2 if csls else torch.zeros(len(keys))
+    own = mean_similarity(queries, keys, k) / 2 if csls else torch.zeros(len(queries))
+    found = [(block @ keys.T - penalty).topk(min(n, len(keys)), dim=1) for block in _blocks(queries, keys)]
+    scores = torch.cat([values for values, _ in found]) - own[:, None]
+    return Neighbours(scores, torch.cat([ids for _, ids in found]))
+
+
+def mean_similarity(queries: Tensor, keys: Tensor, k: int = N_NEIGHBOURS) -> Tensor:
+    """Mean cosine of every query and its k nearest keys. Shape: (n_queries,)."""
+    return torch.cat(
+        [
+            (block @ keys.T).topk(min(k, len(keys)), dim=1).values.mean(dim=1)
+            for block in _blocks(queries, keys)
+        ]
+    )
+
+
+def _blocks(queries: Tensor, keys: Tensor) -> Iterator[Tensor]:
+    yield from queries.split(max(1, BLOCK // max(1, len(keys))))
+
+
+def precision(
+    source: VectorTable,
+    target: VectorTable,
+    dictionary: Mapping[str, Sequence[str]],
+    *,
+    csls: bool = True,
+    at: Sequence[int] = (1, 5, 10),
+) -> Precision:
+    """Measure how many words of a dictionary find one of their translations among all target words."""
+    source_rows = {word: row for row, word in enumerate(source.words)}
+    target_rows = {word: row for row, word in enumerate(target.words)}
+    gold = {
+        source_rows[word]: {target_rows[t] for t in translations if t in target_rows}
+        for word, translations in dictionary.items()
+        if word in source_rows
+    }
+    gold = {row: rows for row, rows in gold.items() if rows}
+    normalize = torch.nn.functional.normalize
+    x, y = (normalize(torch.from_numpy(table.vectors)) for table in (source, target))
+    if not gold:
+        return Precision(dict.fromkeys(at, 0.0), 0, 0.0)
+    queries = torch.tensor(list(gold))
+    penalty = mean_similarity(y, x) / 2 if csls else torch.zeros(len(y))
+    found = torch.cat(
+        [(block @ y.T - penalty).topk(max(at), dim=1).indices for block in _blocks(x[queries], y)]
+    )
+    hits = numpy.array(
+        [
+            [target_row in rows for target_row in ids]
+            for ids, rows in zip(found.tolist(), gold.values(), strict=True)
+        ]
+    )
+    by_neighbours = {n: float(hits[:, :n].any(axis=1).mean()) for n in at}
+    return Precision(by_neighbours, len(gold), len(gold) / max(1, len(dictionary)))

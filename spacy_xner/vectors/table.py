@@ -1,0 +1,146 @@
+"""Tables of word vectors: read, write, look up, merge."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy
+import spacy
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from spacy_xner.corpus import numbered_lines
+from spacy_xner.errors import Errors
+
+
+class VectorTable(NamedTuple):
+    """Words, the most frequent one first, and their vectors.
+
+    vectors: Shape: (n_words, width).
+    """
+
+    words: list[str]
+    vectors: NDArray[numpy.float32]
+
+
+def read_table(path: Path, limit: int = 0) -> VectorTable:
+    """Read a table: text as fastText and word2vec write it (also .gz), .safetensors, or a spaCy pipeline.
+
+    limit: The first so many words; 0 takes all.
+    RAISES: XNER601 for a wrong header, XNER602 for ragged rows, XNER606 for duplicates, XNER607 for what
+        is not a number, XNER610 for damaged files, with file and line.
+    """
+    if path.is_dir():
+        return _read_spacy(path, limit)
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path, limit)
+    return _read_text(path, limit)
+
+
+def write_table(table: VectorTable, path: Path, *, half_precision: bool = False) -> None:
+    """Write a .safetensors file, as a whole or not at all."""
+    vectors = numpy.ascontiguousarray(table.vectors, dtype="float16" if half_precision else "float32")
+    content = save({"vectors": vectors}, metadata={"words": json.dumps(table.words, ensure_ascii=False)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(path.name + ".part")
+    half.write_bytes(content)
+    half.replace(path)
+
+
+def merge_tables(tables: Sequence[VectorTable]) -> VectorTable:
+    """Merge tables of one space, a word once.
+
+    A word of several languages has the vector of the one in whose table it stands nearest to the front:
+    "die" is the German article, not the English verb.
+    """
+    rank: dict[str, tuple[int, int]] = {}
+    for t, table in enumerate(tables):
+        for r, word in enumerate(table.words):
+            if word not in rank or r < rank[word][0]:
+                rank[word] = (r, t)
+    words = sorted(rank, key=rank.__getitem__)
+    vectors = numpy.stack([tables[t].vectors[r] for r, t in map(rank.__getitem__, words)])
+    return VectorTable(words, vectors)
+
+
+def reduce_width(table: VectorTable, width: int) -> VectorTable:
+    """Keep the directions in which the words differ most (principal components), in unit length."""
+    from sklearn.decomposition import PCA
+
+    vectors = PCA(min(width, table.vectors.shape[1]), random_state=0).fit_transform(table.vectors)
+    norms = numpy.linalg.norm(vectors, axis=1, keepdims=True)
+    return VectorTable(table.words, numpy.asarray(vectors / numpy.maximum(norms, 1e-12), "float32"))
+
+
+class Lookup:
+    """Unit-length vectors by word; a zero vector for unknown ones. A word in lower case is the fallback."""
+
+    def __init__(self, table: VectorTable) -> None:
+        norms = numpy.linalg.norm(table.vectors, axis=1, keepdims=True)
+        unit = table.vectors / numpy.maximum(norms, 1e-12)
+        self._vectors = numpy.vstack((unit, numpy.zeros((1, unit.shape[1]), "float32")))
+        self._rows = {word: row for row, word in enumerate(table.words)}
+
+    def __call__(self, words: Sequence[str]) -> NDArray[numpy.float32]:
+        """Shape: (n_words, width)."""
+        rows = [self._rows.get(word, self._rows.get(word.lower(), -1)) for word in words]
+        return self._vectors[rows]
+
+
+def _read_text(path: Path, limit: int) -> VectorTable:
+    lines = numbered_lines(path)
+    number, header = next(lines, (1, ""))
+    sizes = header.split()
+    if len(sizes) != 2 or not all(size.isdecimal() for size in sizes):
+        raise ValueError(Errors.XNER601.format(path=path, line=number, text=header[:80]))
+    total, width = map(int, sizes)
+    expected = min(limit, total) if limit else total
+    rows: list[NDArray[numpy.float32]] = []
+    known: dict[str, int] = {}
+    for number, line in lines:
+        if len(rows) == expected:
+            break
+        # Some words hold spaces themselves, those without a break above all.
+        word, *numbers = line.rstrip(" ").rsplit(" ", width)
+        if len(numbers) != width or not word:
+            raise ValueError(
+                Errors.XNER602.format(path=path, line=number, width=width, n=len(numbers), text=line[:40])
+            )
+        try:
+            row = numpy.array(numbers, dtype="float32")
+        except ValueError:
+            raise ValueError(Errors.XNER607.format(path=path, line=number, text=line[:80])) from None
+        if not numpy.isfinite(row).all():
+            raise ValueError(Errors.XNER607.format(path=path, line=number, text=line[:80]))
+        if word in known:
+            raise ValueError(Errors.XNER606.format(path=path, line=number, word=word, first=known[word]))
+        known[word] = number
+        rows.append(row)
+    if len(rows) < expected or not rows:
+        raise ValueError(Errors.XNER601.format(path=path, line=1, text=f"{header} (and {len(rows)} rows)"))
+    return VectorTable(list(known), numpy.stack(rows))
+
+
+def _read_safetensors(path: Path, limit: int) -> VectorTable:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            words = json.loads((file.metadata() or {})["words"])
+            vectors = file.get_slice("vectors")[: limit or None].astype("float32")
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
+        raise ValueError(Errors.XNER610.format(path=path, reason=error)) from error
+    words = words[: limit or None]
+    if len(words) != len(vectors) or len(set(words)) != len(words) or not numpy.isfinite(vectors).all():
+        reason = f"{len(words)} words, {len(set(words))} different, {len(vectors)} vectors, or not finite"
+        raise ValueError(Errors.XNER610.format(path=path, reason=reason))
+    return VectorTable(words, vectors)
+
+
+def _read_spacy(path: Path, limit: int) -> VectorTable:
+    vocab = spacy.load(path, exclude=spacy.util.get_model_meta(path)["pipeline"]).vocab
+    rows = {vocab.strings[key]: row for key, row in vocab.vectors.key2row.items() if key in vocab.strings}
+    if not rows:
+        raise ValueError(Errors.XNER610.format(path=path, reason="the pipeline has no vectors"))
+    words = sorted(rows, key=rows.__getitem__)[: limit or None]
+    return VectorTable(words, numpy.asarray(vocab.vectors.data[[rows[w] for w in words]], "float32"))
