@@ -7,26 +7,35 @@ nothing is padded.
 SOURCE: Lafferty et al. 2001; the span marginal follows Culotta and McCallum 2004.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from spacy_xner.tags import MISSING
 
 # Added to scores of transitions that the scheme forbids: exp() of it is 0 in float32, and sums over
 # documents of 100,000 tokens stay finite.
 FORBIDDEN = -1e4
+# Nats between scores of one token up to which weights of paths are summed instead of their logarithms. Any
+# tag of a scheme can follow any other within three tokens, and exp(-3 * 200) is a number in double precision.
+WIDEST = 200
+# Positions after which scores of best paths start from 0 again: sums over long documents would lose digits.
+REBASE = 16
 
 
 class Packing(NamedTuple):
     """How documents lie in position-major blocks.
 
     order: Place in the flat batch of every packed row. Shape: (n_tokens,).
+    mirror: The same where documents are read from their ends. Shape: (n_tokens,).
     sizes: Documents that are longer than t, for every t. Length: longest document.
     """
 
     order: Tensor
+    mirror: Tensor
     sizes: list[int]
 
 
@@ -35,17 +44,179 @@ def pack(lengths: Tensor) -> Packing:
 
     lengths: Tokens per document. Shape: (n_docs,).
     """
-    lengths_sorted, docs = torch.sort(lengths, descending=True, stable=True)
-    starts = (torch.cumsum(lengths, 0) - lengths)[docs]
-    longest = int(lengths_sorted[0]) if len(lengths) else 0
-    positions = torch.arange(longest, device=lengths.device)
+    # Arithmetic on a few numbers: NumPy's calls cost less than torch's, and a GPU waits once.
+    own = lengths.numpy(force=True)
+    docs = numpy.argsort(-own, kind="stable")
+    ends = numpy.cumsum(own)
+    positions = numpy.arange(own.max(initial=0))
     # Number of documents longer than each position, from the ascending lengths.
-    ascending = lengths_sorted.flip(0).contiguous()
-    sizes = len(lengths) - torch.searchsorted(ascending, positions, right=True)
-    position_of_row = torch.repeat_interleave(positions, sizes)
-    first_row = torch.repeat_interleave(torch.cumsum(sizes, 0) - sizes, sizes)
-    rank = torch.arange(len(position_of_row), device=lengths.device) - first_row
-    return Packing(starts[rank] + position_of_row, sizes.tolist())
+    sizes = len(own) - numpy.searchsorted(own[docs[::-1]], positions, side="right")
+    position_of_row = numpy.repeat(positions, sizes)
+    rank = numpy.arange(len(position_of_row)) - numpy.repeat(numpy.cumsum(sizes) - sizes, sizes)
+    order = (ends - own)[docs][rank] + position_of_row
+    mirror = ends[docs][rank] - 1 - position_of_row
+    rows = torch.from_numpy(numpy.stack((order, mirror))).to(lengths.device)
+    return Packing(rows[0], rows[1], sizes.tolist())
+
+
+class PathSums(NamedTuple):
+    """Sums over the paths of all documents.
+
+    log_weight: Logarithm of the summed weights, added up over documents. Shape: ().
+    tags: How often a token has a tag, as expected. Shape: (n_tokens, n_tags).
+    moves: The same of transitions. Shape: (n_tags + 1, n_tags + 1), [from, to].
+    """
+
+    log_weight: Tensor
+    tags: Tensor
+    moves: Tensor
+
+
+def follow_paths(emissions: Tensor, scores: Tensor, packing: Packing, tags: Tensor) -> PathSums:
+    """Count and score one path of every document.
+
+    emissions: Shape: (n_tokens, n_tags). scores: Shape: (n_tags + 1, n_tags + 1), [from, to].
+    tags: Shape: (n_tokens,).
+    """
+    firsts, lasts = edges(packing)
+    edge, n_states = len(scores) - 1, len(scores)
+    before = tags.roll(1)
+    before[firsts] = edge
+    pairs = torch.cat((before * n_states + tags, tags[lasts] * n_states + edge))
+    moves = torch.bincount(pairs, minlength=n_states**2).view(n_states, n_states)
+    score = emissions.gather(1, tags[:, None]).double().sum() + (scores.double() * moves).sum()
+    counts = torch.zeros_like(emissions, dtype=torch.double).scatter_(1, tags[:, None], 1.0)
+    return PathSums(score, counts, moves)
+
+
+def sum_paths(emissions: Tensor, scores: Tensor, packing: Packing) -> PathSums:
+    """Sum weights exp(score) of all paths, scaled to sum to 1 at every token.
+
+    Double precision, because weights at one token may differ by exp(3 * WIDEST).
+
+    emissions: Shape: (n_tokens, n_tags). scores: Shape: (n_tags + 1, n_tags + 1), [from, to].
+    SOURCE: Rabiner 1989, section V.A (scaling).
+    """
+    order, mirror, sizes = packing
+    firsts, lasts = edges(packing)
+    tokens = emissions.double()
+    tops = tokens.amax(1, keepdim=True)
+    tokens = (tokens - tops).exp()
+    inner, starts, ends = split_edges(scores.double().exp())
+
+    # A suffix is a prefix of the document read from its end: one product serves a prefix and a suffix.
+    both = torch.block_diag(inner, inner.t())
+    packed = torch.cat((tokens[order], tokens[mirror]), dim=1)
+    packed[: sizes[0]] *= torch.cat((starts, ends))
+    halves = packed.view(len(packed), 2, -1)
+    totals = packed.new_empty(len(packed), 2, 1)
+    blocks = packed.split(sizes)
+    for t, (half, total) in enumerate(zip(halves.split(sizes), totals.split(sizes), strict=True)):
+        if t > 0:
+            blocks[t].mul_(blocks[t - 1][: len(half)] @ both)
+        half.div_(torch.sum(half, 2, keepdim=True, out=total))
+    prefixes, suffixes = torch.empty_like(tokens), torch.empty_like(tokens)
+    prefixes[order], suffixes[mirror] = halves.unbind(1)
+    log_weight = totals[:, 0].log().sum() + tops.sum() + (prefixes[lasts] @ ends).log().sum()
+
+    before = torch.empty_like(tokens)  # Prefixes up to the token before, by the tag of the token.
+    torch.mm(prefixes[:-1], inner, out=before[1:])
+    before[firsts] = starts
+    joint = before * suffixes
+    scale = joint.sum(1, keepdim=True)
+    tags = joint / scale
+    moves = torch.zeros_like(scores, dtype=torch.double)
+    moves[-1, :-1], moves[:-1, -1] = tags[firsts].sum(0), tags[lasts].sum(0)
+    suffixes /= scale
+    suffixes[firsts] = 0  # What precedes them is another document.
+    moves[:-1, :-1] = inner * (prefixes[:-1].t() @ suffixes[1:])
+    return PathSums(log_weight, tags, moves)
+
+
+def sum_log_paths(emissions: Tensor, scores: Tensor, packing: Packing) -> PathSums:
+    """The same for scores of any size: slower, without underflow."""
+    order, _, sizes = packing
+    firsts, lasts = edges(packing)
+    scores = scores.double()
+    packed = emissions[order].double()
+    alphas = forward_scores(packed, scores, sizes)
+    betas = backward_scores(packed, scores, sizes)
+    log_z = torch.logsumexp(alphas[0] + betas[0], dim=1)
+    inner, _, _ = split_edges(scores)
+    moves = torch.zeros_like(scores)
+    for alpha, beta, block in zip(alphas, betas[1:], packed.split(sizes)[1:], strict=False):
+        after = block + beta - log_z[: len(block), None]
+        moves[:-1, :-1] += (alpha[: len(block), :, None] + inner + after[:, None]).exp().sum(0)
+    log_z_of_row = torch.cat([log_z[:n] for n in sizes])
+    tags = torch.empty_like(packed)
+    tags[order] = (torch.cat(alphas) + torch.cat(betas) - log_z_of_row[:, None]).exp()
+    moves[-1, :-1], moves[:-1, -1] = tags[firsts].sum(0), tags[lasts].sum(0)
+    return PathSums(log_z.sum(), tags, moves)
+
+
+def forward_scores(packed: Tensor, scores: Tensor, sizes: list[int]) -> list[Tensor]:
+    """Log-sums over prefixes, in blocks. Shape of each: (n_docs longer than t, n_tags)."""
+    transitions, starts, _ = split_edges(scores)
+    blocks = packed.split(sizes)
+    alphas = [starts + blocks[0]]
+    for block in blocks[1:]:
+        before = alphas[-1][: len(block)]
+        alphas.append(torch.logsumexp(before[:, :, None] + transitions, dim=1) + block)
+    return alphas
+
+
+def backward_scores(packed: Tensor, scores: Tensor, sizes: list[int]) -> list[Tensor]:
+    """Log-sums over what follows a token, in blocks of the same shapes."""
+    transitions, _, ends = split_edges(scores)
+    blocks = packed.split(sizes)
+    betas = [ends.expand(sizes[-1], -1)]
+    for t in range(len(sizes) - 2, -1, -1):
+        after = blocks[t + 1] + betas[-1]  # (sizes[t + 1], n_tags)
+        inner = torch.logsumexp(transitions + after[:, None, :], dim=2)
+        betas.append(torch.cat((inner, ends.expand(sizes[t] - sizes[t + 1], -1))))
+    return betas[::-1]
+
+
+def edges(packing: Packing) -> tuple[Tensor, Tensor]:
+    """RETURNS: Places of first and of last tokens, longest document first. Shape of both: (n_docs,)."""
+    n_docs = packing.sizes[0]
+    return packing.order[:n_docs], packing.mirror[:n_docs]
+
+
+def split_edges(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """RETURNS: Transitions (n_tags, n_tags), starts (n_tags,), ends (n_tags,)."""
+    return scores[:-1, :-1], scores[-1, :-1], scores[:-1, -1]
+
+
+def sum_all_paths(emissions: Tensor, scores: Tensor, packing: Packing, is_narrow: bool) -> PathSums:
+    """Sum over all paths in the faster way that gives a number.
+
+    is_narrow: Scores differ by less than WIDEST, penalties and masks aside.
+    """
+    if is_narrow:
+        sums = sum_paths(emissions, scores, packing)
+        # Where only forbidden paths are left, weights are 0.
+        if sums.log_weight.isfinite():
+            return sums
+    return sum_log_paths(emissions, scores, packing)
+
+
+class LogWeight(torch.autograd.Function):
+    """Logarithm of summed weights: its gradients are the expected counts that were found with it.
+
+    One node instead of a few for every position.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, emissions: Tensor, scores: Tensor, sums: PathSums) -> Tensor:
+        ctx.save_for_backward(sums.tags.to(emissions.dtype), sums.moves.to(scores.dtype))
+        return sums.log_weight.to(torch.result_type(emissions, scores))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        tags, moves = ctx.saved_tensors
+        return grad * tags, grad * moves, None
 
 
 class LinearChainCRF(nn.Module):
@@ -66,8 +237,7 @@ class LinearChainCRF(nn.Module):
 
     def scores(self) -> tuple[Tensor, Tensor, Tensor]:
         """RETURNS: Transitions (n_tags, n_tags), starts (n_tags,), ends (n_tags,)."""
-        every = self.transitions + self.penalty
-        return every[:-1, :-1], every[-1, :-1], every[:-1, -1]
+        return split_edges(self.transitions + self.penalty)
 
     def log_likelihood(self, emissions: Tensor, gold: Tensor, lengths: Tensor) -> Tensor:
         """Log-probability of the annotated tags of every document that has any.
@@ -77,63 +247,59 @@ class LinearChainCRF(nn.Module):
         emissions: Shape: (n_tokens, n_tags). gold: -1 = missing. Shape: (n_tokens,).
         RETURNS: Sum over documents. Shape: ().
         """
-        packing = pack(lengths)
-        packed = emissions[packing.order]
-        gold = gold[packing.order]
-        is_gold = torch.nn.functional.one_hot(gold.clamp(min=0), packed.shape[1]).bool()
-        off_path = ~is_gold & (gold != MISSING)[:, None]
-        on_path = packed.masked_fill(off_path, 2 * FORBIDDEN)
-        return (self._log_z(on_path, packing.sizes) - self._log_z(packed, packing.sizes)).sum()
+        if len(emissions) == 0:
+            return emissions.sum()
+        scores = self.transitions + self.penalty
+        with torch.no_grad():
+            packing = pack(lengths)
+            is_missing = gold == MISSING
+            lowest, highest = emissions.aminmax()
+            width = highest - lowest + 2 * self.transitions.abs().max()
+            is_narrow = bool(width < WIDEST)
+            if is_missing.any():
+                is_gold = torch.nn.functional.one_hot(gold.clamp(min=0), emissions.shape[1]).bool()
+                off_path = ~is_gold & ~is_missing[:, None]
+                masked = emissions.masked_fill(off_path, -torch.inf)
+                on_path = sum_all_paths(masked, scores, packing, is_narrow)
+            else:
+                on_path = follow_paths(emissions, scores, packing, gold)
+            every = sum_all_paths(emissions, scores, packing, is_narrow)
+            difference = PathSums(*(a - b for a, b in zip(on_path, every, strict=True)))
+        likelihood: Tensor = LogWeight.apply(emissions, scores, difference)
+        return likelihood
 
-    def _log_z(self, packed: Tensor, sizes: list[int]) -> Tensor:
-        """Shape: (n_docs,), in packed order."""
-        _, _, ends = self.scores()
-        alphas = self._forward_scores(packed, sizes)
-        done = [a[n:] for a, n in zip(alphas, [*sizes[1:], 0], strict=True)]
-        return torch.logsumexp(torch.cat(done[::-1]) + ends, dim=1)
-
-    def _forward_scores(self, packed: Tensor, sizes: list[int]) -> list[Tensor]:
-        transitions, starts, _ = self.scores()
-        blocks = packed.split(sizes)
-        alphas = [starts + blocks[0]] if blocks else []
-        for block in blocks[1:]:
-            before = alphas[-1][: len(block)]
-            alphas.append(torch.logsumexp(before[:, :, None] + transitions, dim=1) + block)
-        return alphas
-
-    def _backward_scores(self, packed: Tensor, sizes: list[int]) -> list[Tensor]:
-        transitions, _, ends = self.scores()
-        blocks = packed.split(sizes)
-        betas = [ends.expand(sizes[-1], -1)]
-        for t in range(len(sizes) - 2, -1, -1):
-            after = blocks[t + 1] + betas[-1]  # (sizes[t + 1], n_tags)
-            inner = torch.logsumexp(transitions + after[:, None, :], dim=2)
-            betas.append(torch.cat((inner, ends.expand(sizes[t] - sizes[t + 1], -1))))
-        return betas[::-1]
-
+    @torch.no_grad()
     def best_tags(self, emissions: Tensor, lengths: Tensor) -> Tensor:
         """Find the best path of every document (Viterbi). Shape: (n_tokens,)."""
         best = torch.zeros(len(emissions), dtype=torch.long, device=emissions.device)
         if len(emissions) == 0:
             return best
-        packing = pack(lengths)
+        order, _, sizes = pack(lengths)
         transitions, starts, ends = self.scores()
-        blocks = emissions[packing.order].split(packing.sizes)
-        score = starts + blocks[0]
-        scores, pointers = [score], []
-        for block in blocks[1:]:
-            score, pointer = (score[: len(block), :, None] + transitions).max(dim=1)
-            score = score + block
+        # Documents lie along memory: many maxima are found at once.
+        steps = transitions[:, :, None]  # [from, to, document]
+        blocks = emissions[order].t().contiguous().split(sizes, dim=1)
+        score = starts[:, None] + blocks[0]
+        scores = [score]
+        for t in range(1, len(sizes)):
+            if sizes[t] < sizes[t - 1]:
+                score = score[:, : sizes[t]]
+            if t % REBASE == 0:
+                score = score - score.amax(0)
+            score = (steps + score.unsqueeze(1)).amax(0).add_(blocks[t])
             scores.append(score)
-            pointers.append(pointer)
+        # Predecessors are looked for on the best paths only: maxima without their places are faster.
+        into = transitions.t().contiguous()
+        onward = ends.repeat(sizes[0], 1)  # Scores of moving on to the tag that was found.
+        ahead = onward[:0]
         path = []
-        tag = best.new_zeros(0)
-        for t in range(len(blocks) - 1, -1, -1):
-            continuing = pointers[t].gather(1, tag[:, None])[:, 0] if len(tag) else tag
-            ending = (scores[t][len(tag) :] + ends).argmax(dim=1)
-            tag = torch.cat((continuing, ending))
+        for n, score in zip(sizes[::-1], scores[::-1], strict=True):
+            if n > len(ahead):
+                ahead = onward[:n]
+            tag = (ahead + score.t()).argmax(1)
+            torch.index_select(into, 0, tag, out=ahead)
             path.append(tag)
-        best[packing.order] = torch.cat(path[::-1])
+        best[order] = torch.cat(path[::-1])
         return best
 
     def span_log_marginals(self, emissions: Tensor, lengths: Tensor, tags: Tensor, spans: Tensor) -> Tensor:
@@ -145,11 +311,12 @@ class LinearChainCRF(nn.Module):
         """
         packing = pack(lengths)
         packed = emissions[packing.order]
-        transitions, _, _ = self.scores()
+        scores = self.transitions + self.penalty
+        transitions, _, _ = split_edges(scores)
         alphas = torch.empty_like(packed)
         betas = torch.empty_like(packed)
-        alphas[packing.order] = torch.cat(self._forward_scores(packed, packing.sizes))
-        betas[packing.order] = torch.cat(self._backward_scores(packed, packing.sizes))
+        alphas[packing.order] = torch.cat(forward_scores(packed, scores, packing.sizes))
+        betas[packing.order] = torch.cat(backward_scores(packed, scores, packing.sizes))
         starts, lasts = spans[:, 0], spans[:, 1] - 1
         # Steps inside of the spans, as differences of a running sum over the flat batch. Double
         # precision: the sum runs over the whole batch.
