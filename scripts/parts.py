@@ -74,6 +74,15 @@ def table_of_lengths(runs: Runs) -> Table:
     }
 
 
+def read_unknown(folder: Path) -> dict[str, dict[str, float]]:
+    """Shares of words without a vector that `vectors.py coverage` left in `unknown/` (Table 6)."""
+    return {
+        f"{path.stem} {corpus}": shares
+        for path in sorted((folder / "unknown").glob("*.json"))
+        for corpus, shares in json.loads(path.read_text(encoding="utf-8")).items()
+    }
+
+
 def _of(runs: Runs, variant: str, target: str | None = None) -> Runs:
     return [run for run in runs if run["variant"] == variant and target in (None, run["target"])]
 
@@ -100,4 +109,7 @@ def markdown(folder: Path) -> str:
         columns = [embolden(row[column] for row in table.values()) for column in header[1:]]
         rows = [[name, *cells] for name, cells in zip(table, zip(*columns, strict=True), strict=True)]
         lines += [f"**{title}**", "", *to_markdown(header, rows), ""]
+    if unknown := read_unknown(folder):
+        rows = [[name, *(f"{100 * share:.1f} %" for share in row.values())] for name, row in unknown.items()]
+        lines += ["**Words without a vector**", "", *to_markdown(["", "types", "tokens"], rows), ""]
     return "\n".join(lines)

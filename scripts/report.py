@@ -194,7 +194,12 @@ def describe_parts(folder: Path) -> dict[str, Any] | None:
     if not runs:
         return None
     tables = {title: table for title, table in parts.all_tables(runs).items() if table}
-    return {"name": folder.name, "settings": runs[0]["settings"], "tables": tables}
+    return {
+        "name": folder.name,
+        "settings": runs[0]["settings"],
+        "tables": tables,
+        "unknown": parts.read_unknown(folder),
+    }
 
 
 def describe_runs(folder: Path) -> dict[str, Any] | None:

@@ -57,9 +57,10 @@ def test_text_tables_are_read_whole_or_in_part(tmp_path: Path, name: str, limit:
 def test_safetensors_round_trip(tmp_path: Path) -> None:
     table = make_table()
     write_table(table, tmp_path / "a.safetensors")
-    found = read_table(tmp_path / "a.safetensors", 4)
-    assert found.words == table.words[:4]
-    numpy.testing.assert_array_equal(found.vectors, table.vectors[:4])
+    for limit in (4, 0, 99):
+        found = read_table(tmp_path / "a.safetensors", limit)
+        assert found.words == table.words[: limit or None]
+        numpy.testing.assert_array_equal(found.vectors, table.vectors[: limit or None])
     write_table(table, tmp_path / "half.safetensors", half_precision=True)
     half = read_table(tmp_path / "half.safetensors")
     assert half.vectors.dtype == numpy.float32

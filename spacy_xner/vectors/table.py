@@ -127,7 +127,9 @@ def _read_safetensors(path: Path, limit: int) -> VectorTable:
     try:
         with safe_open(path, framework="numpy") as file:
             words = json.loads((file.metadata() or {})["words"])
-            vectors = file.get_slice("vectors")[: limit or None].astype("float32")
+            rows = file.get_slice("vectors")
+            n_rows = rows.get_shape()[0]
+            vectors = rows[: min(limit or n_rows, n_rows)].astype("float32")
     except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise ValueError(Errors.XNER610.format(path=path, reason=error)) from error
     words = words[: limit or None]

@@ -1,0 +1,200 @@
+"""Scripts of paper 4: vectors, translations, runs without a part, and their tables."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import spacy
+import typer
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from spacy_xner.corpus import Sentence, make_doc, read_docs, sentence_of, write_docs
+from spacy_xner.tags import TokenSpan
+from spacy_xner.vectors.table import read_table
+
+import bilstm
+import parts
+import print_tables
+import translate
+import vectors as vectors_script
+
+SENTENCES = [
+    ("Maria Santos won in Lisbon .", [(0, 2, "PER"), (4, 5, "LOC")]),
+    ("Nokia bought Toyota .", [(0, 1, "ORG"), (2, 3, "ORG")]),
+    ("It rained all day .", []),
+    ("She left Moscow in 1999 .", [(2, 3, "LOC")]),
+]
+DICTIONARY = (
+    "won ganó\nin en\nbought compró\nit lo\nrained llovió\nall todo\nday día\nleft dejó\nmoscow moscú\n"
+)
+
+
+def make_corpus(folder: Path) -> Path:
+    vocab = spacy.blank("xx").vocab
+    for language, split in [("en", "train"), ("en", "dev"), ("en", "test"), ("es", "dev"), ("es", "test")]:
+        docs = []
+        for text, spans in SENTENCES * 3:
+            words = text.split()
+            sentence = Sentence(words, [True] * len(words), [TokenSpan(*span) for span in spans])
+            docs.append(make_doc(vocab, sentence, language))
+        write_docs(docs, folder / f"{language}-toy-{split}.spacy")
+    return folder
+
+
+def invoke(app: typer.Typer, *arguments: object) -> str:
+    found = CliRunner().invoke(app, list(map(str, arguments)))
+    assert found.exit_code == 0, found.output + repr(found.exception)
+    return found.output
+
+
+def test_from_an_encoder_to_runs_and_tables(checkpoint: Path, tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "corpus")
+    (tmp_path / "en-es.txt").write_text(DICTIONARY, encoding="utf-8")
+    encoder = ("--encoder", checkpoint, "--layer", 1, "--no-mixed-precision")
+    english = corpus / "en-toy-train.spacy"
+    invoke(vectors_script.app, "distil", english, "--out", tmp_path / "en.safetensors", *encoder)
+    invoke(
+        vectors_script.app, "distil", tmp_path / "en-es.txt", "--out", tmp_path / "es.safetensors", *encoder,
+        "--dictionary", tmp_path / "en-es.txt", "--limit", 15,
+    )  # fmt: skip
+    table = read_table(tmp_path / "en.safetensors")
+    assert table.words[0] in {".", "in"}
+    assert {"maria", "num"} <= set(table.words)
+    assert len(read_table(tmp_path / "es.safetensors").words) == 15
+    merged = tmp_path / "merged"
+    for name, tables in {"en": ["en"], "es": ["en", "es"]}.items():
+        paths = [tmp_path / f"{own}.safetensors" for own in tables]
+        invoke(vectors_script.app, "merge", *paths, "--out", merged / name, "--width", 8)
+    assert spacy.load(merged / "es").vocab.vectors.shape[1] == 8
+    shown = invoke(
+        vectors_script.app, "coverage", merged / "es", english, corpus / "es-toy-test.spacy",
+        "--out", tmp_path / "runs" / "unknown" / "es.json",
+    )  # fmt: skip
+    assert "0.0 %" in shown
+    invoke(translate.app, "words", english, tmp_path / "en-es.txt", merged / "es", "--language", "es")
+    translated = list(read_docs(corpus / "en-toy.es-train.spacy").get_docs(spacy.blank("xx").vocab))
+    assert translated[3].text.strip() == "She dejó Moscú en 1999 ."
+    assert [(ent.text, ent.label_) for ent in translated[3].ents] == [("Moscú", "LOC")]
+    assert {doc._.language for doc in translated} == {"es"}
+    for name in ("en-toy", "en-toy.es"):
+        invoke(translate.app, "shuffle", corpus / f"{name}-train.spacy")
+    arguments = (
+        corpus, merged, tmp_path / "runs", "--targets", "es", "--source", "toy", "--seeds", 1, "--epochs", 2,
+        "--hidden", 8, "--batch-size", 4, "--keep", tmp_path / "kept",
+    )  # fmt: skip
+    invoke(bilstm.app, *arguments)
+    results = parts.read_runs(tmp_path / "runs")
+    assert {run["variant"] for run in results} == set(bilstm.VARIANTS)
+    by_variant = {run["variant"]: run for run in results}
+    assert by_variant["full"]["sentences"] == 24
+    assert by_variant["no translation"]["sentences"] == 12
+    assert [len(run["epochs"]) for run in results] == [2] * len(results)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*seed0.json")}
+    invoke(bilstm.app, *arguments)
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*seed0.json")}
+    assert spacy.load(tmp_path / "kept" / "es")("Nokia bought Toyota").has_annotation("ENT_IOB")
+    app = typer.Typer()
+    app.command()(print_tables.main)
+    printed = invoke(app, tmp_path / "runs")
+    assert "| char-only |" in printed
+    assert "| es en-toy-train | 0.0 % | 0.0 % |" in printed
+
+
+def test_a_dictionary_in_the_wrong_direction_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path)
+    swapped = "".join(" ".join(line.split()[::-1]) + "\n" for line in DICTIONARY.splitlines())
+    (tmp_path / "es-en.txt").write_text(swapped, encoding="utf-8")
+    english = corpus / "en-toy-train.spacy"
+    invoke(
+        vectors_script.app, "distil", english, tmp_path / "es-en.txt", "--out", tmp_path / "all.safetensors",
+        "--encoder", checkpoint, "--layer", 1, "--no-mixed-precision",
+    )  # fmt: skip
+    found = CliRunner().invoke(
+        translate.app,
+        [
+            "words",
+            str(english),
+            str(tmp_path / "es-en.txt"),
+            str(tmp_path / "all.safetensors"),
+            "--language=es",
+        ],
+    )
+    assert "XNER605" in str(found.exception)
+    invoke(
+        translate.app, "words", english, tmp_path / "es-en.txt", tmp_path / "all.safetensors",
+        "--language", "es", "--reverse",
+    )  # fmt: skip
+
+
+def test_tables_are_aligned_and_measured(tmp_path: Path) -> None:
+    lines = [
+        f"w{i} " + " ".join(str(((i + 1) * (j + 3) * 7919) % 97 - 48) for j in range(6)) for i in range(40)
+    ]
+    for name, prefix in (("a", "w"), ("b", "v")):
+        text = "\n".join(["40 6", *(prefix + line[1:] for line in lines)]) + "\n"
+        (tmp_path / f"{name}.vec").write_text(text, encoding="utf-8")
+    pairs = "".join(f"w{i}\tv{i}\n" for i in range(40))
+    (tmp_path / "a-b.tsv").write_text(pairs, encoding="utf-8")
+    tables = (tmp_path / "a.vec", tmp_path / "b.vec", tmp_path / "a-b.tsv")
+    printed = invoke(
+        vectors_script.app,
+        "align",
+        *tables,
+        tmp_path / "out",
+        "--n-train",
+        20,
+        "--n-test",
+        20,
+        "--iterations",
+        1,
+    )
+    assert "P@1" in printed
+    measured = json.loads((tmp_path / "out" / "precision.json").read_text())
+    assert measured["CSLS"]["by_neighbours"]["1"] == 1.0
+    mapped = [tmp_path / "out" / f"{name}.safetensors" for name in ("source", "target")]
+    assert "100.0" in invoke(vectors_script.app, "evaluate", *mapped, tables[2], "--skip", 20, "--n-test", 20)
+
+
+@given(st.integers(0, 10_000), st.sampled_from(SENTENCES))
+def test_shuffled_sentences_keep_words_and_whole_entities(seed: int, sentence: tuple) -> None:
+    text, spans = sentence
+    words = text.split()
+    before = Sentence(words, [True] * len(words), [TokenSpan(*span) for span in spans])
+    after = translate.shuffle_sentence(before, random.Random(seed))
+
+    def entities(of: Sentence) -> list[tuple[list[str], str]]:
+        return sorted((of.tokens[span.start : span.end], span.label) for span in of.spans)
+
+    assert sorted(after.tokens) == sorted(words)
+    assert entities(after) == entities(before)
+    doc = make_doc(spacy.blank("xx").vocab, after, "en")
+    assert entities(sentence_of(doc)) == entities(before)
+
+
+def make_run(variant: str, seed: int, tests: list[float], devs: list[float], source: list[float]) -> dict:
+    epochs = [
+        {"source_dev": s, "languages": {"es": {"dev": d, "test": t, "lengths": {"1": t, "2": t / 2}}}}
+        for t, d, s in zip(tests, devs, source, strict=True)
+    ]
+    return {
+        "target": "es", "variant": variant, "seed": seed, "targets": ["es"], "languages": ["en"],
+        "settings": {"limit": 1}, "epochs": epochs,
+    }  # fmt: skip
+
+
+def test_tables_choose_epochs_and_compare_equal_seeds() -> None:
+    runs = [
+        make_run("full", 0, [0.4, 0.6], [0.5, 0.1], [0.1, 0.2]),
+        make_run("full", 1, [0.5, 0.8], [0.5, 0.1], [0.1, 0.2]),
+        make_run("char-only", 0, [0.3, 0.5], [0.1, 0.2], [0.1, 0.2]),
+    ]
+    assert str(parts.table_of_variants(runs, "source dev")["full"]["es"]) == "70.0 (14.1)"
+    assert str(parts.table_of_variants(runs, "target dev")["full"]["es"]) == "45.0 (7.1)"
+    gain = parts.table_of_gains(runs, "source dev")["char-only"]["es"]
+    assert gain is not None
+    assert gain.mean == pytest.approx(-10)
+    lengths = parts.table_of_lengths(runs)["es"]
+    assert [str(lengths[n]) for n in parts.LENGTHS] == ["70.0 (14.1)", "35.0 (7.1)", "0.0 (0.0)"]
