@@ -1,7 +1,7 @@
 """Nearest neighbours by CSLS: blocks of torch's matrix product beside faiss, time and memory.
 
-Needs `pip install faiss-cpu`. Both do the whole work of CSLS: mean similarities of both sides, then the nearest
-word of every word; faiss ranks by cosine, so that its candidates are 10 cosine neighbours, ranked anew.
+Needs `pip install faiss-cpu`. Both do the whole work of CSLS: mean similarities of both sides, then the
+nearest word of every word; faiss ranks by cosine, so that its candidates are 10 neighbours, ranked anew.
 """
 
 import resource

@@ -96,8 +96,8 @@ def align_tables(
     reverse: Annotated[bool, typer.Option(help="The dictionary goes from target to source.")] = False,
     n_train: Annotated[int, typer.Option(help="Entries to map by; the next ones test.")] = 5000,
     n_test: Annotated[int, typer.Option(help="Entries to measure by; 0 measures nothing.")] = 1500,
-    iterations: Annotated[int, typer.Option(help="Times that the dictionary is induced anew.")] = 5,
-    weighting: Annotated[float, typer.Option(help="Power of the weighting; 0 for a rotation.")] = 0.5,
+    iterations: Annotated[int, typer.Option(help="Times that the dictionary is induced anew.")] = 2,
+    weighting: Annotated[float, typer.Option(help="Power of the weighting; 0 for a rotation.")] = 0.25,
     limit: Limit = 200_000,
 ) -> None:
     """Map two tables into one space with a dictionary, and refine the map."""
@@ -106,8 +106,9 @@ def align_tables(
     check_direction(entries, set(tables[0].words), set(tables[1].words), dictionary)
     train_entries, test_entries = split_dictionary(entries, n_train, n_test)
 
-    with msg.loading("Mapping..."):
-        mapped = align(*tables, train_entries, n_iterations=iterations, weighting=weighting)
+    sizes = " and ".join(f"{len(table.words):,}" for table in tables)
+    msg.info(f"Mapping {sizes} words, {iterations} times by a new dictionary")
+    mapped = align(*tables, train_entries, n_iterations=iterations, weighting=weighting)
     for table, name in zip(mapped, ("source", "target"), strict=True):
         write_table(table, out / f"{name}.safetensors")
     if n_test:

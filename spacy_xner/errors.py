@@ -257,6 +257,11 @@ class Errors:
         "vocabulary has some of width {found}. Load the pipeline whole, or give fitting [initialize] vectors."
     )
 
+    XNER615 = (
+        "[XNER615] None of the {n} words of {where} has a vector, the first of them {first!r}. Are these "
+        "the vectors of other languages? Merge this one's table in, or read characters only."
+    )
+
 
 class Warnings:
     """Texts of the warnings, one a call and never one a token."""

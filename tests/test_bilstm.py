@@ -187,6 +187,12 @@ def test_nothing_to_read_and_other_vectors_are_coded_errors() -> None:
         nlp("Maria")
 
 
+def test_vectors_of_another_language_are_noticed() -> None:
+    nlp = make_nlp(("kissa", "koira"))
+    with pytest.raises(ValueError, match="XNER615"):
+        nlp.initialize(lambda: make_examples(nlp))
+
+
 def test_settings_reach_the_network() -> None:
     encoder = build_bilstm_encoder(character_width=3, character_hidden=4, word_hidden=5, n_characters=6)
     encoder.initialize(X=[spacy.blank("xx")("a b")])

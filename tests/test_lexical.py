@@ -27,6 +27,7 @@ SENTENCES = [
     ("It rained all day .", []),
     ("She left Moscow in 1999 .", [(2, 3, "LOC")]),
 ]
+VOCAB = spacy.blank("xx").vocab
 DICTIONARY = (
     "won ganó\nin en\nbought compró\nit lo\nrained llovió\nall todo\nday día\nleft dejó\nmoscow moscú\n"
 )
@@ -127,6 +128,9 @@ def test_a_dictionary_in_the_wrong_direction_is_refused(checkpoint: Path, tmp_pa
         translate.app, "words", english, tmp_path / "es-en.txt", tmp_path / "all.safetensors",
         "--language", "es", "--reverse",
     )  # fmt: skip
+    (tmp_path / "foreign.tsv").write_text("won\tvoitti\nday\tpäivä\n", encoding="utf-8")
+    arguments = ["words", str(english), str(tmp_path / "foreign.tsv"), str(tmp_path / "all.safetensors")]
+    assert "XNER615" in str(CliRunner().invoke(translate.app, [*arguments, "--language=fi"]).exception)
 
 
 def test_tables_are_aligned_and_measured(tmp_path: Path) -> None:
@@ -170,7 +174,7 @@ def test_shuffled_sentences_keep_words_and_whole_entities(seed: int, sentence: t
 
     assert sorted(after.tokens) == sorted(words)
     assert entities(after) == entities(before)
-    doc = make_doc(spacy.blank("xx").vocab, after, "en")
+    doc = make_doc(VOCAB, after, "en")
     assert entities(sentence_of(doc)) == entities(before)
 
 

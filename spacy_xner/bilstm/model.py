@@ -76,13 +76,17 @@ def build_bilstm_encoder(
 def init_bilstm(model: Encoder, X: list[Doc] | None = None, Y: Any = None) -> None:
     """Build the network for the vectors of the documents' vocabulary.
 
-    RAISES: XNER613 if there is nothing to read: neither vectors nor characters.
+    RAISES: XNER613 if there is nothing to read: neither vectors nor characters; XNER615 if no word of the
+        documents has a vector.
     """
     width = X[0].vocab.vectors.shape[1] if X and model.attrs["use_vectors"] else 0
     settings = model.attrs["settings"]
     if not width and not settings["n_characters"]:
         raise ValueError(Errors.XNER613.format(name=model.name))
     model.shims[0].start({**settings, "vector_width": width})
+    words = sorted({token.text for doc in X or () for token in doc})
+    if width and words and X and not read_words(model, X[0].vocab, words).has_vector.any():
+        raise ValueError(Errors.XNER615.format(n=len(words), where="the first documents", first=words[0]))
 
 
 def forward_bilstm(

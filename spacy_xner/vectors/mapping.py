@@ -109,9 +109,9 @@ def align(
     target: VectorTable,
     dictionary: Mapping[str, Sequence[str]],
     *,
-    n_iterations: int = 5,
+    n_iterations: int = 2,
     n_frequent: int = 10_000,
-    weighting: float = 0.5,
+    weighting: float = 0.25,
 ) -> tuple[VectorTable, VectorTable]:
     """Map two tables into one space with a dictionary, and refine it with the words that find each other.
 
@@ -140,15 +140,11 @@ def refine(
     weighting: float,
 ) -> tuple[Tensor, Tensor]:
     """Map, find words that are each other's nearest, and map again with these and the given ones."""
-    pairs = given
-    for iteration in range(n_iterations + 1):
-        # Rotations on the way: weighted spaces are good to look words up in, but not to go on from.
-        last = iteration == n_iterations
-        mapped = map_tables(x, y, pairs, weighting=weighting if last else 0.0)
-        if last:
-            break
+    mapped = map_tables(x, y, given, weighting=weighting)
+    for _ in range(n_iterations):
         induced = mutual_pairs(mapped[0][:n_frequent], mapped[1][:n_frequent])
         pairs = Pairs(torch.cat((given.source, induced.source)), torch.cat((given.target, induced.target)))
+        mapped = map_tables(x, y, pairs, weighting=weighting)
     return mapped
 
 
