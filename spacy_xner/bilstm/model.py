@@ -11,6 +11,7 @@ from spacy.tokens import Doc
 from spacy.vectors import Mode
 from spacy.vocab import Vocab
 from thinc.api import ArgsKwargs, Model, torch2xp, xp2torch
+from thinc.backends import get_array_ops
 from thinc.types import Floats2d
 from torch import Tensor
 
@@ -154,10 +155,13 @@ def look_up(vocab: Vocab, words: list[str]) -> tuple[Tensor, Tensor]:
     vectors = vocab.vectors
     if vectors.mode == Mode.floret:
         return xp2torch(vectors.get_batch(words)).float(), torch.ones(len(words), dtype=torch.bool)
-    rows = vectors.find(keys=[vocab.strings.as_int(word) for word in words])
-    lower = vectors.find(keys=[vocab.strings.as_int(word.lower()) for word in words])
-    rows = numpy.where(rows < 0, lower, rows)
-    found = xp2torch(vectors.data[rows].astype("float32"))
+    ops = get_array_ops(vectors.data)
+    as_written, in_lower_case = (
+        ops.to_numpy(vectors.find(keys=[vocab.strings.as_int(word) for word in form]))
+        for form in (words, [word.lower() for word in words])
+    )
+    rows = numpy.where(as_written < 0, in_lower_case, as_written)
+    found = xp2torch(vectors.data[ops.asarray(rows)].astype("float32"))
     return found, torch.from_numpy(rows >= 0)
 
 
