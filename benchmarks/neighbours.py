@@ -47,7 +47,7 @@ def main(
         (name, f"{min(times):.1f}", f"{min(times) / own:.2f}x", f"{memory[name]:.2f}")
         for name, times in seconds.items()
     ]
-    msg.table(rows, header=("", "seconds", "of own", "GB, peak so far"), divider=True, aligns="lrrr")
+    msg.table(rows, header=("", "seconds", "of own", "GB, peak so far"), divider=True, aligns=tuple("lrrr"))
     if peer:
         same = float((found["torch"] == found["faiss"]).float().mean())
         msg.info(f"{100 * same:.1f} % of the words have the same nearest one in both")

@@ -44,7 +44,7 @@ def main(
         )
         for name, nlp in pipelines.items()
     ]
-    msg.table(rows, header=("", "words/s", "ratio", "MB", "F1"), divider=True, aligns="lrrrr")
+    msg.table(rows, header=("", "words/s", "ratio", "MB", "F1"), divider=True, aligns=tuple("lrrrr"))
 
 
 def time_pass(nlp: spacy.Language, docs: list[Doc]) -> float:
