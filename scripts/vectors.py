@@ -21,9 +21,10 @@ from spacy_xner.vectors.distil import distil_vectors
 from spacy_xner.vectors.mapping import Precision, align, precision
 from spacy_xner.vectors.table import Lookup, VectorTable, merge_tables, read_table, reduce_width, write_table
 from spacy_xner.vectors.train import train_vectors
+from spacy_xner.vectors.unsupervised import INITIALISERS, map_without_dictionary
 from spacy_xner.vectors.words import normalise
 
-from common import fresh_folder, write_json
+from common import fresh_folder, split_names, write_json
 
 app = typer.Typer(add_completion=False, help=__doc__)
 
@@ -113,6 +114,61 @@ def align_tables(
         write_table(table, out / f"{name}.safetensors")
     if n_test:
         show_precision(*mapped, test_entries, out / "precision.json")
+
+
+@app.command("map")
+def map_unsupervised(
+    source: Annotated[Path, typer.Argument(help="Table of the source language.")],
+    target: Annotated[Path, typer.Argument(help="Table of the target language.")],
+    out: Annotated[Path, typer.Argument(help="Folder for both tables and verdict.json, or failed.json.")],
+    initialisers: Annotated[str, typer.Option(help="Starts to try.")] = ",".join(INITIALISERS),
+    restarts: Annotated[int, typer.Option(help="Of the adversarial start.")] = 2,
+    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+    dictionary: Annotated[
+        Path | None, typer.Option(help="Pairs to measure by, and for nothing else.")
+    ] = None,
+    reverse: Annotated[bool, typer.Option(help="The dictionary goes from target to source.")] = False,
+    skip: Annotated[int, typer.Option(help="Entries not to measure by: MUSE's 5,000 for training.")] = 5000,
+    n_test: Annotated[int, typer.Option(help="Entries to measure by.")] = 1500,
+    min_words: Annotated[int, typer.Option(help="Words that either table must have.")] = 5000,
+    limit: Limit = 200_000,
+) -> None:
+    """Map two tables into one space without a dictionary; a map that failed is not written (exit code 1)."""
+    names = split_names(initialisers)
+    if unknown := set(names) - set(INITIALISERS):
+        raise typer.BadParameter(f"{sorted(unknown)}: expected some of {', '.join(INITIALISERS)}")
+    # What an earlier run left would look like this one's.
+    for name in ("source.safetensors", "target.safetensors", "verdict.json", "failed.json", "precision.json"):
+        (out / name).unlink(missing_ok=True)
+    found = map_without_dictionary(
+        read_table(source, limit), read_table(target, limit),
+        initialisers=names, restarts=restarts, seed=seed, min_words=min_words,
+    )  # fmt: skip
+    failed = found.verdict == "FAILED"
+    rows = [
+        (name, *(f"{start[key]:.3f}" for key in ("criterion", "mutual", "agreement")))
+        for name, start in found.evidence["starts"].items()
+    ]
+    rows += [(name, reason, "", "") for name, reason in found.evidence["skipped"].items()]
+    msg.table(rows, header=("start", "criterion", "mutual", "agreement"), divider=True)
+    if not failed:
+        write_table(found.source, out / "source.safetensors")
+        write_table(found.target, out / "target.safetensors")
+    write_json(
+        out / ("failed.json" if failed else "verdict.json"), {"verdict": found.verdict, **found.evidence}
+    )
+    if dictionary is not None:
+        _, entries = split_dictionary(read_dictionary(dictionary, reverse=reverse), skip, n_test)
+        show_precision(found.source, found.target, entries, None if failed else out / "precision.json")
+    if failed:
+        msg.fail(
+            "FAILED: no two starts found the same translations. Give more text or a dictionary (`align`)"
+        )
+        raise typer.Exit(1)
+    if found.verdict == "WEAK":
+        msg.warn("WEAK: look at some translations before you use these tables")
+    else:
+        msg.good(f"OK: {out}")
 
 
 @app.command()

@@ -262,6 +262,19 @@ class Errors:
         "the vectors of other languages? Merge this one's table in, or read characters only."
     )
 
+    XNER616 = (
+        "[XNER616] Expected at least {limit:,} words a language in order to map them without a dictionary, got "
+        "{source:,} and {target:,}. Train on more text, or give a dictionary (`vectors.py align`)."
+    )
+    XNER617 = (
+        "[XNER617] The two languages seem to be one: {share:.0%} of the words of the two tables are the same, "
+        "or their vectors are. Was one table given twice?"
+    )
+    XNER618 = (
+        "[XNER618] {n} words of the {side} table have vectors that are not finite numbers, the first of them "
+        "{first!r}. Train or distil the table again."
+    )
+
 
 class Warnings:
     """Texts of the warnings, one a call and never one a token."""

@@ -138,12 +138,17 @@ def refine(
     n_iterations: int,
     n_frequent: int,
     weighting: float,
+    keep_given: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Map, find words that are each other's nearest, and map again with these and the given ones."""
+    """Map, find words that are each other's nearest, and map again with these and the given ones.
+
+    keep_given: Otherwise the given ones are a start that is forgotten.
+    """
     mapped = map_tables(x, y, given, weighting=weighting)
     for _ in range(n_iterations):
-        induced = mutual_pairs(mapped[0][:n_frequent], mapped[1][:n_frequent])
-        pairs = Pairs(torch.cat((given.source, induced.source)), torch.cat((given.target, induced.target)))
+        pairs = mutual_pairs(mapped[0][:n_frequent], mapped[1][:n_frequent])
+        if keep_given:
+            pairs = Pairs(torch.cat((given.source, pairs.source)), torch.cat((given.target, pairs.target)))
         mapped = map_tables(x, y, pairs, weighting=weighting)
     return mapped
 
