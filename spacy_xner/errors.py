@@ -232,7 +232,7 @@ class Errors:
         "vectors went wrong, or the file is damaged."
     )
     XNER608 = (
-        "[XNER608] Training vectors needs gensim ({reason}). Install it: pip install 'spacy_xner[vectors]'."
+        "[XNER608] {what} needs another package ({reason}). Install it: pip install 'spacy_xner[vectors]'."
     )
     XNER609 = (
         "[XNER609] Expected text in which some words stand at least {min_count} times, found none. Give more "
@@ -263,11 +263,11 @@ class Errors:
     )
 
     XNER616 = (
-        "[XNER616] Expected at least {limit:,} words a language in order to map them without a dictionary, got "
+        "[XNER616] Expected at least {limit:,} words a language to map them without a dictionary, got "
         "{source:,} and {target:,}. Train on more text, or give a dictionary (`vectors.py align`)."
     )
     XNER617 = (
-        "[XNER617] The two languages seem to be one: {share:.0%} of the words of the two tables are the same, "
+        "[XNER617] The two languages seem to be one: {share:.0%} of the words of the two tables are alike, "
         "or their vectors are. Was one table given twice?"
     )
     XNER618 = (

@@ -11,7 +11,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_xner.vectors import mapping
 from spacy_xner.vectors.distil import distil_vectors
 from spacy_xner.vectors.mapping import (
     Pairs,
@@ -185,11 +184,7 @@ def test_normalised_rows_have_unit_length_and_little_in_common() -> None:
 
 
 @pytest.mark.parametrize("csls", [True, False])
-@pytest.mark.parametrize("block", [7, 2**20])
-def test_nearest_equals_brute_force_in_blocks_of_any_size(
-    monkeypatch: pytest.MonkeyPatch, csls: bool, block: int
-) -> None:
-    monkeypatch.setattr(mapping, "BLOCK", block)
+def test_nearest_equals_brute_force(csls: bool) -> None:
     x, y = unit(13, 4), unit(17, 4, seed=1)
     cosines = (x @ y.T).numpy()
     scores = cosines.copy()
@@ -307,6 +302,12 @@ def test_training_without_gensim_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "gensim.models", None)
     with pytest.raises(ImportError, match=r"XNER608.*spacy_xner\[vectors\]"):
         train_vectors(["a"])
+
+
+def test_searching_without_faiss_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(ImportError, match=r"XNER608.*spacy_xner\[vectors\]"):
+        nearest(unit(3, 2), unit(3, 2), 1)
 
 
 def test_distilled_vectors_are_the_encoders_whatever_the_order(checkpoint: Path) -> None:

@@ -4,7 +4,7 @@ SOURCE: Mikolov et al. 2013 (a linear map), Xing et al. 2015 (orthogonal, unit l
 and 2018 (centring, whitening, weighting), Lample et al. 2018 (CSLS and its use for refinement).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy
@@ -15,8 +15,6 @@ from torch import Tensor
 from spacy_xner.errors import Errors
 from spacy_xner.vectors.table import VectorTable
 
-# Similarities held at once: 2 ** 26 floats are 256 MB.
-BLOCK = 2**26
 N_NEIGHBOURS = 10
 
 
@@ -170,32 +168,38 @@ class Neighbours(NamedTuple):
 
 
 def nearest(queries: Tensor, keys: Tensor, n: int, *, csls: bool = True, k: int = N_NEIGHBOURS) -> Neighbours:
-    """Find the nearest keys of every query, block by block. Rows must have unit length.
+    """Find the nearest keys of every query. Rows must have unit length.
 
-    csls: Take the mean similarity of either side's k nearest off, so that a word that is near to everything
-        is nobody's translation; otherwise by cosine.
-    SOURCE: Lample et al. 2018, equation 3; 2 cos - r(query) - r(key), halved.
+    csls: Take half the mean similarity of either side's k nearest off: a word that is near to everything
+        is nobody's translation. Otherwise by cosine.
+    RAISES: XNER608 without faiss.
+    SOURCE: Lample et al. 2018, equation 3, halved: cos - r(query) / 2 - r(key) / 2.
     """
-    # The query's own mean changes no order.
-    penalty = mean_similarity(keys, queries, k) / 2 if csls else torch.zeros(len(keys))
-    own = mean_similarity(queries, keys, k) / 2 if csls else torch.zeros(len(queries))
-    found = [(block @ keys.T - penalty).topk(min(n, len(keys)), dim=1) for block in _blocks(queries, keys)]
-    scores = torch.cat([values for values, _ in found]) - own[:, None]
-    return Neighbours(scores, torch.cat([ids for _, ids in found]))
+    if not csls:
+        return _search(queries, keys, n)
+    # A key's share of the score is one more number of its vector, against a one.
+    penalties = mean_similarity(keys, queries, k)[:, None] / 2
+    found = _search(
+        torch.cat((queries, torch.ones(len(queries), 1)), dim=1), torch.cat((keys, -penalties), dim=1), n
+    )
+    return found._replace(scores=found.scores - mean_similarity(queries, keys, k)[:, None] / 2)
 
 
 def mean_similarity(queries: Tensor, keys: Tensor, k: int = N_NEIGHBOURS) -> Tensor:
-    """Mean cosine of every query and its k nearest keys. Shape: (n_queries,)."""
-    return torch.cat(
-        [
-            (block @ keys.T).topk(min(k, len(keys)), dim=1).values.mean(dim=1)
-            for block in _blocks(queries, keys)
-        ]
-    )
+    """Mean cosine of every query and its k nearest keys. Shape: (n_queries,). RAISES: XNER608."""
+    return _search(queries, keys, k).scores.mean(dim=1)
 
 
-def _blocks(queries: Tensor, keys: Tensor) -> Iterator[Tensor]:
-    yield from queries.split(max(1, BLOCK // max(1, len(keys))))
+def _search(queries: Tensor, keys: Tensor, n: int) -> Neighbours:
+    """Find the keys of the greatest inner products, without holding more than some blocks of them."""
+    try:
+        import faiss
+    except ImportError as error:
+        raise ImportError(Errors.XNER608.format(what="Searching vectors", reason=error)) from error
+    index = faiss.IndexFlatIP(keys.shape[1])
+    index.add(keys.float().numpy())
+    scores, ids = index.search(queries.float().numpy(), min(n, len(keys)))
+    return Neighbours(torch.from_numpy(scores), torch.from_numpy(ids))
 
 
 def precision(
@@ -219,11 +223,11 @@ def precision(
     x, y = (normalize(torch.from_numpy(table.vectors)) for table in (source, target))
     if not gold:
         return Precision(dict.fromkeys(at, 0.0), 0, 0.0)
-    queries = torch.tensor(list(gold))
-    penalty = mean_similarity(y, x) / 2 if csls else torch.zeros(len(y))
-    found = torch.cat(
-        [(block @ y.T - penalty).topk(max(at), dim=1).indices for block in _blocks(x[queries], y)]
-    )
+    # Every word counts in the similarities of the target's, also those that are not looked up.
+    penalties = mean_similarity(y, x)[:, None] / 2 if csls else torch.zeros(len(y), 1)
+    queries = x[torch.tensor(list(gold))]
+    queries = torch.cat((queries, torch.ones(len(queries), 1)), dim=1)
+    found = _search(queries, torch.cat((y, -penalties), dim=1), max(at)).ids
     hits = numpy.array(
         [
             [target_row in rows for target_row in ids]

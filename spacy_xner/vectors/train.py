@@ -33,7 +33,7 @@ def train_vectors(
     try:
         from gensim.models import FastText
     except ImportError as error:
-        raise ImportError(Errors.XNER608.format(reason=error)) from error
+        raise ImportError(Errors.XNER608.format(what="Training vectors", reason=error)) from error
     with tempfile.TemporaryDirectory() as folder:
         # gensim reads files in threads of its own, and Python sentences in one.
         words = Path(folder) / "words.txt"
