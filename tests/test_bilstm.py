@@ -17,7 +17,14 @@ from spacy_xner.shim import TorchShim
 from tests.tiny import SENTENCES, TOKENIZER, _fit, make_examples
 
 SMALL = {"character_width": 8, "character_hidden": 8, "word_hidden": 8, "n_characters": 256}
-CFG = {"n_characters": 50, "character_width": 6, "character_hidden": 5, "word_hidden": 7, "vector_width": 3}
+CFG = {
+    "n_characters": 50,
+    "character_width": 6,
+    "character_hidden": 5,
+    "word_hidden": 7,
+    "vector_width": 3,
+    "vector_scale": 2.0,
+}
 
 
 def make_nlp(words: tuple[str, ...] = (), **settings) -> Language:
@@ -53,7 +60,7 @@ def test_network_equals_reading_one_word_and_one_document_at_a_time() -> None:
     for characters in words.characters.split(words.lengths.tolist()):
         _, (states, _) = network.character_lstm(network.characters(characters))
         spelled.append(states.flatten())
-    vectors = torch.where(words.has_vector[:, None], words.vectors, network.unknown)
+    vectors = torch.where(words.has_vector[:, None], 2.0 * words.vectors, network.unknown)
     inputs = torch.cat((vectors, torch.stack(spelled)), dim=1)[tokens]
     expected = [network.word_lstm(document)[0] for document in inputs.split(lengths.tolist())]
     torch.testing.assert_close(found, torch.cat(expected))
@@ -191,6 +198,18 @@ def test_vectors_of_another_language_are_noticed() -> None:
     nlp = make_nlp(("kissa", "koira"))
     with pytest.raises(ValueError, match="XNER615"):
         nlp.initialize(lambda: make_examples(nlp))
+
+
+def test_vectors_of_any_length_are_brought_to_one_size() -> None:
+    scales = []
+    for factor in (1.0, 0.01):
+        nlp = make_nlp(("maria", "nokia"))
+        nlp.vocab.vectors.data = nlp.vocab.vectors.data.astype("float32") * factor
+        nlp.initialize(lambda nlp=nlp: make_examples(nlp))
+        scale = encoder_of(nlp).shims[0].network.vector_scale
+        scales.append(scale)
+        assert (nlp.vocab.vectors.data**2).mean() * scale**2 == pytest.approx(1)
+    assert scales[1] == pytest.approx(100 * scales[0])
 
 
 def test_settings_reach_the_network() -> None:

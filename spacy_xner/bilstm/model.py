@@ -81,13 +81,24 @@ def init_bilstm(model: Encoder, X: list[Doc] | None = None, Y: Any = None) -> No
         documents has a vector.
     """
     width = X[0].vocab.vectors.shape[1] if X and model.attrs["use_vectors"] else 0
+    scale = _scale(X[0].vocab) if X and width else 1.0
     settings = model.attrs["settings"]
     if not width and not settings["n_characters"]:
         raise ValueError(Errors.XNER613.format(name=model.name))
-    model.shims[0].start({**settings, "vector_width": width})
+    model.shims[0].start({**settings, "vector_width": width, "vector_scale": scale})
     words = sorted({token.text for doc in X or () for token in doc})
     if width and words and X and not read_words(model, X[0].vocab, words).has_vector.any():
         raise ValueError(Errors.XNER615.format(n=len(words), where="the first documents", first=words[0]))
+
+
+def _scale(vocab: Vocab) -> float:
+    """What brings the vectors' numbers to a mean square of 1.
+
+    Vectors of unit length have numbers of a few hundredths: next to characters they would go unheard.
+    """
+    data = get_array_ops(vocab.vectors.data).to_numpy(vocab.vectors.data).astype("float32")
+    mean_square = float((data**2).mean()) if data.size else 0.0
+    return mean_square**-0.5 if mean_square else 1.0
 
 
 def forward_bilstm(

@@ -31,7 +31,8 @@ class BiLSTMNetwork(nn.Module):
     """Read words by their characters and vectors, then documents by their words.
 
     cfg: n_characters: rows of the character table, 0 reads none; character_width, character_hidden,
-        word_hidden: sizes, the hidden ones of each direction; vector_width: of word vectors, 0 reads none.
+        word_hidden: sizes, the hidden ones of each direction; vector_width: of word vectors, 0 reads none;
+        vector_scale: brings their numbers to the size of the characters' states.
     SOURCE: Wu et al. 2019, section 2 (after Lample et al. 2016).
     """
 
@@ -40,6 +41,7 @@ class BiLSTMNetwork(nn.Module):
     def __init__(self, cfg: dict[str, Any]) -> None:
         super().__init__()
         width = cfg["vector_width"]
+        self.vector_scale: float = cfg["vector_scale"]
         self.characters: nn.Embedding | None = None
         if cfg["n_characters"]:
             self.characters = nn.Embedding(cfg["n_characters"], cfg["character_width"])
@@ -61,7 +63,7 @@ class BiLSTMNetwork(nn.Module):
         """
         if spelled is None:
             spelled = self.spell(words.characters, words.lengths)
-        vectors = torch.where(words.has_vector[:, None], words.vectors, self.unknown)
+        vectors = torch.where(words.has_vector[:, None], self.vector_scale * words.vectors, self.unknown)
         # Dropout is drawn token by token, not word by word.
         inputs = torch.cat((vectors[tokens], self.dropout(spelled[tokens])), dim=1)
         packing = pack(lengths)
