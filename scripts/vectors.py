@@ -122,11 +122,9 @@ def map_unsupervised(
     target: Annotated[Path, typer.Argument(help="Table of the target language.")],
     out: Annotated[Path, typer.Argument(help="Folder for both tables and verdict.json, or failed.json.")],
     initialisers: Annotated[str, typer.Option(help="Starts to try.")] = ",".join(INITIALISERS),
-    restarts: Annotated[int, typer.Option(help="Of the adversarial start.")] = 2,
+    restarts: Annotated[int, typer.Option(help="Of the adversarial start, both ways.")] = 2,
     seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
-    dictionary: Annotated[
-        Path | None, typer.Option(help="Pairs to measure by, and for nothing else.")
-    ] = None,
+    dictionary: Annotated[Path | None, typer.Option(help="Pairs to measure by, no more.")] = None,
     reverse: Annotated[bool, typer.Option(help="The dictionary goes from target to source.")] = False,
     skip: Annotated[int, typer.Option(help="Entries not to measure by: MUSE's 5,000 for training.")] = 5000,
     n_test: Annotated[int, typer.Option(help="Entries to measure by.")] = 1500,
@@ -134,16 +132,14 @@ def map_unsupervised(
     limit: Limit = 200_000,
 ) -> None:
     """Map two tables into one space without a dictionary; a map that failed is not written (exit code 1)."""
-    names = split_names(initialisers)
-    if unknown := set(names) - set(INITIALISERS):
-        raise typer.BadParameter(f"{sorted(unknown)}: expected some of {', '.join(INITIALISERS)}")
+    entries = {} if dictionary is None else read_dictionary(dictionary, reverse=reverse)
+    found = map_without_dictionary(
+        read_table(source, limit), read_table(target, limit),
+        initialisers=split_names(initialisers), restarts=restarts, seed=seed, min_words=min_words,
+    )  # fmt: skip
     # What an earlier run left would look like this one's.
     for name in ("source.safetensors", "target.safetensors", "verdict.json", "failed.json", "precision.json"):
         (out / name).unlink(missing_ok=True)
-    found = map_without_dictionary(
-        read_table(source, limit), read_table(target, limit),
-        initialisers=names, restarts=restarts, seed=seed, min_words=min_words,
-    )  # fmt: skip
     failed = found.verdict == "FAILED"
     rows = [
         (name, *(f"{start[key]:.3f}" for key in ("criterion", "mutual", "agreement")))
@@ -157,13 +153,11 @@ def map_unsupervised(
     write_json(
         out / ("failed.json" if failed else "verdict.json"), {"verdict": found.verdict, **found.evidence}
     )
-    if dictionary is not None:
-        _, entries = split_dictionary(read_dictionary(dictionary, reverse=reverse), skip, n_test)
-        show_precision(found.source, found.target, entries, None if failed else out / "precision.json")
+    if entries:
+        _, test_entries = split_dictionary(entries, skip, n_test)
+        show_precision(found.source, found.target, test_entries, None if failed else out / "precision.json")
     if failed:
-        msg.fail(
-            "FAILED: no two starts found the same translations. Give more text or a dictionary (`align`)"
-        )
+        msg.fail("FAILED: no two starts found the same words. Give more text, or a dictionary (`align`)")
         raise typer.Exit(1)
     if found.verdict == "WEAK":
         msg.warn("WEAK: look at some translations before you use these tables")

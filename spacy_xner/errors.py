@@ -274,6 +274,7 @@ class Errors:
         "[XNER618] {n} words of the {side} table have vectors that are not finite numbers, the first of them "
         "{first!r}. Train or distil the table again."
     )
+    XNER619 = "[XNER619] Expected initialisers among {known}, got {unknown}. Correct the list."
 
 
 class Warnings:
