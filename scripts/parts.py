@@ -9,7 +9,7 @@ from typing import Any
 
 from bilstm import VARIANTS
 from runs import PARTS
-from tables import Cell, embolden, summarize, to_markdown
+from tables import Cell, summarize, titled, to_markdown
 from transfer import score, select
 
 Runs = list[dict[str, Any]]
@@ -88,13 +88,14 @@ def _of(runs: Runs, variant: str, target: str | None = None) -> Runs:
 
 
 def all_tables(runs: Runs) -> dict[str, Table]:
-    """The tables by their titles."""
-    return {
+    """The tables that have something to compare, by their titles."""
+    tables = {
         "Epoch chosen on source dev": table_of_variants(runs, "source dev"),
         "Epoch chosen on target dev": table_of_variants(runs, "target dev"),
         "Difference from the full model, source dev": table_of_gains(runs, "source dev"),
         "By words in the entity, full model": table_of_lengths(runs),
     }
+    return {title: table for title, table in tables.items() if table}
 
 
 def markdown(folder: Path) -> str:
@@ -103,12 +104,7 @@ def markdown(folder: Path) -> str:
     settings = ", ".join(f"{key} {value}" for key, value in runs[0]["settings"].items())
     lines = [f"Settings: {settings}.", ""]
     for title, table in all_tables(runs).items():
-        if not table:
-            continue
-        header = ["", *next(iter(table.values()))]
-        columns = [embolden(row[column] for row in table.values()) for column in header[1:]]
-        rows = [[name, *cells] for name, cells in zip(table, zip(*columns, strict=True), strict=True)]
-        lines += [f"**{title}**", "", *to_markdown(header, rows), ""]
+        lines += titled(title, table)
     if unknown := read_unknown(folder):
         rows = [[name, *(f"{100 * share:.1f} %" for share in row.values())] for name, row in unknown.items()]
         lines += ["**Words without a vector**", "", *to_markdown(["", "types", "tokens"], rows), ""]

@@ -193,11 +193,10 @@ def describe_parts(folder: Path) -> dict[str, Any] | None:
     runs = parts.read_runs(folder)
     if not runs:
         return None
-    tables = {title: table for title, table in parts.all_tables(runs).items() if table}
     return {
         "name": folder.name,
         "settings": runs[0]["settings"],
-        "tables": tables,
+        "tables": parts.all_tables(runs),
         "unknown": parts.read_unknown(folder),
     }
 

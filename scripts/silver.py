@@ -11,7 +11,7 @@ from typing import Any
 
 from runs import CORPORA
 from students import RECIPES, ZERO_SHOT
-from tables import Cell, embolden, make_panels, summarize, to_markdown
+from tables import Cell, make_panels, summarize, titled, to_markdown
 
 BEST = "sequential RW"
 # What makes a run besides its recipe.
@@ -186,10 +186,7 @@ def markdown(folder: Path) -> str:
     runs, counts = read_runs(folder), read_counts(folder)
     lines: list[str] = []
     for title, table in all_tables(runs).items():
-        header = ["", *next(iter(table.values()))]
-        columns = [embolden(row[column] for row in table.values()) for column in header[1:]]
-        rows = [[name, *cells] for name, cells in zip(table, zip(*columns, strict=True), strict=True)]
-        lines += [f"**{title}**", "", *to_markdown(header, rows), ""]
+        lines += titled(title, table)
     for language in sorted({run["language"] for run in runs}):
         curve = amounts(runs, language)
         if curve:

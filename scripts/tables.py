@@ -37,6 +37,14 @@ def to_markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[st
     return ["| " + " | ".join(map(str, line)) + " |" for line in lines]
 
 
+def titled(title: str, table: dict[str, dict[str, Cell | None]]) -> list[str]:
+    """Lines of a table of scores under its title, the best of every column bold."""
+    header = ["", *next(iter(table.values()))]
+    columns = [embolden(row[column] for row in table.values()) for column in header[1:]]
+    rows = [[name, *cells] for name, cells in zip(table, zip(*columns, strict=True), strict=True)]
+    return [f"**{title}**", "", *to_markdown(header, rows), ""]
+
+
 def make_panels(names: Sequence[str], *, columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
     """Make a figure with a titled panel a name. RETURNS: Figure, panels."""
     from matplotlib import pyplot as plt

@@ -108,7 +108,7 @@ def test_runs_and_counts_become_markdown(tmp_path):
 def test_a_folder_without_runs_is_told(tmp_path):
     result = CliRunner().invoke(app, [str(tmp_path)])
     assert result.exit_code == 1
-    assert "no experiment has been run there" in result.output
+    assert "no experiment has been run there" in " ".join(result.output.split())
 
 
 def test_plans_have_no_run_twice():
