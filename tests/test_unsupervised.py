@@ -1,0 +1,328 @@
+"""Maps between spaces without a dictionary: starts, criterion, verdict."""
+
+import json
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from torch.nn.functional import normalize
+from typer.testing import CliRunner
+
+from spacy_xner.vectors import unsupervised
+from spacy_xner.vectors.mapping import Pairs, map_tables, mutual_pairs, normalise_rows, precision, refine
+from spacy_xner.vectors.table import VectorTable, read_table, write_table
+from spacy_xner.vectors.unsupervised import (
+    Adversary,
+    Unsupervised,
+    cognates,
+    identical,
+    judge,
+    learn_rotation,
+    map_without_dictionary,
+    match_distributions,
+    mean_cosine,
+    overlap,
+    pull_to_rotation,
+    random_rotation,
+    self_learn,
+)
+
+import vectors as script
+
+N = 1000
+
+
+def make_cloud(rng: numpy.random.Generator, n: int, width: int) -> numpy.ndarray:
+    """Topics of unequal size, spread and direction, as those of words are."""
+    sizes = 1 / numpy.arange(1, 31)
+    topics = rng.choice(30, size=n, p=sizes / sizes.sum())
+    centres = rng.normal(size=(30, width)) * numpy.linspace(2, 0.4, width)
+    spread = rng.uniform(0.3, 1.2, size=30)[topics, None] * numpy.linspace(1.5, 0.5, width)
+    return centres[topics] + spread * rng.normal(size=(n, width))
+
+
+def make_tables(
+    *, related: bool = True, noise: float = 0.2, width: int = 20, n: int = N, seed: int = 0, n_same: int = 0
+) -> tuple[VectorTable, VectorTable]:
+    """Tables in Latin and in Greek letters, the second one rotated and in an order of its own.
+
+    n_same: Words that are spelled alike, every so many.
+    """
+    rng = numpy.random.default_rng(seed)
+    cloud = make_cloud(rng, n, width)
+    rotation, _ = numpy.linalg.qr(rng.normal(size=(width, width)))
+    other = cloud if related else make_cloud(rng, n, width)
+    other = (other + noise * rng.normal(size=other.shape)) @ rotation
+    order = rng.permutation(n)
+    source = [spell(i, "abcdefghij") for i in range(n)]
+    same = set(range(0, n, n // n_same)) if n_same else set()
+    target = [source[i] if i in same else "ψψ" + spell(i, "αβγδεζηθικ") for i in range(n)]
+    return (
+        VectorTable(source, cloud.astype("float32")),
+        VectorTable([target[i] for i in order], other[order].astype("float32")),
+    )
+
+
+def spell(number: int, letters: str) -> str:
+    return "".join(letters[int(digit)] for digit in f"{number:05d}")
+
+
+def gold(n: int = N) -> dict[str, list[str]]:
+    source = [spell(i, "abcdefghij") for i in range(n)]
+    return {word: ["ψψ" + spell(i, "αβγδεζηθικ"), word] for i, word in enumerate(source)}
+
+
+def share_right(found: Unsupervised) -> float:
+    return precision(found.source, found.target, gold()).by_neighbours[1]
+
+
+@pytest.fixture(scope="module")
+def distributed() -> Unsupervised:
+    return map_without_dictionary(
+        *make_tables(), initialisers=("identical", "cognates", "distributions"), min_words=N
+    )
+
+
+def test_distributions_find_the_translations_of_words_in_other_letters(distributed: Unsupervised) -> None:
+    assert distributed.verdict == "OK"
+    assert share_right(distributed) > 0.8
+    evidence = distributed.evidence
+    assert evidence["best"].startswith("distributions")
+    assert evidence["agreement"] > 0.8
+    assert evidence["starts"]["random"]["criterion"] == evidence["floor"] < 0.8
+    assert set(evidence["skipped"]) == {"identical 1", "identical 2", "cognates 1", "cognates 2"}
+    assert "0 pairs" in evidence["skipped"]["identical 1"]
+    assert evidence["same_words"] == {"n": 0, "found": 0.0}
+    assert json.loads(json.dumps(evidence)) == evidence
+    for table in distributed[:2]:
+        numpy.testing.assert_allclose(numpy.linalg.norm(table.vectors, axis=1), 1, atol=1e-4)
+
+
+def test_words_spelled_alike_are_a_start_and_evidence() -> None:
+    found = map_without_dictionary(*make_tables(n_same=100), initialisers=("identical",), min_words=N)
+    assert found.verdict == "OK"
+    assert share_right(found) > 0.8
+    assert set(found.evidence["starts"]) == {"random", "identical 1", "identical 2"}
+    assert found.evidence["same_words"]["n"] == 100
+    assert found.evidence["same_words"]["found"] > 0.9
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_unrelated_spaces_fail(seed: int) -> None:
+    tables = make_tables(related=False, seed=seed, n_same=200)
+    found = map_without_dictionary(*tables, initialisers=("identical", "distributions"), min_words=N)
+    assert found.verdict == "FAILED"
+    assert share_right(found) < 0.05
+
+
+def test_vectors_that_are_all_the_same_fail() -> None:
+    source, target = make_tables(n=100)
+    flat = numpy.ones_like(source.vectors)
+    found = map_without_dictionary(
+        source._replace(vectors=flat), target._replace(vectors=2 * flat),
+        initialisers=("distributions",), min_words=100,
+    )  # fmt: skip
+    assert found.verdict == "FAILED"
+    assert found.evidence["starts"] == {}
+
+
+SMALL = Adversary(hidden=64, n_epochs=4, n_steps=300, batch_size=64, n_discriminator=2, learning_rate=1.0)
+
+
+def test_an_adversary_finds_the_translations() -> None:
+    source, target = make_tables(width=10)
+    x, y = normalise_rows(source.vectors), normalise_rows(target.vectors)
+    rotation = learn_rotation(x, y, SMALL, torch.Generator().manual_seed(0))
+    start = mutual_pairs(normalize(x @ rotation), y)
+    found = self_learn(x, y, start, n_iterations=10, n_frequent=N)
+    words = {
+        (source.words[i], target.words[j]) for i, j in zip(*(p.tolist() for p in found.pairs), strict=True)
+    }
+    assert len(words & {(word, group[0]) for word, group in gold().items()}) > 0.8 * N
+
+
+def test_the_adversary_is_tried_in_both_directions_and_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backwards it is given the answer, forwards a rotation at random: the right ones are to be kept."""
+    source, target = make_tables()
+    calls = []
+
+    def learn(x, y, settings, generator):
+        calls.append(settings)
+        if len(calls) % 2:
+            return random_rotation(x.shape[1], generator)
+        order = [source.words.index(word) for word in translated(target)]
+        return torch.linalg.lstsq(x, y[order]).solution
+
+    monkeypatch.setattr(unsupervised, "learn_rotation", learn)
+    found = map_without_dictionary(
+        source, target, initialisers=("adversarial",), restarts=2, min_words=N, adversary=SMALL
+    )
+    assert calls == [SMALL] * 4
+    assert found.verdict == "OK"
+    assert found.evidence["best"] in ("adversarial 2", "adversarial 4")
+    assert set(found.evidence["starts"]) == {"random", *(f"adversarial {i}" for i in range(1, 5))}
+    assert share_right(found) > 0.8
+
+
+def translated(table: VectorTable) -> list[str]:
+    back = {word: source for source, group in gold().items() for word in group}
+    return [back[word] for word in table.words]
+
+
+def test_an_adversary_is_repeatable_and_leaves_the_global_seed_alone() -> None:
+    x, y = (normalise_rows(table.vectors) for table in make_tables(n=200))
+    settings = SMALL._replace(n_epochs=2, n_steps=5)
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    a, b, c = (learn_rotation(x, y, settings, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    torch.testing.assert_close(torch.rand(3), expected)
+    torch.testing.assert_close(a, b, rtol=0, atol=0)
+    assert not torch.allclose(a, c, atol=0.1)
+
+
+def test_a_seed_gives_the_same_tables_again(distributed: Unsupervised) -> None:
+    again = map_without_dictionary(
+        *make_tables(), initialisers=("identical", "cognates", "distributions"), min_words=N
+    )
+    assert again.evidence == distributed.evidence
+    numpy.testing.assert_array_equal(again.source.vectors, distributed.source.vectors)
+    other = map_without_dictionary(*make_tables(), initialisers=(), seed=1, min_words=N)
+    assert other.evidence["floor"] != distributed.evidence["floor"]
+    assert other.verdict == "FAILED"
+
+
+def test_words_spelled_alike_without_signs_if_there_are_enough_others() -> None:
+    words = [f"lisbon{letter}" for letter in "abcdefghijklmnopqrstuvwxyzαβγδεζηθικλμνξοπρστυφχψω"]
+    few = ["1900", ".", "de"]
+    width = {"vectors": numpy.zeros((99, 4), "float32")}
+    source = VectorTable([*few, "house", *words], **width)
+    target = VectorTable([*reversed(words), *few, "casa"], **width)
+    pairs = identical(source, target)
+    assert [source.words[i] for i in pairs.source] == words
+    assert [target.words[i] for i in pairs.target] == words
+    source, target = VectorTable([*few, *words[:40]], **width), VectorTable([*words[:40], *few], **width)
+    assert len(identical(source, target).source) == 43
+    assert len(identical(source, target, n_frequent=30).source) == 27
+
+
+def test_cognates_are_alike_in_latin_letters_but_not_in_their_own() -> None:
+    source = VectorTable(["Moskva", "madrid", "nation", "house", "no", "station", "actor", "nations"], None)
+    target = VectorTable(["казак", "Мосcва", "москва", "madrid", "nación", "nó", "nation", "áctor"], None)
+    pairs = cognates(source, target)
+    found = {(source.words[i], target.words[j]) for i, j in zip(*(p.tolist() for p in pairs), strict=True)}
+    assert found == {("Moskva", "москва"), ("actor", "áctor")}
+    source = VectorTable(["national", "nationals", "gato", "gatos", "nacionale"], None)
+    target = VectorTable(["nacional", "gata"], None)
+    pairs = cognates(source, target)
+    assert (pairs.source.tolist(), pairs.target.tolist()) == ([0], [0])
+    assert len(cognates(source, target, near=99).source) == 0
+    assert len(cognates(source, target, near=4).source) == 2
+
+
+def test_distributions_match_whatever_the_rotation() -> None:
+    source, target = make_tables(noise=0.0)
+    x, y = normalise_rows(source.vectors), normalise_rows(target.vectors)
+    pairs = match_distributions(x, y)
+    order = [source.words.index(word) for word in translated(target)]
+    assert [order[j] for j in pairs.target.tolist()] == pairs.source.tolist()
+    assert len(pairs.source) == N
+    assert match_distributions(x, y, n_words=50).source.max() < 50
+
+
+def test_the_criterion_equals_brute_force() -> None:
+    x, y = (normalise_rows(table.vectors) for table in make_tables(n=60))
+    cosines = (x @ y.T).numpy()
+    chosen = []
+    for i in range(40):
+        # Neighbours of target words are looked for among the source words that count.
+        near = [numpy.sort(cosines[:40, j])[-10:].mean() for j in range(60)]
+        chosen.append(cosines[i, numpy.argmax(2 * cosines[i] - near)])
+    assert mean_cosine(x, y, n_frequent=40) == pytest.approx(numpy.mean(chosen), abs=1e-5)
+    assert mean_cosine(x, x) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_overlap_counts_pairs() -> None:
+    a = Pairs(torch.tensor([0, 1, 2]), torch.tensor([5, 6, 7]))
+    b = Pairs(torch.tensor([2, 0, 1, 9, 8]), torch.tensor([7, 6, 5, 9, 8]))
+    assert overlap(a, b) == 2 / 8
+    assert overlap(a, a) == 1
+    assert overlap(Pairs(torch.tensor([]), torch.tensor([])), a) == 0
+
+
+@pytest.mark.parametrize(
+    ("agreement", "n_pairs", "verdict"),
+    [(0.3, 900, "OK"), (0.2, 900, "WEAK"), (0.02, 900, "FAILED"), (0.9, 20, "FAILED"), (0.0, 0, "FAILED")],
+)
+def test_a_verdict_asks_for_a_second_start(agreement: float, n_pairs: int, verdict: str) -> None:
+    assert judge(agreement, n_pairs) == verdict
+
+
+def test_pulls_end_at_a_rotation() -> None:
+    rotation = random_rotation(6, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(rotation @ rotation.T, torch.eye(6), atol=1e-5, rtol=0)
+    torch.testing.assert_close(pull_to_rotation(rotation, 0.01), rotation, atol=1e-5, rtol=0)
+    mapping = 0.7 * rotation
+    for _ in range(500):
+        mapping = pull_to_rotation(mapping, 0.01)
+    torch.testing.assert_close(mapping, rotation, atol=1e-2, rtol=0)
+
+
+def test_a_start_is_forgotten_when_asked_for() -> None:
+    x, y = (normalise_rows(table.vectors) for table in make_tables())
+    start = Pairs(torch.arange(30), torch.arange(30))
+    settings = {"n_iterations": 1, "n_frequent": N, "weighting": 0.0}
+    expected = map_tables(x, y, mutual_pairs(map_tables(x, y, start)[0], y))[0]
+    torch.testing.assert_close(refine(x, y, start, **settings, keep_given=False)[0], expected)
+    assert not torch.allclose(refine(x, y, start, **settings)[0], expected, atol=1e-3)
+
+
+def test_tables_that_no_map_can_come_of_are_coded_errors() -> None:
+    source, target = make_tables(n=100)
+    with pytest.raises(ValueError, match=r"XNER616.*5,000 words.*got 100 and 100"):
+        map_without_dictionary(source, target, initialisers=())
+    for same in (source, source._replace(words=target.words), source._replace(vectors=target.vectors)):
+        with pytest.raises(ValueError, match="XNER617"):
+            map_without_dictionary(same, same if same is source else target, initialisers=(), min_words=9)
+    with pytest.raises(ValueError, match=r"XNER619.*among identical, .*got \['magic'\]"):
+        map_without_dictionary(source, target, initialisers=("identical", "magic"))
+    with pytest.raises(ValueError, match="XNER611"):
+        map_without_dictionary(
+            source, target._replace(vectors=target.vectors[:, 1:]), initialisers=(), min_words=9
+        )
+    broken = target.vectors.copy()
+    broken[[3, 5], 0] = numpy.nan, numpy.inf
+    with pytest.raises(ValueError, match=rf"XNER618.*2 words of the target.*{target.words[3]}"):
+        map_without_dictionary(source, target._replace(vectors=broken), initialisers=(), min_words=9)
+
+
+def run_script(folder: Path, tables: tuple[VectorTable, VectorTable], *options: str):
+    for table, name in zip(tables, ("a", "b"), strict=True):
+        write_table(table, folder / f"{name}.safetensors")
+    pairs = "\n".join(f"{word} {group[0]}" for word, group in gold().items())
+    (folder / "pairs.txt").write_text(pairs, encoding="utf-8")
+    paths = [str(folder / name) for name in ("a.safetensors", "b.safetensors", "out")]
+    options = ("--initialisers", "identical,distributions", "--min-words", "900", *options)
+    return CliRunner().invoke(script.app, ["map", *paths, *options])
+
+
+def test_the_script_writes_tables_only_if_they_can_be_believed(tmp_path: Path) -> None:
+    measured = ("--dictionary", str(tmp_path / "pairs.txt"), "--skip", "0")
+    result = run_script(tmp_path, make_tables(), *measured)
+    assert result.exit_code == 0, result.output
+    out = tmp_path / "out"
+    names = {"source.safetensors", "target.safetensors", "verdict.json", "precision.json"}
+    assert {path.name for path in out.iterdir()} == names
+    verdict = json.loads((out / "verdict.json").read_text(encoding="utf-8"))
+    assert verdict["verdict"] == "OK"
+    assert verdict["best"] in result.output
+    measure = json.loads((out / "precision.json").read_text(encoding="utf-8"))
+    assert measure["CSLS"]["by_neighbours"]["1"] > 0.8
+    assert read_table(out / "source.safetensors").words == make_tables()[0].words
+    # Into the same folder: nothing of the first run may be left.
+    result = run_script(tmp_path, make_tables(related=False), *measured)
+    assert result.exit_code == 1
+    assert "FAILED" in result.output
+    assert {path.name for path in out.iterdir()} == {"failed.json"}
+    assert json.loads((out / "failed.json").read_text(encoding="utf-8"))["verdict"] == "FAILED"
