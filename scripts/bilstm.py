@@ -1,8 +1,5 @@
 """Zero-shot runs of the BiLSTM-CRF, each of its parts switched off in turn."""
 
-import json
-import shutil
-import time
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -12,7 +9,7 @@ from wasabi import msg
 
 from common import split_names, write_json
 from runs import PARTS, claim, count_sentences, is_done, reader, steps_per_epoch
-from train import train_pipeline
+from train import train_curve
 
 app = typer.Typer(add_completion=False)
 
@@ -162,23 +159,16 @@ def train_run(
         },
         "system.seed": run.seed,
     }
-    start = time.perf_counter()
-    trained = path.with_suffix(".model")
-    train_pipeline(config, trained, overrides, gpu)
-    if keep is not None and run.variant == "full" and run.seed == 0:
-        keep.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(keep / run.target, ignore_errors=True)
-        (trained / "model-best").replace(keep / run.target)
-    shutil.rmtree(trained)
-    lines = path.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()
+    is_kept = keep is not None and run.variant == "full" and run.seed == 0
+    seconds, curve = train_curve(config, path, overrides, gpu, keep / run.target if is_kept else None)
     result = {
         **run._asdict(),
         "languages": [language],
         "targets": [run.target],
         "settings": settings,
         "sentences": n_sentences,
-        "train_seconds": time.perf_counter() - start,
-        "epochs": [describe_epoch(json.loads(line), both) for line in lines[1:]],
+        "train_seconds": seconds,
+        "epochs": [describe_epoch(line, both) for line in curve],
     }
     write_json(path, result)
 

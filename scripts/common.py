@@ -1,26 +1,18 @@
 """What every script needs: lists of names as options, files that are whole or not there."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from spacy_xner.corpus import write_bytes
+
 
 def split_names(option: str) -> list[str]:
     """Names of a comma-separated option; none of an empty one."""
     return [name for name in option.split(",") if name]
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file beside its place and move it there when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Several processes may write the same file.
-    half = path.with_name(f"{path.name}.{os.getpid()}.part")
-    half.write_bytes(content)
-    half.replace(path)
 
 
 def write_text(path: Path, content: str) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spacy_xner.router.grouping import Grouping
 
+from runs import PLAN, read_results
 from tables import Cell, embolden, make_panels, summarize, to_markdown
 
 # The grouping of runs that are tested on another corpus starts so.
@@ -36,10 +37,9 @@ class Comparison(NamedTuple):
 
 def read_runs(folder: Path) -> tuple[list[Grouping], list[dict[str, Any]], dict[str, Any]]:
     """Read the plan and every finished run. RETURNS: Groupings, runs, settings."""
-    plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
     groupings = [Grouping.from_json(content, str(folder)) for content in plan["groupings"]]
-    paths = sorted(path for path in folder.glob("*.json") if path.name != "plan.json")
-    return groupings, [json.loads(path.read_text(encoding="utf-8")) for path in paths], plan["settings"]
+    return groupings, read_results(folder), plan["settings"]
 
 
 def runs_of_language(grouping: Grouping, language: str, runs: Iterable[dict[str, Any]]) -> list[dict]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bilstm import VARIANTS
-from runs import PARTS
+from runs import read_results
 from tables import Cell, summarize, titled, to_markdown
-from transfer import score, select
+from transfer import score, select, target_languages
 
 Runs = list[dict[str, Any]]
 Table = dict[str, dict[str, Cell | None]]
@@ -18,15 +18,9 @@ FULL = "full"
 LENGTHS = ("1", "2", "3+")
 
 
-def read_runs(folder: Path) -> Runs:
-    """Read every finished run."""
-    paths = sorted(path for path in folder.glob("*.json") if path.name != PARTS)
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-
-
 def table_of_variants(runs: Runs, criterion: str) -> Table:
     """Test F1 by variant and target over seeds, at the epoch that a criterion chooses (Tables 2, 3, 5)."""
-    targets = sorted({run["target"] for run in runs})
+    targets = target_languages(runs)
     return {
         variant: {
             target: summarize([score(run, target, criterion) for run in _of(runs, variant, target)])
@@ -40,7 +34,7 @@ def table_of_variants(runs: Runs, criterion: str) -> Table:
 def table_of_gains(runs: Runs, criterion: str) -> Table:
     """What a variant loses against the full model with the same seed."""
     full = {(run["target"], run["seed"]): score(run, run["target"], criterion) for run in _of(runs, FULL)}
-    targets = sorted({run["target"] for run in runs})
+    targets = target_languages(runs)
     return {
         variant: {
             target: summarize(
@@ -59,7 +53,7 @@ def table_of_gains(runs: Runs, criterion: str) -> Table:
 
 def table_of_lengths(runs: Runs) -> Table:
     """F1 of the full model by tokens in the entity, at the epoch chosen on source dev (Table 4)."""
-    targets = sorted({run["target"] for run in runs})
+    targets = target_languages(runs)
     return {
         target: {
             length: summarize(
@@ -100,7 +94,7 @@ def all_tables(runs: Runs) -> dict[str, Table]:
 
 def markdown(folder: Path) -> str:
     """All tables of a folder of runs as Markdown."""
-    runs = read_runs(folder)
+    runs = read_results(folder)
     settings = ", ".join(f"{key} {value}" for key, value in runs[0]["settings"].items())
     lines = [f"Settings: {settings}.", ""]
     for title, table in all_tables(runs).items():

@@ -19,7 +19,7 @@ from spacy.tokens import Doc, DocBin
 from tqdm import tqdm
 from wasabi import msg
 
-from spacy_xner.corpus import make_doc, read_docs, sentence_of, write_docs
+from spacy_xner.corpus import make_doc, read_docs, sentence_of, write_bytes, write_docs
 from spacy_xner.errors import Warnings
 from spacy_xner.projector.filters import Fate
 from spacy_xner.projector.parallel import (
@@ -31,7 +31,7 @@ from spacy_xner.projector.parallel import (
 )
 from spacy_xner.tokenizer import create_multilingual_tokenizer
 
-from common import render, split_names, write_bytes, write_json, write_text
+from common import render, split_names, write_json, write_text
 
 # So many pairs of the beginning are shown to the identifier.
 N_IDENTIFIED = 200

@@ -151,7 +151,7 @@ def describe_groupings(folder: Path) -> dict[str, Any]:
 
 def describe_transfer(folder: Path) -> dict[str, Any] | None:
     """Collect finished zero-shot runs into the tables and figures of Moon et al. 2019."""
-    runs = transfer.read_runs(folder)
+    runs = transfer.read_results(folder)
     if not runs:
         return None
     return {
@@ -170,7 +170,7 @@ def describe_transfer(folder: Path) -> dict[str, Any] | None:
 
 def describe_students(folder: Path) -> dict[str, Any] | None:
     """Collect finished students into the tables and figures of Li et al. 2021."""
-    runs = silver.read_runs(folder)
+    runs = silver.read_results(folder)
     if not runs:
         return None
     figure = silver.draw_domains(runs)
@@ -190,7 +190,7 @@ def describe_students(folder: Path) -> dict[str, Any] | None:
 
 def describe_parts(folder: Path) -> dict[str, Any] | None:
     """Collect finished BiLSTM-CRF runs into the tables of Wu et al. 2019."""
-    runs = parts.read_runs(folder)
+    runs = parts.read_results(folder)
     if not runs:
         return None
     return {

@@ -20,6 +20,12 @@ def kind_of(folder: Path) -> str | None:
     return next((mark for mark in (PLAN, RISKS, CORPORA, PARTS) if (folder / mark).exists()), None)
 
 
+def read_results(folder: Path) -> list[dict[str, Any]]:
+    """Read the result of every finished run."""
+    marks = {PLAN, RISKS, CORPORA, PARTS}
+    return [srsly.read_json(path) for path in sorted(folder.glob("*.json")) if path.name not in marks]
+
+
 @contextmanager
 def claim(lock: Path) -> Iterator[bool]:
     """Hold a lock file, so that several processes can share a plan; one left by a dead process counts not.

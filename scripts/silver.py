@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from runs import CORPORA
+from runs import CORPORA, read_results
 from students import RECIPES, ZERO_SHOT
 from tables import Cell, make_panels, summarize, titled, to_markdown
 
@@ -18,12 +18,6 @@ BEST = "sequential RW"
 SETTINGS = ("language", "domains", "amount", "n_frozen_layers", "gamma", "seed")
 Runs = list[dict[str, Any]]
 Table = dict[str, dict[str, Cell | None]]
-
-
-def read_runs(folder: Path) -> Runs:
-    """Read every finished run."""
-    paths = sorted(path for path in folder.glob("*.json") if path.name != CORPORA)
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
 def read_counts(folder: Path) -> dict[str, dict[str, int]]:
@@ -183,7 +177,7 @@ def draw_domains(runs: Runs) -> Any | None:
 
 def markdown(folder: Path) -> str:
     """All tables of a folder of runs as Markdown."""
-    runs, counts = read_runs(folder), read_counts(folder)
+    runs, counts = read_results(folder), read_counts(folder)
     lines: list[str] = []
     for title, table in all_tables(runs).items():
         lines += titled(title, table)

@@ -1,5 +1,8 @@
 """Train a pipeline as `spacy train` does, on CPU or GPU by one option."""
 
+import json
+import shutil
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,6 +43,26 @@ def train_pipeline(config: Path, out: Path, overrides: dict[str, Any], gpu: int 
         overrides = {"paths.curves": str(folder / "curves.jsonl"), **overrides}
         nlp = init_nlp(load_config(config, overrides=overrides, interpolate=False), use_gpu=gpu)
         train(nlp, folder, use_gpu=gpu)
+
+
+def train_curve(
+    config: Path, path: Path, overrides: dict[str, Any], gpu: int, keep: Path | None = None
+) -> tuple[float, list[dict[str, Any]]]:
+    """Train a pipeline for the sake of its evaluations; `path` is where the result will be.
+
+    keep: Where the best pipeline goes; nowhere by default.
+    RETURNS: Seconds, and the lines of the curve after the one before training.
+    """
+    start = time.perf_counter()
+    trained = path.with_suffix(".model")
+    train_pipeline(config, trained, overrides, gpu)
+    if keep is not None:
+        keep.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(keep, ignore_errors=True)
+        (trained / "model-best").replace(keep)
+    shutil.rmtree(trained)
+    lines = path.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()[1:]
+    return time.perf_counter() - start, [json.loads(line) for line in lines]
 
 
 app = typer.Typer(add_completion=False)

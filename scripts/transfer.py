@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from scipy.stats import spearmanr
 
+from runs import read_results
 from tables import Cell, embolden, make_panels, summarize, to_markdown
 
 OBJECTIVES = ["ML", "LI", "CL", "PC", "CL+LI", "PC+LI"]
@@ -51,12 +52,6 @@ CRITERIA: dict[str, Criterion] = {
     "target dev": lambda epoch, run, language: epoch["languages"][language]["dev"],
     "target test": lambda epoch, run, language: epoch["languages"][language]["test"],
 }
-
-
-def read_runs(folder: Path) -> list[dict[str, Any]]:
-    """Read every finished run."""
-    paths = sorted(path for path in folder.glob("*.json") if path.name != "risk.json")
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
 def recipe_of(run: dict[str, Any]) -> Recipe:
@@ -212,7 +207,7 @@ def draw_curves(runs: list[dict[str, Any]]) -> Any:
 
 def markdown(folder: Path) -> str:
     """All tables of a folder of runs as Markdown."""
-    runs = read_runs(folder)
+    runs = read_results(folder)
     columns = [*target_languages(runs), AVERAGE]
     settings = ", ".join(f"{key} {value}" for key, value in runs[0]["settings"].items())
     lines = [f"Settings: {settings}.", ""]

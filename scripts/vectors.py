@@ -28,7 +28,8 @@ from common import fresh_folder, split_names, write_json
 
 app = typer.Typer(add_completion=False, help=__doc__)
 
-Tables = Annotated[list[Path], typer.Argument(help="Tables: .vec, .vec.gz, .safetensors, or pipelines.")]
+Reverse = Annotated[bool, typer.Option(help="The dictionary goes from target to source.")]
+Skip = Annotated[int, typer.Option(help="Entries not to measure by: MUSE's 5,000 for training.")]
 Limit = Annotated[int, typer.Option(help="The first so many words; 0 takes all.")]
 
 
@@ -94,7 +95,7 @@ def align_tables(
     target: Annotated[Path, typer.Argument(help="Table of the target language.")],
     dictionary: Annotated[Path, typer.Argument(help="Pairs: MUSE, TSV, StarDict (.ifo) or FreeDict (.tei).")],
     out: Annotated[Path, typer.Argument(help="Folder for source.safetensors and target.safetensors.")],
-    reverse: Annotated[bool, typer.Option(help="The dictionary goes from target to source.")] = False,
+    reverse: Reverse = False,
     n_train: Annotated[int, typer.Option(help="Entries to map by; the next ones test.")] = 5000,
     n_test: Annotated[int, typer.Option(help="Entries to measure by; 0 measures nothing.")] = 1500,
     iterations: Annotated[int, typer.Option(help="Times that the dictionary is induced anew.")] = 2,
@@ -125,8 +126,8 @@ def map_unsupervised(
     restarts: Annotated[int, typer.Option(help="Of the adversarial start, both ways.")] = 2,
     seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
     dictionary: Annotated[Path | None, typer.Option(help="Pairs to measure by, no more.")] = None,
-    reverse: Annotated[bool, typer.Option(help="The dictionary goes from target to source.")] = False,
-    skip: Annotated[int, typer.Option(help="Entries not to measure by: MUSE's 5,000 for training.")] = 5000,
+    reverse: Reverse = False,
+    skip: Skip = 5000,
     n_test: Annotated[int, typer.Option(help="Entries to measure by.")] = 1500,
     min_words: Annotated[int, typer.Option(help="Words that either table must have.")] = 5000,
     limit: Limit = 200_000,
@@ -170,8 +171,8 @@ def evaluate(
     source: Annotated[Path, typer.Argument(help="Table of the source language.")],
     target: Annotated[Path, typer.Argument(help="Table of the target language, in the same space.")],
     dictionary: Annotated[Path, typer.Argument(help="Pairs to find.")],
-    reverse: Annotated[bool, typer.Option(help="The dictionary goes from target to source.")] = False,
-    skip: Annotated[int, typer.Option(help="Entries not to measure by: MUSE's 5,000 for training.")] = 5000,
+    reverse: Reverse = False,
+    skip: Skip = 5000,
     n_test: Annotated[int, typer.Option(help="Entries to measure by.")] = 1500,
     limit: Limit = 200_000,
 ) -> None:
@@ -182,7 +183,7 @@ def evaluate(
 
 @app.command()
 def merge(
-    tables: Tables,
+    tables: Annotated[list[Path], typer.Argument(help="Tables: .vec, .vec.gz, .safetensors, or pipelines.")],
     out: Annotated[Path, typer.Option(help="Folder of the pipeline, for `--paths.vectors`.")],
     limit: Limit = 0,
     width: Annotated[int, typer.Option(help="Principal components to keep; 0 keeps all numbers.")] = 0,

@@ -1,8 +1,5 @@
 """Zero-shot transfer: train on some languages, watch others, with auxiliary objectives on their text."""
 
-import json
-import shutil
-import time
 from collections.abc import Iterator
 from enum import Enum
 from functools import partial
@@ -20,7 +17,7 @@ from spacy_xner.transformer.wordpieces import split_texts
 
 from common import split_names, write_json
 from runs import claim, count_sentences, fixed_steps, is_done, reader, run_overrides, steps_per_epoch
-from train import train_pipeline
+from train import train_curve
 
 NONE = "ML"
 OBJECTIVES = {
@@ -180,17 +177,13 @@ def train_run(
                 name: {**objective, "weight": run.weight} for name, objective in chosen.items()
             },
         }
-    start = time.perf_counter()
-    trained = path.with_suffix(".model")
-    train_pipeline(config, trained, overrides, gpu)
-    shutil.rmtree(trained)
-    lines = path.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()
+    seconds, curve = train_curve(config, path, overrides, gpu)
     result = {
         **run._asdict(),
         "settings": settings,
         "sentences": n_sentences,
-        "train_seconds": time.perf_counter() - start,
-        "epochs": [describe_epoch(json.loads(line), watched) for line in lines[1:]],
+        "train_seconds": seconds,
+        "epochs": [describe_epoch(line, watched) for line in curve],
     }
     write_json(path, result)
 

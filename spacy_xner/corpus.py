@@ -2,6 +2,7 @@
 
 import gzip
 import lzma
+import os
 import re
 import warnings
 import zlib
@@ -188,11 +189,17 @@ def write_docs(docs: Iterable[Doc], path: Path) -> Counter[str]:
         doc_bin.add(doc)
         counts.update(["sentences", *(ent.label_ for ent in doc.ents)])
         counts["tokens"] += len(doc)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(path.name + ".part")
-    half.write_bytes(doc_bin.to_bytes())
-    half.replace(path)
+    write_bytes(path, doc_bin.to_bytes())
     return counts
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file beside its place and move it there when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Several processes may write the same file.
+    half = path.with_name(f"{path.name}.{os.getpid()}.part")
+    half.write_bytes(content)
+    half.replace(path)
 
 
 def read_docs(path: Path) -> DocBin:

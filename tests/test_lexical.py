@@ -87,7 +87,7 @@ def test_from_an_encoder_to_runs_and_tables(checkpoint: Path, tmp_path: Path) ->
         "--hidden", 8, "--batch-size", 4, "--keep", tmp_path / "kept",
     )  # fmt: skip
     invoke(bilstm.app, *arguments)
-    results = parts.read_runs(tmp_path / "runs")
+    results = parts.read_results(tmp_path / "runs")
     assert {run["variant"] for run in results} == set(bilstm.VARIANTS)
     by_variant = {run["variant"]: run for run in results}
     assert by_variant["full"]["sentences"] == 24

@@ -99,7 +99,7 @@ def test_runs_and_counts_become_markdown(tmp_path):
         (tmp_path / f"{i}.json").write_text(json.dumps(run))
     counts = {"es-news": {"pairs": 1200, "sentences kept": 900, "label PER": 300, "label LOC": 50}}
     (tmp_path / CORPORA).write_text(json.dumps(counts))
-    assert len(silver.read_runs(tmp_path)) == len(RUNS)
+    assert len(silver.read_results(tmp_path)) == len(RUNS)
     page = CliRunner().invoke(app, [str(tmp_path)]).output
     assert "| sequential RW | **75.0 (7.1)** | **75.0 (7.1)** |" in page
     assert "| es-news | 1,200 | 900 | 0 | 50 | 300 | 350 |" in page

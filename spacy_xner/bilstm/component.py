@@ -3,7 +3,7 @@
 from spacy.language import Language
 from thinc.api import Config
 
-from spacy_xner.tagger.component import DEFAULT_CONFIG, SCORE_WEIGHTS, make_entity_tagger
+from spacy_xner.tagger.component import ASSIGNS, DEFAULT_CONFIG, SCORE_WEIGHTS, make_entity_tagger
 
 MODEL = Config().from_str(
     """
@@ -21,7 +21,7 @@ MODEL = Config().from_str(
 make_bilstm_tagger = Language.factory(
     "bilstm_crf_ner",
     func=make_entity_tagger,
-    assigns=["doc.ents", "token.ent_iob", "token.ent_type", "doc.spans"],
+    assigns=ASSIGNS,
     default_config={**DEFAULT_CONFIG, "scheme": "BIOES", "model": MODEL},
     default_score_weights=SCORE_WEIGHTS,
 )

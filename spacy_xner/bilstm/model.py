@@ -106,6 +106,7 @@ def forward_bilstm(
 ) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Doc]]]:
     """Compute token vectors. Shape: (n_tokens, 2 * word_hidden) a document."""
     shim: TorchShim = model.shims[0]
+    network: BiLSTMNetwork = model.shims[0].network
     sizes = [len(doc) for doc in docs]
     if not sum(sizes):
         return [model.ops.alloc2f(0, model.get_dim("nO")) for _ in docs], lambda d_vectors: docs
@@ -113,9 +114,9 @@ def forward_bilstm(
     vocab = docs[0].vocab
     words = read_words(model, vocab, [vocab.strings[orth] for orth in orths.tolist()])
     lengths = torch.tensor([size for size in sizes if size], device=words.lengths.device)
-    spelled = None if is_train else _spell_once(shim, orths.tolist(), words)
+    spelled = None if is_train else _spell_once(network, shim.version, orths.tolist(), words)
     if is_train:
-        shim.network.dropout.p = model.attrs["dropout_rate"]  # type: ignore[union-attr]
+        network.dropout.p = model.attrs["dropout_rate"]
     inputs = (words, spelled, torch.from_numpy(tokens).to(lengths.device), lengths)
     vectors, torch_backprop = shim(ArgsKwargs(args=inputs, kwargs={}), is_train)
 
@@ -140,20 +141,19 @@ def read_words(model: Encoder, vocab: Vocab, words: list[str]) -> Words:
         if vocab.vectors.shape[1] != width:
             raise ValueError(Errors.XNER614.format(expected=width, found=vocab.vectors.shape[1]))
         vectors, has_vector = look_up(vocab, normal)
-    characters = [numpy.zeros(0, "int64")]
-    lengths = [0] * len(words)
+    characters, lengths = numpy.zeros(0, "int64"), [0] * len(words)
     n_characters = shim.cfg["n_characters"]
     if n_characters:
         spellings = [romanise(word) for word in normal] if model.attrs["romanise"] else normal
         # A word of nothing but marks that romanisation drops is still one character long.
         spellings = [spelling[:MAX_CHARACTERS] or " " for spelling in spellings]
         codes = numpy.frombuffer("".join(spellings).encode("utf-32-le"), dtype="uint32")
-        characters = [codes.astype("int64") % n_characters]
+        characters = codes.astype("int64") % n_characters
         lengths = [len(spelling) for spelling in spellings]
     return Words(
         vectors.to(shim.device),
         has_vector.to(shim.device),
-        torch.from_numpy(numpy.concatenate(characters)).to(shim.device),
+        torch.from_numpy(characters).to(shim.device),
         torch.tensor(lengths, device=shim.device),
     )
 
@@ -176,12 +176,14 @@ def look_up(vocab: Vocab, words: list[str]) -> tuple[Tensor, Tensor]:
     return found, torch.from_numpy(rows >= 0)
 
 
-def _spell_once(shim: TorchShim, orths: list[int], words: Words) -> Tensor:
-    """Read the characters of words that have not been read with these weights."""
-    network: Any = shim.network
-    if getattr(network, "kept_version", None) != shim.version or len(network.kept) > MAX_KEPT:
-        network.kept_version, network.kept = shim.version, {}
-    kept: dict[int, Tensor] = network.kept
+def _spell_once(network: BiLSTMNetwork, version: int, orths: list[int], words: Words) -> Tensor:
+    """Read the characters of words that have not been read with these weights.
+
+    version: Of the weights.
+    """
+    if network.kept_version != version or len(network.kept) > MAX_KEPT:
+        network.kept_version, network.kept = version, {}
+    kept = network.kept
     new = [i for i, orth in enumerate(orths) if orth not in kept]
     if new:
         spellings = words.characters.split(words.lengths.tolist())

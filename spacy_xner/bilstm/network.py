@@ -49,6 +49,9 @@ class BiLSTMNetwork(nn.Module):
             width += 2 * cfg["character_hidden"]
         self.dropout = nn.Dropout(0.0)
         self.word_lstm = nn.LSTM(width, cfg["word_hidden"], bidirectional=True)
+        # What `spell` gave for words by their number, and which state of the weights it was.
+        self.kept: dict[int, Tensor] = {}
+        self.kept_version = 0
         # Fixed, as the vectors of known words are, but kept with the weights.
         self.register_buffer("unknown", torch.zeros(cfg["vector_width"]))
         for tensor in (*self.parameters(), self.unknown):

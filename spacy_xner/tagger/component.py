@@ -48,6 +48,7 @@ class_weights = {}
 @misc = "spacy_xner.cross_entropy.v1"
 """
 )["tagger"]
+ASSIGNS = ["doc.ents", "token.ent_iob", "token.ent_type", "doc.spans"]
 SCORE_WEIGHTS = {
     "ents_f": 1.0,
     "ents_p": 0.0,
@@ -62,7 +63,7 @@ SCORE_WEIGHTS = {
 
 @Language.factory(
     "transformer_ner",
-    assigns=["doc.ents", "token.ent_iob", "token.ent_type", "doc.spans"],
+    assigns=ASSIGNS,
     default_config=DEFAULT_CONFIG,
     default_score_weights=SCORE_WEIGHTS,
 )

@@ -66,7 +66,8 @@ def forward_head(
     lengths = [len(v) for v in vectors]
     flat = model.ops.flatten(vectors, dtype="float32") if vectors else model.ops.alloc2f(0, 0)
     if is_train:
-        shim.network.dropout.p = model.attrs["dropout_rate"]  # type: ignore[union-attr]
+        network: Head = model.shims[0].network
+        network.dropout.p = model.attrs["dropout_rate"]
     inputs = xp2torch(flat, requires_grad=is_train)
     emissions, torch_backprop = shim(ArgsKwargs(args=(inputs,), kwargs={}), is_train)
 

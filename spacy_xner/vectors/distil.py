@@ -42,6 +42,5 @@ def distil_vectors(
         rows.append(numpy.concatenate(tok2vec.predict(docs)))
         progress.update(len(batch))
     progress.close()
-    vectors = numpy.empty_like(numpy.concatenate(rows))
-    vectors[order] = numpy.concatenate(rows)
+    vectors = numpy.concatenate(rows)[numpy.argsort(order)]
     return VectorTable(words, normalise_rows(vectors).numpy())

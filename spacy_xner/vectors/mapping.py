@@ -177,11 +177,7 @@ def nearest(queries: Tensor, keys: Tensor, n: int, *, csls: bool = True, k: int 
     """
     if not csls:
         return _search(queries, keys, n)
-    # A key's share of the score is one more number of its vector, against a one.
-    penalties = mean_similarity(keys, queries, k)[:, None] / 2
-    found = _search(
-        torch.cat((queries, torch.ones(len(queries), 1)), dim=1), torch.cat((keys, -penalties), dim=1), n
-    )
+    found = _search(queries, keys, n, mean_similarity(keys, queries, k) / 2)
     return found._replace(scores=found.scores - mean_similarity(queries, keys, k)[:, None] / 2)
 
 
@@ -190,12 +186,19 @@ def mean_similarity(queries: Tensor, keys: Tensor, k: int = N_NEIGHBOURS) -> Ten
     return _search(queries, keys, k).scores.mean(dim=1)
 
 
-def _search(queries: Tensor, keys: Tensor, n: int) -> Neighbours:
-    """Find the keys of the greatest inner products, without holding more than some blocks of them."""
+def _search(queries: Tensor, keys: Tensor, n: int, penalties: Tensor | None = None) -> Neighbours:
+    """Find the keys of the greatest inner products, without holding more than some blocks of them.
+
+    penalties: Taken off every key's products. Shape: (n_keys,).
+    """
     try:
         import faiss
     except ImportError as error:
         raise ImportError(Errors.XNER608.format(what="Searching vectors", reason=error)) from error
+    if penalties is not None:
+        # A key's share of the score is one more number of its vector, against a one.
+        queries = torch.cat((queries, torch.ones(len(queries), 1)), dim=1)
+        keys = torch.cat((keys, -penalties[:, None]), dim=1)
     index = faiss.IndexFlatIP(keys.shape[1])
     index.add(keys.float().numpy())
     scores, ids = index.search(queries.float().numpy(), min(n, len(keys)))
@@ -224,10 +227,8 @@ def precision(
     if not gold:
         return Precision(dict.fromkeys(at, 0.0), 0, 0.0)
     # Every word counts in the similarities of the target's, also those that are not looked up.
-    penalties = mean_similarity(y, x)[:, None] / 2 if csls else torch.zeros(len(y), 1)
-    queries = x[torch.tensor(list(gold))]
-    queries = torch.cat((queries, torch.ones(len(queries), 1)), dim=1)
-    found = _search(queries, torch.cat((y, -penalties), dim=1), max(at)).ids
+    penalties = mean_similarity(y, x) / 2 if csls else None
+    found = _search(x[torch.tensor(list(gold))], y, max(at), penalties).ids
     hits = numpy.array(
         [
             [target_row in rows for target_row in ids]

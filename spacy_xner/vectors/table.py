@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from spacy_xner.corpus import numbered_lines
+from spacy_xner.corpus import numbered_lines, write_bytes
 from spacy_xner.errors import Errors
 
 
@@ -43,10 +43,7 @@ def write_table(table: VectorTable, path: Path, *, half_precision: bool = False)
     """Write a .safetensors file, as a whole or not at all."""
     vectors = numpy.ascontiguousarray(table.vectors, dtype="float16" if half_precision else "float32")
     content = save({"vectors": vectors}, metadata={"words": json.dumps(table.words, ensure_ascii=False)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(path.name + ".part")
-    half.write_bytes(content)
-    half.replace(path)
+    write_bytes(path, content)
 
 
 def merge_tables(tables: Sequence[VectorTable]) -> VectorTable:
@@ -70,16 +67,20 @@ def reduce_width(table: VectorTable, width: int) -> VectorTable:
     from sklearn.decomposition import PCA
 
     vectors = PCA(min(width, table.vectors.shape[1]), random_state=0).fit_transform(table.vectors)
+    return VectorTable(table.words, to_unit_length(vectors))
+
+
+def to_unit_length(vectors: NDArray) -> NDArray[numpy.float32]:
+    """Bring rows to unit length; those of zeros stay."""
     norms = numpy.linalg.norm(vectors, axis=1, keepdims=True)
-    return VectorTable(table.words, numpy.asarray(vectors / numpy.maximum(norms, 1e-12), "float32"))
+    return numpy.asarray(vectors / numpy.maximum(norms, 1e-12), "float32")
 
 
 class Lookup:
     """Unit-length vectors by word; a zero vector for unknown ones. A word in lower case is the fallback."""
 
     def __init__(self, table: VectorTable) -> None:
-        norms = numpy.linalg.norm(table.vectors, axis=1, keepdims=True)
-        unit = table.vectors / numpy.maximum(norms, 1e-12)
+        unit = to_unit_length(table.vectors)
         self._vectors = numpy.vstack((unit, numpy.zeros((1, unit.shape[1]), "float32")))
         self._rows = {word: row for row, word in enumerate(table.words)}
 
