@@ -17,28 +17,50 @@ app = typer.Typer(add_completion=False)
 class Variant(NamedTuple):
     """The model with or without a part.
 
-    bilingual: Vectors of both languages, or of the source's alone. translated: Also learns from
-    the source's sentences in the target's words. shuffled: All sentences in another order.
+    vectors: Which pipeline of the folder, "{target}" and "{source}" standing for the languages.
+    translated: Also learns from the source's sentences in the target's words. shuffled: All sentences in
+    another order. tied: One set of weights for both directions, and a layer before the head. augmented: The
+    second half of the epochs learns from its own labels of the target's text. supervised: Learns from the
+    target's labels, and from no others.
     """
 
-    bilingual: bool = True
-    translated: bool = True
+    vectors: str = "{target}"
+    translated: bool = False
     romanise: bool = True
     shuffled: bool = False
     use_vectors: bool = True
     use_characters: bool = True
+    dense: bool = False
+    tied: bool = False
+    augmented: bool = False
+    supervised: bool = False
 
 
 # Tables 2 and 3 of Wu et al. 2019, and each of the paper's three bridges between languages by itself.
-VARIANTS = {
-    "full": Variant(),
-    "source vectors": Variant(bilingual=False),
-    "no translation": Variant(translated=False),
-    "no romanisation": Variant(romanise=False),
-    "shuffled": Variant(shuffled=True),
-    "word-only": Variant(use_characters=False),
-    "char-only": Variant(use_vectors=False),
+TRANSLATION = {
+    "full": Variant(translated=True),
+    "source vectors": Variant(translated=True, vectors="{source}"),
+    "no translation": Variant(),
+    "no romanisation": Variant(translated=True, romanise=False),
+    "shuffled": Variant(translated=True, shuffled=True),
+    "word-only": Variant(translated=True, use_characters=False),
+    "char-only": Variant(translated=True, use_vectors=False),
 }
+# Tables 2, 3 and 4 of Bari et al. 2020.
+ZERO_RESOURCE = {
+    "supervised": Variant(dense=True, supervised=True),
+    "unmapped no characters": Variant(dense=True, vectors="{target}.unmapped", use_characters=False),
+    "unmapped": Variant(dense=True, vectors="{target}.unmapped"),
+    "random no characters": Variant(dense=True, vectors="{target}.random", use_characters=False),
+    "random": Variant(dense=True, vectors="{target}.random"),
+    "cross-word no characters": Variant(dense=True, use_characters=False),
+    "cross-word": Variant(dense=True),
+    "cross-shared": Variant(dense=True, tied=True),
+    "cross-augmented": Variant(dense=True, tied=True, augmented=True),
+}
+VARIANTS = TRANSLATION | ZERO_RESOURCE
+# Of whose pipelines the first seed's is kept.
+KEPT = {"full", "cross-augmented"}
 
 
 class Run(NamedTuple):
@@ -66,7 +88,9 @@ def main(
     targets: Annotated[str, typer.Option(help="Target languages.")],
     language: Annotated[str, typer.Option(help="Language with labels.")] = "en",
     source: Annotated[str, typer.Option(help="Corpus, as in the file names.")] = "wikiann",
-    variants: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(VARIANTS),
+    variants: Annotated[
+        str, typer.Option(help=f"Comma-separated. For want of a dictionary: {', '.join(ZERO_RESOURCE)}.")
+    ] = ",".join(TRANSLATION),
     seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 3,
     limit: Annotated[int, typer.Option(help="Training sentences a file; 0 takes all.")] = 2000,
     dev_limit: Annotated[int, typer.Option(help="Dev sentences a language; 0 takes all.")] = 300,
@@ -76,9 +100,12 @@ def main(
     learn_rate: Annotated[float, typer.Option(help="Of the first epoch.")] = 1.0,
     decay: Annotated[float, typer.Option(help="How fast it falls.")] = 0.05,
     hidden: Annotated[int, typer.Option(help="Width of every LSTM and direction.")] = 100,
+    refresh_every: Annotated[int, typer.Option(help="Batches until a newer teacher (cross-augmented).")] = 60,
     lower: Annotated[bool, typer.Option(help="Read words in lower case, as the paper does.")] = True,
     config: Annotated[Path, typer.Option(help="Training config.")] = Path("configs/bilstm.cfg"),
-    keep: Annotated[Path | None, typer.Option(help="Folder for the pipelines of the full model.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help=f"Folder for the pipelines of {' and '.join(sorted(KEPT))}.")
+    ] = None,
     gpu: Annotated[int, typer.Option(help="GPU id, -1 for the CPU.")] = -1,
 ) -> None:
     """Train every run that has no result yet, and score every epoch on both languages' dev and test sets.
@@ -92,6 +119,7 @@ def main(
         "language": language, "source": source, "vectors": vectors.name, "limit": limit,
         "dev_limit": dev_limit, "test_limit": test_limit, "epochs": epochs, "batch_size": batch_size,
         "learn_rate": learn_rate, "decay": decay, "hidden": hidden, "lower": lower,
+        "refresh_every": refresh_every,
     }  # fmt: skip
     plan = [
         Run(target, variant, seed)
@@ -124,29 +152,40 @@ def train_run(
 ) -> None:
     """Train one run and write its curve, at last, to `path`."""
     variant = VARIANTS[run.variant]
-    language, source = settings["language"], settings["source"]
+    source = settings["source"]
+    language = run.target if variant.supervised else settings["language"]
     sources = [source, f"{source}.{run.target}"] if variant.translated else [source]
     if variant.shuffled:
         sources = [f"{name}.shuffled" for name in sources]
     n_sentences = count_sentences(corpus, [language], settings["limit"], sources)
     steps = steps_per_epoch(n_sentences, settings["batch_size"])
-    both = [language, run.target]
+    both = list(dict.fromkeys((language, run.target)))
+    augmented = {}
+    if variant.augmented:
+        # Each batch of labels takes an unlabelled one along, in every pass.
+        n_texts = count_sentences(corpus, [run.target], settings["limit"], [source])
+        texts = min(steps, steps_per_epoch(n_texts, settings["batch_size"]))
+        augmented = augment(both, run.target, texts * (settings["epochs"] // 2), settings["refresh_every"])
+        steps += texts
     overrides = {
         "paths.corpus": str(corpus),
         "paths.curves": str(path.with_suffix(".jsonl")),
-        "paths.vectors": str(vectors / (run.target if variant.bilingual else language)),
+        "paths.vectors": str(
+            vectors / variant.vectors.format(source=settings["language"], target=run.target)
+        ),
         "vars.languages": [language],
         "corpora.train.sources": sources,
         "corpora.dev.sources": [source],
         **{
             f"vars.{key}": settings[key]
-            for key in ("limit", "dev_limit", "batch_size", "learn_rate", "decay")
+            for key in ("limit", "dev_limit", "batch_size", "learn_rate", "decay", "hidden", "lower")
         },
-        "vars.hidden": settings["hidden"],
-        "vars.lower": settings["lower"],
+        "vars.character_hidden": settings["hidden"],
         "vars.romanise": variant.romanise,
         "vars.use_vectors": variant.use_vectors,
         "vars.use_characters": variant.use_characters,
+        "vars.tie": variant.tied,
+        "vars.dense": settings["hidden"] if variant.dense else 0,
         "vars.steps_per_epoch": steps,
         "vars.eval_frequency": steps,
         "vars.max_epochs": 0,
@@ -158,8 +197,9 @@ def train_run(
             for split, lang in product(("dev", "test"), both)
         },
         "system.seed": run.seed,
+        **augmented,
     }
-    is_kept = keep is not None and run.variant == "full" and run.seed == 0
+    is_kept = keep is not None and run.variant in KEPT and run.seed == 0
     seconds, curve = train_curve(config, path, overrides, gpu, keep / run.target if is_kept else None)
     result = {
         **run._asdict(),
@@ -167,10 +207,31 @@ def train_run(
         "targets": [run.target],
         "settings": settings,
         "sentences": n_sentences,
+        "parameters": curve[-1]["parameters"],
         "train_seconds": seconds,
         "epochs": [describe_epoch(line, both) for line in curve],
     }
     write_json(path, result)
+
+
+def augment(languages: list[str], target: str, start_after: int, refresh_every: int) -> dict[str, Any]:
+    """Overrides for augmented fine-tuning on the target's text.
+
+    start_after: Unlabelled batches that pass first.
+    """
+    return {
+        "corpora.train.languages": languages,
+        "vars.unlabelled": [target],
+        "corpora.dev.unlabelled": [],
+        "training.batcher.keep_surplus": False,
+        "components.ner.objectives": {
+            "augmented": {
+                "@misc": "spacy_xner.augmented_tuning.v1",
+                "start_after": start_after,
+                "refresh_every": refresh_every,
+            }
+        },
+    }
 
 
 def describe_epoch(line: dict[str, Any], languages: list[str]) -> dict[str, Any]:

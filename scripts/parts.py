@@ -1,21 +1,23 @@
 """Tables of BiLSTM-CRF runs. Pure functions on what `bilstm.py` wrote.
 
-SOURCE: Wu et al. 2019, Tables 2 to 5.
+SOURCE: Wu et al. 2019, Tables 2 to 5; Bari et al. 2020, Tables 2 to 4.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-from bilstm import VARIANTS
+from bilstm import VARIANTS, ZERO_RESOURCE
 from runs import read_results
 from tables import Cell, summarize, titled, to_markdown
 from transfer import score, select, target_languages
 
 Runs = list[dict[str, Any]]
 Table = dict[str, dict[str, Cell | None]]
-FULL = "full"
+# What the others are compared with: the whole model of paper 4, the plainest mapped one of paper 5.
+BASES = ("full", "cross-word")
 LENGTHS = ("1", "2", "3+")
+SELECTIONS = ["", "source dev", "max", "target dev", "max", "target test", "max", "parameters"]
 
 
 def table_of_variants(runs: Runs, criterion: str) -> Table:
@@ -32,8 +34,9 @@ def table_of_variants(runs: Runs, criterion: str) -> Table:
 
 
 def table_of_gains(runs: Runs, criterion: str) -> Table:
-    """What a variant loses against the full model with the same seed."""
-    full = {(run["target"], run["seed"]): score(run, run["target"], criterion) for run in _of(runs, FULL)}
+    """What a variant gains or loses against the base with the same seed."""
+    base = base_of(runs)
+    full = {(run["target"], run["seed"]): score(run, run["target"], criterion) for run in _of(runs, base)}
     targets = target_languages(runs)
     return {
         variant: {
@@ -47,19 +50,36 @@ def table_of_gains(runs: Runs, criterion: str) -> Table:
             for target in targets
         }
         for variant in VARIANTS
-        if variant != FULL and _of(runs, variant)
+        if full and variant != base and _of(runs, variant)
     }
 
 
+def table_of_selections(runs: Runs, target: str) -> dict[str, list[str]]:
+    """Test F1 by variant and what chose the epoch: mean, deviation, maximum over seeds; parameters.
+
+    SOURCE: Bari et al. 2020, Table 4.
+    """
+    rows = {}
+    for variant in VARIANTS:
+        own = _of(runs, variant, target)
+        if own:
+            cells = []
+            for criterion in ("source dev", "target dev", "target test"):
+                scores = [score(run, target, criterion) for run in own]
+                cells += [str(summarize(scores)), f"{100 * max(scores):.1f}"]
+            rows[variant] = [*cells, f"{own[0]['parameters']:,}" if "parameters" in own[0] else "–"]
+    return rows
+
+
 def table_of_lengths(runs: Runs) -> Table:
-    """F1 of the full model by tokens in the entity, at the epoch chosen on source dev (Table 4)."""
+    """F1 of the base by tokens in the entity, at the epoch chosen on source dev (Table 4)."""
     targets = target_languages(runs)
     return {
         target: {
             length: summarize(
                 [
                     select(run, target, "source dev")["languages"][target]["lengths"].get(length, 0.0)
-                    for run in _of(runs, FULL, target)
+                    for run in _of(runs, base_of(runs), target)
                 ]
             )
             for length in LENGTHS
@@ -77,6 +97,11 @@ def read_unknown(folder: Path) -> dict[str, dict[str, float]]:
     }
 
 
+def base_of(runs: Runs) -> str:
+    """The variant that the others are compared with."""
+    return next((name for name in BASES if _of(runs, name)), runs[0]["variant"])
+
+
 def _of(runs: Runs, variant: str, target: str | None = None) -> Runs:
     return [run for run in runs if run["variant"] == variant and target in (None, run["target"])]
 
@@ -86,8 +111,8 @@ def all_tables(runs: Runs) -> dict[str, Table]:
     tables = {
         "Epoch chosen on source dev": table_of_variants(runs, "source dev"),
         "Epoch chosen on target dev": table_of_variants(runs, "target dev"),
-        "Difference from the full model, source dev": table_of_gains(runs, "source dev"),
-        "By words in the entity, full model": table_of_lengths(runs),
+        f"Difference from {base_of(runs)}, source dev": table_of_gains(runs, "source dev"),
+        f"By words in the entity, {base_of(runs)}": table_of_lengths(runs),
     }
     return {title: table for title, table in tables.items() if table}
 
@@ -99,6 +124,10 @@ def markdown(folder: Path) -> str:
     lines = [f"Settings: {settings}.", ""]
     for title, table in all_tables(runs).items():
         lines += titled(title, table)
+    if any(run["variant"] in ZERO_RESOURCE for run in runs):
+        for target in target_languages(runs):
+            rows = [[name, *cells] for name, cells in table_of_selections(runs, target).items()]
+            lines += [f"**{target}, by what chooses the epoch**", "", *to_markdown(SELECTIONS, rows), ""]
     if unknown := read_unknown(folder):
         rows = [[name, *(f"{100 * share:.1f} %" for share in row.values())] for name, row in unknown.items()]
         lines += ["**Words without a vector**", "", *to_markdown(["", "types", "tokens"], rows), ""]

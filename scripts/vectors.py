@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
+import numpy
 import spacy
 import typer
 from spacy.vectors import Vectors
@@ -188,11 +189,17 @@ def merge(
     limit: Limit = 0,
     width: Annotated[int, typer.Option(help="Principal components to keep; 0 keeps all numbers.")] = 0,
     half_precision: Annotated[bool, typer.Option(help="Store 16 bits a number.")] = True,
+    randomise: Annotated[
+        bool, typer.Option(help="Random numbers for the same words, as a baseline.")
+    ] = False,
 ) -> None:
     """Put tables of one space into a blank pipeline, every word once, for `[initialize] vectors`."""
     table = merge_tables([read_table(path, limit) for path in tables])
     if width:
         table = reduce_width(table, width)
+    if randomise:
+        generator = numpy.random.default_rng(0)
+        table = table._replace(vectors=generator.standard_normal(table.vectors.shape, dtype="float32"))
     nlp = spacy.blank("xx")
     data = table.vectors.astype("float16" if half_precision else "float32")
     keys = [nlp.vocab.strings.add(word) for word in table.words]

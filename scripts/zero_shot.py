@@ -24,6 +24,7 @@ OBJECTIVES = {
     "LI": ("language_id", {"@misc": "spacy_xner.language_id.v1"}),
     "CL": ("cloze", {"@misc": "spacy_xner.cloze.v1"}),
     "PC": ("predictive_cloze", {"@misc": "spacy_xner.predictive_cloze.v1"}),
+    "ST": ("self_training", {"@misc": "spacy_xner.augmented_tuning.v1", "target_reader": False}),
 }
 
 
@@ -44,7 +45,7 @@ def main(
         typer.Option(help="All of --languages to all --targets, or each of --languages without the others."),
     ] = Protocol.single_source,
     objectives: Annotated[
-        str, typer.Option(help="ML is none; LI, CL, PC and sums such as CL+LI, comma-separated.")
+        str, typer.Option(help="ML is none; LI, CL, PC, ST and sums such as CL+LI, comma-separated.")
     ] = "ML,LI,CL,PC,CL+LI,PC+LI",
     frozen: Annotated[str, typer.Option(help="Numbers of frozen layers.")] = "-1,3,6",
     seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 3,
@@ -155,7 +156,12 @@ def train_run(
     steps = steps_per_epoch(n_sentences, settings["batch_size"])
     if chosen:
         n_texts = count_sentences(corpus, run.targets, settings["limit"], sources)
-        steps += min(steps, steps_per_epoch(n_texts, settings["batch_size"]))
+        texts = min(steps, steps_per_epoch(n_texts, settings["batch_size"]))
+        steps += texts
+        if "self_training" in chosen:
+            # The tagger is its own teacher once it has seen half of the labels, and a newer one every epoch.
+            schedule = {"start_after": texts * settings["epochs"] // 2, "refresh_every": texts}
+            chosen["self_training"] = {**chosen["self_training"], **schedule}
     watched = [*run.languages, *run.targets]
     overrides = {
         **run_overrides(

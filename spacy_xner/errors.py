@@ -137,6 +137,15 @@ class Errors:
         "[XNER311] The objective {name!r} tells languages of unlabelled text apart and found {languages}. "
         "Give unlabelled text in at least two languages (`vars.unlabelled`), or take the objective out."
     )
+    XNER312 = (
+        "[XNER312] The objective {name!r} learns from unlabelled text, and the corpus has none. Name its "
+        "languages (`vars.unlabelled`), or take the objective out."
+    )
+    XNER313 = (
+        "[XNER313] The objective {name!r} cannot give {found!r} a second reader. Write "
+        "`target_reader = false` to let the tagger learn from its own labels as it is, or take "
+        "spacy_xner.BiLSTMEncoder.v1."
+    )
 
     XNER401 = (
         "[XNER401] {name!r} needs at least two languages to tell apart, got {languages}. Train on a corpus "

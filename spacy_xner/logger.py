@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from spacy.language import Language
+from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
 from spacy.training import Example
 
 from spacy_xner.scoring import annotate
+from spacy_xner.shim import TorchShim
 from spacy_xner.stability import describe_predictions
 
 Step = Callable[[dict[str, Any] | None], None]
@@ -46,6 +48,7 @@ def create_curve_logger(
                 "step": info["step"],
                 "seconds": time.perf_counter() - start,
                 "losses": info["losses"],
+                "parameters": count_parameters(nlp),
                 "score": info["score"],
                 "scores": info["other_scores"],
                 "watch": {name: corpus.evaluate(nlp) for name, corpus in watched.items() if info["step"]},
@@ -56,6 +59,14 @@ def create_curve_logger(
         return log_step, finish
 
     return setup
+
+
+def count_parameters(nlp: Language) -> int:
+    """Count the numbers that are trained in the torch networks of a pipeline."""
+    models = [pipe.model for _, pipe in nlp.pipeline if isinstance(pipe, TrainablePipe)]
+    shims = {shim.id: shim for model in models for node in model.walk() for shim in node.shims}
+    networks = [shim.network for shim in shims.values() if isinstance(shim, TorchShim)]
+    return sum(p.numel() for network in networks for p in network.parameters() if p.requires_grad)
 
 
 class Watched:

@@ -10,7 +10,7 @@ from spacy.language import Language
 from spacy.vectors import Vectors
 
 from spacy_xner.bilstm.model import build_bilstm_encoder, read_words
-from spacy_xner.bilstm.network import RANGE, BiLSTMNetwork, Words
+from spacy_xner.bilstm.network import RANGE, BiLSTM, BiLSTMNetwork, Words
 from spacy_xner.optimizer import SGD, create_epoch_decay, create_sgd
 from spacy_xner.shim import TorchShim
 
@@ -22,8 +22,12 @@ CFG = {
     "character_width": 6,
     "character_hidden": 5,
     "word_hidden": 7,
+    "tie_characters": False,
+    "tie_words": False,
+    "dense_width": 0,
     "vector_width": 3,
     "vector_scale": 2.0,
+    "targets": [],
 }
 
 
@@ -49,21 +53,77 @@ def make_words(lengths: list[int], seed: int = 0) -> Words:
     )
 
 
+# Four words in documents of two, four and one token.
+BATCH = (make_words([3, 1, 5, 2]), None, torch.tensor([0, 1, 2, 3, 2, 2, 0]), torch.tensor([2, 4, 1]))
+
+
 def test_network_equals_reading_one_word_and_one_document_at_a_time() -> None:
     torch.manual_seed(0)
     network = BiLSTMNetwork(CFG).eval()
-    words = make_words([3, 1, 5, 2])
-    tokens = torch.tensor([0, 1, 2, 3, 2, 2, 0])
-    lengths = torch.tensor([2, 4, 1])
-    found = network(words, None, tokens, lengths)
+    found = network(*BATCH, torch.tensor([False] * 3))
     spelled = []
-    for characters in words.characters.split(words.lengths.tolist()):
-        _, (states, _) = network.character_lstm(network.characters(characters))
+    for characters in BATCH[0].characters.split(BATCH[0].lengths.tolist()):
+        _, (states, _) = network.source.character_lstm.lstm(network.characters(characters))
         spelled.append(states.flatten())
-    vectors = torch.where(words.has_vector[:, None], 2.0 * words.vectors, network.unknown)
-    inputs = torch.cat((vectors, torch.stack(spelled)), dim=1)[tokens]
-    expected = [network.word_lstm(document)[0] for document in inputs.split(lengths.tolist())]
+    vectors = torch.where(BATCH[0].has_vector[:, None], 2.0 * BATCH[0].vectors, network.unknown)
+    inputs = torch.cat((vectors, torch.stack(spelled)), dim=1)[BATCH[2]]
+    expected = [network.source.word_lstm.lstm(d)[0] for d in inputs.split(BATCH[3].tolist())]
     torch.testing.assert_close(found, torch.cat(expected))
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_sequences_are_read_from_both_ends(tied: bool) -> None:
+    torch.manual_seed(0)
+    both = BiLSTM(3, 4, tied=tied)
+    lengths = [2, 5, 1]
+    inputs = torch.randn(sum(lengths), 3)
+    states, last = both(inputs, torch.tensor(lengths))
+    forward = backward = torch.nn.LSTM(3, 4)
+    if tied:
+        forward.load_state_dict(both.lstm.state_dict())
+    else:
+        weights = both.lstm.state_dict()
+        backward = torch.nn.LSTM(3, 4)
+        forward.load_state_dict({n: w for n, w in weights.items() if not n.endswith("_reverse")})
+        backward.load_state_dict(
+            {n.removesuffix("_reverse"): w for n, w in weights.items() if n.endswith("_reverse")}
+        )
+    for i, (found, own) in enumerate(zip(states.split(lengths), inputs.split(lengths), strict=True)):
+        there, back = forward(own)[0], backward(own.flip(0))[0].flip(0)
+        torch.testing.assert_close(found, torch.cat((there, back), dim=1))
+        torch.testing.assert_close(last[i], torch.cat((there[-1], back[0])))
+
+
+def test_tied_directions_read_a_mirrored_text_as_its_mirror() -> None:
+    torch.manual_seed(0)
+    both = BiLSTM(3, 4, tied=True)
+    inputs, lengths = torch.randn(5, 3), torch.tensor([5])
+    there, back = both(inputs, lengths)[0].chunk(2, dim=1)
+    mirrored = both(inputs.flip(0), lengths)[0].flip(0)
+    torch.testing.assert_close(mirrored, torch.cat((back, there), dim=1))
+
+
+@pytest.mark.parametrize("dense_width", [0, 6])
+def test_a_targets_reader_begins_as_the_sources_and_then_goes_its_own_way(dense_width: int) -> None:
+    torch.manual_seed(0)
+    network = BiLSTMNetwork(CFG | {"targets": ["es"], "dense_width": dense_width}).eval()
+    network.start_target()
+    nobody, everybody = torch.tensor([False] * 3), torch.tensor([True] * 3)
+    before = network(*BATCH, nobody)
+    torch.testing.assert_close(network(*BATCH, everybody), before)
+    learnt = network(*BATCH, everybody).square().sum()
+    learnt.backward()
+    # The source's reader guides, and does not learn from what the target's makes of it.
+    assert all(p.grad is None for p in network.source.parameters())
+    assert network.characters.weight.grad is not None
+    with torch.no_grad():
+        for parameter in network.target.parameters():
+            parameter += 0.5
+    some = network(*BATCH, torch.tensor([False, True, False]))
+    torch.testing.assert_close(some[[0, 1, 6]], before[[0, 1, 6]])
+    assert not torch.allclose(some[2:6], before[2:6])
+    kept = network.spell(BATCH[0])
+    torch.testing.assert_close(network(BATCH[0], kept, *BATCH[2:], everybody)[2:6], some[2:6])
 
 
 def test_weights_and_the_vector_of_unknown_words_begin_within_the_papers_range() -> None:
@@ -80,7 +140,7 @@ def test_characters_or_vectors_alone() -> None:
     words = make_words([2, 4])
     for cfg in (CFG | {"n_characters": 0}, CFG | {"vector_width": 0}):
         own = words._replace(vectors=words.vectors[:, : cfg["vector_width"]])
-        assert BiLSTMNetwork(cfg)(own, None, tokens, lengths).shape == (3, 14)
+        assert BiLSTMNetwork(cfg)(own, None, tokens, lengths, torch.tensor([False])).shape == (3, 14)
 
 
 def test_it_learns_and_finds_in_any_batch_what_it_finds_alone() -> None:
@@ -217,9 +277,18 @@ def test_settings_reach_the_network() -> None:
     encoder.initialize(X=[spacy.blank("xx")("a b")])
     network = encoder.shims[0].network
     assert network.characters.weight.shape == (6, 3)
-    assert network.character_lstm.hidden_size == 4
-    assert network.word_lstm.hidden_size == 5
+    assert network.source.character_lstm.lstm.hidden_size == 4
+    assert network.source.word_lstm.lstm.hidden_size == 5
     assert encoder.get_dim("nO") == 10
+    plain = sum(parameter.numel() for parameter in network.source.word_lstm.parameters())
+    tied = build_bilstm_encoder(
+        character_hidden=4, word_hidden=5, tie_words=True, tie_characters=True, dense_width=7
+    )
+    tied.initialize(X=[spacy.blank("xx")("a b")])
+    network = tied.shims[0].network
+    assert sum(parameter.numel() for parameter in network.source.word_lstm.parameters()) == plain / 2
+    assert not network.source.character_lstm.lstm.bidirectional
+    assert tied.get_dim("nO") == tied.predict([spacy.blank("xx")("a b")])[0].shape[1] == 7
 
 
 def test_momentum_and_clipping_step_as_torchs_sgd_does() -> None:

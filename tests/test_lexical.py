@@ -2,8 +2,10 @@
 
 import json
 import random
+import shutil
 from pathlib import Path
 
+import numpy
 import pytest
 import spacy
 import typer
@@ -88,7 +90,7 @@ def test_from_an_encoder_to_runs_and_tables(checkpoint: Path, tmp_path: Path) ->
     )  # fmt: skip
     invoke(bilstm.app, *arguments)
     results = parts.read_results(tmp_path / "runs")
-    assert {run["variant"] for run in results} == set(bilstm.VARIANTS)
+    assert {run["variant"] for run in results} == set(bilstm.TRANSLATION)
     by_variant = {run["variant"]: run for run in results}
     assert by_variant["full"]["sentences"] == 24
     assert by_variant["no translation"]["sentences"] == 12
@@ -102,6 +104,49 @@ def test_from_an_encoder_to_runs_and_tables(checkpoint: Path, tmp_path: Path) ->
     printed = invoke(app, tmp_path / "runs")
     assert "| char-only |" in printed
     assert "| es en-toy-train | 0.0 % | 0.0 % |" in printed
+
+
+def test_zero_resource_runs_from_two_tables_to_the_table(checkpoint: Path, tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "corpus")
+    shutil.copy(corpus / "es-toy-dev.spacy", corpus / "es-toy-train.spacy")
+    tables = [tmp_path / f"{lang}.safetensors" for lang in ("en", "es")]
+    for lang, table in zip(("en", "es"), tables, strict=True):
+        invoke(
+            vectors_script.app, "distil", corpus / f"{lang}-toy-train.spacy", "--out", table,
+            "--encoder", checkpoint, "--layer", 1, "--no-mixed-precision",
+        )  # fmt: skip
+    merged = tmp_path / "merged"
+    invoke(vectors_script.app, "merge", *tables, "--out", merged / "es")
+    invoke(vectors_script.app, "merge", *tables, "--out", merged / "es.unmapped")
+    invoke(vectors_script.app, "merge", *tables, "--out", merged / "es.random", "--randomise")
+    mapped, noise = (spacy.load(merged / name).vocab.vectors for name in ("es", "es.random"))
+    assert mapped.shape == noise.shape
+    assert not numpy.allclose(mapped.data, noise.data, atol=0.1)
+    arguments = (
+        corpus, merged, tmp_path / "runs", "--targets", "es", "--source", "toy", "--seeds", 1, "--epochs", 4,
+        "--hidden", 8, "--batch-size", 4, "--keep", tmp_path / "kept", "--refresh-every", 1,
+        "--variants", ",".join(bilstm.ZERO_RESOURCE),
+    )  # fmt: skip
+    invoke(bilstm.app, *arguments)
+    results = {run["variant"]: run for run in parts.read_results(tmp_path / "runs")}
+    assert set(results) == set(bilstm.ZERO_RESOURCE)
+    assert results["supervised"]["languages"] == ["es"]
+    sizes = {name: run["parameters"] for name, run in results.items()}
+    assert sizes["cross-shared"] < sizes["cross-word"] < sizes["cross-augmented"]
+    assert sizes["cross-word no characters"] < sizes["cross-word"] == sizes["random"]
+    losses = [
+        json.loads(line)["losses"]["ner_augmented"]
+        for line in (tmp_path / "runs" / "es.cross-augmented-seed0.jsonl").read_text().splitlines()[1:]
+    ]
+    # Two epochs of labels alone, and two with its own labels.
+    assert losses[:2] == [0.0, 0.0]
+    assert losses[-1] > 0
+    printed = parts.markdown(tmp_path / "runs")
+    assert f"| {sizes['cross-augmented']:,} |" in printed
+    assert "**es, by what chooses the epoch**" in printed
+    assert "Difference from cross-word, source dev" in printed
+    kept = spacy.load(tmp_path / "kept" / "es").get_pipe("ner").model.get_ref("tok2vec")
+    assert kept.shims[0].cfg["targets"] == ["es"]
 
 
 def test_a_dictionary_in_the_wrong_direction_is_refused(checkpoint: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Thinc wiring of the BiLSTM encoder: documents to distinct words, characters, vectors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 import numpy
@@ -23,6 +23,7 @@ from spacy_xner.vectors.romanise import romanise
 from spacy_xner.vectors.words import normalise
 
 Size = Annotated[int, Field(ge=1)]
+Optional = Annotated[int, Field(ge=0)]
 # Longer words are read by their first characters.
 MAX_CHARACTERS = 100
 # Words whose spelling is kept between batches.
@@ -38,6 +39,9 @@ def build_bilstm_encoder(
     character_width: Size = 300,
     character_hidden: Size = 300,
     word_hidden: Size = 300,
+    tie_characters: bool = False,
+    tie_words: bool = False,
+    dense_width: Optional = 0,
 ) -> Encoder:
     """Build an encoder of tokens on word vectors and characters. The defaults are the paper's.
 
@@ -50,26 +54,32 @@ def build_bilstm_encoder(
     romanise: Read characters of other scripts in Latin ones.
     n_characters: Rows of the character table; a code point's row is its remainder.
     character_hidden, word_hidden: Size of each direction.
-    SOURCE: Wu et al. 2019, sections 2 and 3.2.
+    tie_characters, tie_words: One set of weights for both directions.
+    dense_width: Of a layer between the words' states and the head; 0 for none.
+    SOURCE: Wu et al. 2019, sections 2 and 3.2; Bari et al. 2020 (tied directions, dense layer).
     """
     settings = {
         "n_characters": n_characters if use_characters else 0,
         "character_width": character_width,
         "character_hidden": character_hidden,
         "word_hidden": word_hidden,
+        "tie_characters": tie_characters,
+        "tie_words": tie_words,
+        "dense_width": dense_width,
     }
     return Model(
         "bilstm_encoder",
         forward_bilstm,
         init=init_bilstm,
         shims=[TorchShim(BiLSTMNetwork)],
-        dims={"nO": 2 * word_hidden},
+        dims={"nO": dense_width or 2 * word_hidden},
         attrs={
             "settings": settings,
             "use_vectors": use_vectors,
             "lower": lower,
             "romanise": romanise,
             "dropout_rate": 0.0,
+            "reader": "",
         },
     )
 
@@ -85,10 +95,28 @@ def init_bilstm(model: Encoder, X: list[Doc] | None = None, Y: Any = None) -> No
     settings = model.attrs["settings"]
     if not width and not settings["n_characters"]:
         raise ValueError(Errors.XNER613.format(name=model.name))
-    model.shims[0].start({**settings, "vector_width": width, "vector_scale": scale})
+    model.shims[0].start({**settings, "vector_width": width, "vector_scale": scale, "targets": []})
     words = sorted({token.text for doc in X or () for token in doc})
     if width and words and X and not read_words(model, X[0].vocab, words).has_vector.any():
         raise ValueError(Errors.XNER615.format(n=len(words), where="the first documents", first=words[0]))
+
+
+def add_target_reader(model: Encoder, languages: Iterable[str]) -> None:
+    """Give some languages a reader of their own, which begins as a copy of the one of all others."""
+    shim: TorchShim = model.shims[0]
+    weights = shim.network.state_dict()
+    shim.start({**shim.cfg, "targets": sorted(languages)})
+    network: Any = shim.network
+    network.load_state_dict(weights, strict=False)
+    network.start_target()
+
+
+def _is_target(model: Encoder, doc: Doc) -> bool:
+    """True if the target's reader is to read a document: it is in its languages, or in nobody knows which."""
+    reader, targets = model.attrs["reader"], model.shims[0].cfg["targets"]
+    if reader or not targets:
+        return bool(reader == "target")
+    return doc._.language is None or doc._.language in targets
 
 
 def _scale(vocab: Vocab) -> float:
@@ -104,7 +132,7 @@ def _scale(vocab: Vocab) -> float:
 def forward_bilstm(
     model: Encoder, docs: list[Doc], is_train: bool
 ) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Doc]]]:
-    """Compute token vectors. Shape: (n_tokens, 2 * word_hidden) a document."""
+    """Compute token vectors. Shape: (n_tokens, nO) a document."""
     shim: TorchShim = model.shims[0]
     network: BiLSTMNetwork = model.shims[0].network
     sizes = [len(doc) for doc in docs]
@@ -113,11 +141,13 @@ def forward_bilstm(
     orths, tokens = numpy.unique(numpy.concatenate([doc.to_array(ORTH) for doc in docs]), return_inverse=True)
     vocab = docs[0].vocab
     words = read_words(model, vocab, [vocab.strings[orth] for orth in orths.tolist()])
-    lengths = torch.tensor([size for size in sizes if size], device=words.lengths.device)
+    device = words.lengths.device
+    lengths = torch.tensor([size for size in sizes if size], device=device)
+    is_target = torch.tensor([_is_target(model, doc) for doc in docs if len(doc)], device=device)
     spelled = None if is_train else _spell_once(network, shim.version, orths.tolist(), words)
     if is_train:
         network.dropout.p = model.attrs["dropout_rate"]
-    inputs = (words, spelled, torch.from_numpy(tokens).to(lengths.device), lengths)
+    inputs = (words, spelled, torch.from_numpy(tokens).to(device), lengths, is_target)
     vectors, torch_backprop = shim(ArgsKwargs(args=inputs, kwargs={}), is_train)
 
     def backprop(d_vectors: list[Floats2d]) -> list[Doc]:
@@ -188,6 +218,7 @@ def _spell_once(network: BiLSTMNetwork, version: int, orths: list[int], words: W
     if new:
         spellings = words.characters.split(words.lengths.tolist())
         with torch.inference_mode():
-            read = network.spell(torch.cat([spellings[i] for i in new]), words.lengths[new])
+            characters = torch.cat([spellings[i] for i in new])
+            read = network.spell(words._replace(characters=characters, lengths=words.lengths[new]))
         kept.update(zip((orths[i] for i in new), read, strict=True))
     return torch.stack([kept[orth] for orth in orths])

@@ -27,28 +27,79 @@ class Words(NamedTuple):
     lengths: Tensor
 
 
+class BiLSTM(nn.Module):
+    """Read sequences from both ends.
+
+    tied: One set of weights for both directions: half the parameters, and little to learn about which
+        neighbour stands on which side.
+    SOURCE: Bari et al. 2020, "Source model pretraining through weight sharing" (tied).
+    """
+
+    def __init__(self, width: int, hidden: int, *, tied: bool) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(width, hidden, bidirectional=not tied)
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the states at all places, and the last state of either direction.
+
+        inputs: Sequence after sequence. Shape: (n, width). lengths: At least 1. Shape: (n_sequences,).
+        RETURNS: Shapes: (n, 2 * hidden), (n_sequences, 2 * hidden).
+        """
+        packing = pack(lengths)
+        sizes = torch.tensor(packing.sizes)
+        states, last = [], []
+        for rows in (packing.order,) if self.lstm.bidirectional else (packing.order, packing.mirror):
+            read, (ends, _) = self.lstm(PackedSequence(inputs[rows], sizes))
+            states.append(read.data[rows.argsort()])
+            last.append(ends.transpose(0, 1).flatten(1))
+        longest_first = torch.sort(lengths, descending=True, stable=True).indices
+        return torch.cat(states, dim=1), torch.cat(last, dim=1)[longest_first.argsort()]
+
+
+class Reader(nn.Module):
+    """What reads one language: its characters to words, and its words to states."""
+
+    def __init__(self, cfg: dict[str, Any]) -> None:
+        super().__init__()
+        width = cfg["vector_width"]
+        self.character_lstm: BiLSTM | None = None
+        if cfg["n_characters"]:
+            hidden = cfg["character_hidden"]
+            self.character_lstm = BiLSTM(cfg["character_width"], hidden, tied=cfg["tie_characters"])
+            width += 2 * hidden
+        self.word_lstm = BiLSTM(width, cfg["word_hidden"], tied=cfg["tie_words"])
+
+
 class BiLSTMNetwork(nn.Module):
     """Read words by their characters and vectors, then documents by their words.
 
     cfg: n_characters: rows of the character table, 0 reads none; character_width, character_hidden,
-        word_hidden: sizes, the hidden ones of each direction; vector_width: of word vectors, 0 reads none;
-        vector_scale: brings their numbers to the size of the characters' states.
-    SOURCE: Wu et al. 2019, section 2 (after Lample et al. 2016).
+        word_hidden: sizes, the hidden ones of each direction; tie_characters, tie_words: see `BiLSTM`;
+        dense_width: of the layer that the token vectors come from, 0 takes the word LSTM's states;
+        vector_width: of word vectors, 0 reads none; vector_scale: brings their numbers to the size of the
+        characters' states; targets: languages with a reader of their own beside the one of all others.
+    SOURCE: Wu et al. 2019, section 2 (after Lample et al. 2016); Bari et al. 2020, Figure 1 (targets).
     """
 
     unknown: Tensor
 
     def __init__(self, cfg: dict[str, Any]) -> None:
         super().__init__()
-        width = cfg["vector_width"]
         self.vector_scale: float = cfg["vector_scale"]
+        # Both readers know the same characters.
         self.characters: nn.Embedding | None = None
         if cfg["n_characters"]:
             self.characters = nn.Embedding(cfg["n_characters"], cfg["character_width"])
-            self.character_lstm = nn.LSTM(cfg["character_width"], cfg["character_hidden"], bidirectional=True)
-            width += 2 * cfg["character_hidden"]
         self.dropout = nn.Dropout(0.0)
-        self.word_lstm = nn.LSTM(width, cfg["word_hidden"], bidirectional=True)
+        self.source = Reader(cfg)
+        n_states = 2 * cfg["word_hidden"]
+        width = cfg["dense_width"] or n_states
+        self.dense = nn.Linear(n_states, width) if cfg["dense_width"] else nn.Identity()
+        self.squash = nn.Tanh() if cfg["dense_width"] else nn.Identity()
+        self.target: Reader | None = None
+        self.target_dense = nn.Linear(n_states + width, width) if cfg["targets"] else None
+        if cfg["targets"]:
+            self.target = Reader(cfg)
         # What `spell` gave for words by their number, and which state of the weights it was.
         self.kept: dict[int, Tensor] = {}
         self.kept_version = 0
@@ -57,28 +108,66 @@ class BiLSTMNetwork(nn.Module):
         for tensor in (*self.parameters(), self.unknown):
             nn.init.uniform_(tensor, -RANGE, RANGE)
 
-    def forward(self, words: Words, spelled: Tensor | None, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """Compute token vectors. Shape: (n_tokens, 2 * word_hidden).
+    def start_target(self) -> None:
+        """Let the target's reader begin where the source's is: both find the same until they learn."""
+        if self.target is None or self.target_dense is None:
+            return
+        self.target.load_state_dict(self.source.state_dict())
+        n_states = self.target_dense.in_features - self.target_dense.out_features
+        own, bias = torch.eye(n_states), torch.zeros(n_states)
+        if isinstance(self.dense, nn.Linear):
+            own, bias = self.dense.weight, self.dense.bias
+        with torch.no_grad():
+            self.target_dense.weight.zero_()
+            self.target_dense.weight[:, :n_states].copy_(own)
+            self.target_dense.bias.copy_(bias)
+
+    def forward(
+        self,
+        words: Words,
+        spelled: Tensor | None,
+        tokens: Tensor,
+        lengths: Tensor,
+        is_target: Tensor,
+    ) -> Tensor:
+        """Compute token vectors. Shape: (n_tokens, width).
 
         spelled: What `spell` gives for the words, if it is known already.
         tokens: Which word each token is. Shape: (n_tokens,).
         lengths: Tokens per document, at least 1. Shape: (n_docs,).
+        is_target: Which documents the target's reader reads too; without one it does not matter.
+            Shape: (n_docs,).
         """
+        target = self.target if bool(is_target.any()) else None
         if spelled is None:
-            spelled = self.spell(words.characters, words.lengths)
+            by_reader = [self.spell_with(r, words) for r in (self.source, target) if r is not None]
+        else:
+            by_reader = list(spelled.chunk(1 if self.target is None else 2, dim=1))
         vectors = torch.where(words.has_vector[:, None], self.vector_scale * words.vectors, self.unknown)
         # Dropout is drawn token by token, not word by word.
-        inputs = torch.cat((vectors[tokens], self.dropout(spelled[tokens])), dim=1)
-        packing = pack(lengths)
-        read, _ = self.word_lstm(PackedSequence(inputs[packing.order], torch.tensor(packing.sizes)))
-        return read.data[packing.order.argsort()]
+        inputs = torch.cat((vectors[tokens], self.dropout(by_reader[0][tokens])), dim=1)
+        read = self.squash(self.dense(self.source.word_lstm(inputs, lengths)[0]))
+        if target is None or self.target_dense is None:
+            return read
+        rows = is_target.repeat_interleave(lengths).nonzero()[:, 0]
+        inputs = torch.cat((vectors[tokens[rows]], self.dropout(by_reader[-1][tokens[rows]])), dim=1)
+        states = target.word_lstm(inputs, lengths[is_target])[0]
+        # The source's reader helps the target's, and learns nothing from its mistakes.
+        states = torch.cat((states, read[rows].detach()), dim=1)
+        own = self.squash(self.target_dense(states))
+        # Without the source's reader in the graph its weights have no gradient, rather than one of zeros.
+        return own if len(rows) == len(tokens) else read.index_copy(0, rows, own)
 
-    def spell(self, characters: Tensor, lengths: Tensor) -> Tensor:
-        """Read words by characters: the last states of both directions. Shape: (n_words, 2 * hidden)."""
-        if self.characters is None:
-            return self.unknown.new_zeros(len(lengths), 0)
-        packing = pack(lengths)
-        packed = PackedSequence(self.characters(characters[packing.order]), torch.tensor(packing.sizes))
-        _, (states, _) = self.character_lstm(packed)
-        longest_first = torch.sort(lengths, descending=True, stable=True).indices
-        return states.transpose(0, 1).flatten(1)[longest_first.argsort()]
+    def spell(self, words: Words) -> Tensor:
+        """Read words by characters, with one reader after the other.
+
+        RETURNS: Shape: (n_words, n_readers * 2 * character_hidden).
+        """
+        readers = [reader for reader in (self.source, self.target) if reader is not None]
+        return torch.cat([self.spell_with(reader, words) for reader in readers], dim=1)
+
+    def spell_with(self, reader: Reader, words: Words) -> Tensor:
+        """The last states of both directions. Shape: (n_words, 2 * character_hidden), or no columns."""
+        if self.characters is None or reader.character_lstm is None:
+            return self.unknown.new_zeros(len(words.lengths), 0)
+        return reader.character_lstm(self.characters(words.characters), words.lengths)[1]

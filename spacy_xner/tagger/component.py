@@ -7,7 +7,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
+import numpy
 import torch
+from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
@@ -102,11 +104,11 @@ class Prediction(NamedTuple):
 class Objective(Protocol):
     """A loss on unlabelled documents that is trained together with the tagger."""
 
-    def start(self, encoder: Model, languages: Iterable[str], name: str) -> None:
-        """Get ready for an encoder and the languages of its corpus."""
+    def start(self, tagger: "EntityTagger", languages: Iterable[str], name: str) -> None:
+        """Get ready for a tagger and the languages of its unlabelled documents."""
 
-    def update(self, docs: list[Doc], find_entities: Callable[[list[Doc]], list[list[TokenSpan]]]) -> float:
-        """Add gradients to the encoder's. RETURNS: The weighted loss in nats."""
+    def update(self, docs: list[Doc], tagger: "EntityTagger") -> float:
+        """Add gradients to the model's. RETURNS: The weighted loss in nats."""
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Step what belongs to the objective alone."""
@@ -201,7 +203,7 @@ class EntityTagger(LabelledPipe):
         if teacher is not None:
             self._go_on_from(teacher, weights)
         for name, objective in self.objectives.items():
-            objective.start(self.model.get_ref("tok2vec"), languages, name)
+            objective.start(self, languages, name)
 
     def _find_teacher(self, weights: str | Path) -> "EntityTagger":
         pipes = [pipe for _, pipe in load_model(weights).pipeline if isinstance(pipe, EntityTagger)]
@@ -351,9 +353,12 @@ class EntityTagger(LabelledPipe):
         if not any((gold.ids != MISSING).any() for gold in golds) and not self._listens:
             # No gradient at all, rather than a zero one: zero ones let momentum and decay go on.
             return 0.0
-        emissions, backprop = self.model.begin_update([eg.predicted for eg in examples])
-        loss, d_emissions = self._compute_loss(golds, emissions)
-        self.check_loss(loss, [eg.reference for eg in examples])
+        return self._learn([eg.predicted for eg in examples], [gold.ids for gold in golds])
+
+    def _learn(self, docs: list[Doc], tags: list[NDArray[numpy.int64]], weight: float = 1.0) -> float:
+        emissions, backprop = self.model.begin_update(docs)
+        loss, d_emissions = self._compute_loss(tags, emissions, weight)
+        self.check_loss(loss, docs)
         backprop(d_emissions)
         return loss
 
@@ -363,11 +368,17 @@ class EntityTagger(LabelledPipe):
         texts = [doc for doc in plain if not is_blank(doc)]
         for name, objective in self.objectives.items():
             key = f"{self.name}_{name}"
-            loss = objective.update(texts, self._find_entities) if texts else 0.0
+            loss = objective.update(texts, self) if texts else 0.0
             losses[key] = losses.get(key, 0.0) + self.check_loss(loss, texts)
 
-    def _find_entities(self, docs: list[Doc]) -> list[list[TokenSpan]]:
+    def find_entities(self, docs: list[Doc]) -> list[list[TokenSpan]]:
+        """The entities that the tagger finds now, for objectives."""
         return [prediction.spans for prediction in self.predict(docs)]
+
+    def learn(self, docs: list[Doc], entities: list[list[TokenSpan]], *, weight: float = 1.0) -> float:
+        """Add the gradients of documents with these entities, for objectives. RETURNS: The weighted loss."""
+        tags = [self.tag_set.encode(spans, len(doc)) for doc, spans in zip(docs, entities, strict=True)]
+        return self._learn(docs, tags, weight)
 
     def finish_update(self, sgd: Optimizer) -> None:
         """Step the model and the objectives' own weights."""
@@ -390,20 +401,22 @@ class EntityTagger(LabelledPipe):
         The parameters of a CRF get theirs on the way.
         RETURNS: Mean loss over annotated tokens in nats; arrays of shape (n_tokens, n_tags).
         """
-        return self._compute_loss(self._align(list(examples)), scores)
+        return self._compute_loss([gold.ids for gold in self._align(list(examples))], scores)
 
     def _align(self, examples: list[Example]) -> list[Gold]:
         golds = [align_gold(example, self.tag_set) for example in examples]
         self._report(golds)
         return golds
 
-    def _compute_loss(self, golds: list[Gold], scores: list[Floats2d]) -> tuple[float, list[Floats2d]]:
+    def _compute_loss(
+        self, tags: list[NDArray[numpy.int64]], scores: list[Floats2d], weight: float = 1.0
+    ) -> tuple[float, list[Floats2d]]:
         sizes = [len(s) for s in scores]
         with torch.enable_grad():
             flat = to_flat_torch(scores, requires_grad=True)
-            gold = torch.cat([torch.from_numpy(g.ids) for g in golds]).to(flat.device)
+            gold = torch.cat([torch.from_numpy(ids) for ids in tags]).to(flat.device)
             lengths = torch.tensor(sizes, device=flat.device)
-            loss = head_network(self.model).loss(flat, gold, lengths)
+            loss = weight * head_network(self.model).loss(flat, gold, lengths)
             value = float(loss.detach())
             if math.isfinite(value):
                 loss.backward()

@@ -12,6 +12,7 @@ from thinc.api import ArgsKwargs, Model, Optimizer
 
 from spacy_xner.errors import Errors
 from spacy_xner.shim import TorchShim
+from spacy_xner.tagger.component import EntityTagger
 from spacy_xner.tagger.gold import token_boundaries
 from spacy_xner.tags import TokenSpan
 from spacy_xner.transformer.network import TransformerNetwork
@@ -20,7 +21,6 @@ from spacy_xner.transformer.wordpieces import Pieces, Window, align_tokens, cut_
 
 Positive = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, le=1)]
-FindEntities = Callable[[list[Doc]], list[list[TokenSpan]]]
 
 
 def create_language_id(
@@ -72,11 +72,12 @@ class EncoderObjective(ABC):
         self.overlap = overlap
         self.languages: list[str] = []
 
-    def start(self, encoder: Model, languages: Iterable[str], name: str) -> None:
-        """Build the head for an encoder and the languages of its corpus.
+    def start(self, tagger: EntityTagger, languages: Iterable[str], name: str) -> None:
+        """Build the head for the tagger's encoder and the languages of its unlabelled documents.
 
         RAISES: XNER308 for an encoder that is not `spacy_xner.TransformerEncoder.v1`.
         """
+        encoder: Model = tagger.model.get_ref("tok2vec")
         network = encoder.shims[0]._model if encoder.shims else None
         if not isinstance(network, TransformerNetwork):
             raise ValueError(Errors.XNER308.format(name=name, found=encoder.name))
@@ -92,11 +93,11 @@ class EncoderObjective(ABC):
 
     @abstractmethod
     def _loss(
-        self, batch: "Batch", docs: list[Doc], find_entities: FindEntities
+        self, batch: "Batch", docs: list[Doc], tagger: EntityTagger
     ) -> tuple[Masked | None, Callable[[torch.Tensor], torch.Tensor]]:
         """RETURNS: Another input than the windows themselves, and the loss by the hidden states."""
 
-    def update(self, docs: list[Doc], find_entities: FindEntities) -> float:
+    def update(self, docs: list[Doc], tagger: EntityTagger) -> float:
         """Add the gradients of one batch of unlabelled documents to encoder and head.
 
         RETURNS: The weighted loss in nats; 0 if there was nothing to learn.
@@ -105,7 +106,7 @@ class EncoderObjective(ABC):
         batch = Batch(self._network, docs, self.window, self.overlap)
         if not batch.windows:
             return 0.0
-        masked, compute = self._loss(batch, docs, find_entities)
+        masked, compute = self._loss(batch, docs, tagger)
         if masked is not None and not masked.chosen.any():
             return 0.0
         inputs = batch.ids if masked is None else masked.ids
@@ -173,17 +174,17 @@ def _entity_pieces(doc: Doc, pieces: Pieces, spans: list[TokenSpan], space_id: i
 class LanguageId(EncoderObjective):
     """The objective LI."""
 
-    def start(self, encoder: Model, languages: Iterable[str], name: str) -> None:
+    def start(self, tagger: EntityTagger, languages: Iterable[str], name: str) -> None:
         """Build the head. RAISES: XNER308, XNER311 for fewer than two languages."""
         languages = sorted(languages)
         if len(languages) < 2:
             raise ValueError(Errors.XNER311.format(name=name, languages=", ".join(languages) or "none"))
-        super().start(encoder, languages, name)
+        super().start(tagger, languages, name)
 
     def _build_head(self, cfg: dict[str, Any]) -> torch.nn.Module:
         return LanguageHead(self._network.width, max(1, len(self.languages)))
 
-    def update(self, docs: list[Doc], find_entities: FindEntities) -> float:
+    def update(self, docs: list[Doc], tagger: EntityTagger) -> float:
         for doc in docs:
             if doc._.language not in self.languages:
                 raise ValueError(
@@ -191,10 +192,10 @@ class LanguageId(EncoderObjective):
                         language=doc._.language, known=", ".join(self.languages), text=doc.text[:40]
                     )
                 )
-        return super().update(docs, find_entities)
+        return super().update(docs, tagger)
 
     def _loss(
-        self, batch: Batch, docs: list[Doc], find_entities: FindEntities
+        self, batch: Batch, docs: list[Doc], tagger: EntityTagger
     ) -> tuple[Masked | None, Callable[[torch.Tensor], torch.Tensor]]:
         index = {language: i for i, language in enumerate(self.languages)}
         gold = torch.tensor([index[docs[w.doc]._.language] for w in batch.windows], device=batch.ids.device)
@@ -216,7 +217,7 @@ class Cloze(EncoderObjective):
     def _embeddings(self) -> torch.Tensor:
         return self._network.encoder.get_input_embeddings().weight
 
-    def _mask(self, batch: Batch, docs: list[Doc], find_entities: FindEntities) -> Masked:
+    def _mask(self, batch: Batch, docs: list[Doc], tagger: EntityTagger) -> Masked:
         """Hide what is to be guessed."""
         return mask_randomly(batch.ids, batch.maskable, self.mask_rate, self._mask_id, len(self._embeddings))
 
@@ -225,9 +226,9 @@ class Cloze(EncoderObjective):
         return self._network.special_ids["mask"]
 
     def _loss(
-        self, batch: Batch, docs: list[Doc], find_entities: FindEntities
+        self, batch: Batch, docs: list[Doc], tagger: EntityTagger
     ) -> tuple[Masked | None, Callable[[torch.Tensor], torch.Tensor]]:
-        masked = self._mask(batch, docs, find_entities)
+        masked = self._mask(batch, docs, tagger)
         targets = batch.ids[masked.chosen]
         return masked, lambda hidden: self._head.network(hidden[masked.chosen], targets, self._embeddings)
 
@@ -238,6 +239,6 @@ class PredictiveCloze(Cloze):
     def __init__(self, weight: float, window: int, overlap: int, n_sampled: int) -> None:
         super().__init__(weight, window, overlap, n_sampled, mask_rate=1.0)
 
-    def _mask(self, batch: Batch, docs: list[Doc], find_entities: FindEntities) -> Masked:
-        chosen = batch.mark(docs, find_entities(docs)) & batch.maskable
+    def _mask(self, batch: Batch, docs: list[Doc], tagger: EntityTagger) -> Masked:
+        chosen = batch.mark(docs, tagger.find_entities(docs)) & batch.maskable
         return mask_all(batch.ids, chosen, self._mask_id)

@@ -11,7 +11,8 @@ from spacy_xner.errors import Errors
 from spacy_xner.vectors.table import VectorTable
 from spacy_xner.vectors.words import normalise
 
-_WORD = re.compile(r"\w+(?:['’.-]\w+)*")
+# Marks are words too: taggers meet them everywhere.
+_WORD = re.compile(r"\w+(?:['’.-]\w+)*|[^\w\s]")
 
 
 def train_vectors(

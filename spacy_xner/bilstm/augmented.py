@@ -1,0 +1,139 @@
+"""Augmented fine-tuning: a tagger learns from its own labels of another language's text (paper 5)."""
+
+import random
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+from pydantic import Field
+from spacy.tokens import Doc
+from thinc.api import Model, Optimizer, torch2xp
+
+from spacy_xner.bilstm.model import add_target_reader
+from spacy_xner.bilstm.network import BiLSTMNetwork
+from spacy_xner.errors import Errors
+from spacy_xner.shim import TorchShim
+from spacy_xner.tagger.component import EntityTagger
+
+Steps = Annotated[int, Field(ge=0)]
+
+
+def create_augmented_tuning(
+    weight: Annotated[float, Field(ge=0)] = 1.0,
+    target_reader: bool = True,
+    start_after: Steps = 0,
+    refresh_every: Annotated[int, Field(ge=1)] = 150,
+    min_length: Annotated[int, Field(ge=1)] = 5,
+    max_length: Annotated[int, Field(ge=0)] = 0,
+) -> "AugmentedTuning":
+    """Create the objective of augmented fine-tuning, or self-training where there is one reader.
+
+    weight: Of these losses in the sum.
+    target_reader: Give the unlabelled languages a reader of their own, helped by the first one; needs
+        `spacy_xner.BiLSTMEncoder.v1`. Otherwise the tagger learns from its own labels as it is.
+    start_after: Batches of unlabelled text to let pass while the tagger learns the labels; with a trained
+        tagger to go on from there is nothing to wait for.
+    refresh_every: Batches after which the tagger as it is becomes the teacher, and a new length is drawn.
+    min_length, max_length: Of the drawn length, in tokens: longer documents are left out until the next one.
+        A maximum of 0 stands for the longest document so far.
+    SOURCE: Bari et al. 2020, "Augmented Fine-tuning", Algorithm 1 and equation 7.
+    """
+    return AugmentedTuning(weight, target_reader, start_after, refresh_every, min_length, max_length)
+
+
+class AugmentedTuning:
+    """See `create_augmented_tuning`."""
+
+    def __init__(
+        self,
+        weight: float,
+        target_reader: bool,
+        start_after: int,
+        refresh_every: int,
+        min_length: int,
+        max_length: int,
+    ) -> None:
+        self.weight = weight
+        self.target_reader = target_reader
+        self.start_after = start_after
+        self.refresh_every = refresh_every
+        self.min_length = min_length
+        self.max_length = max_length
+
+    def start(self, tagger: EntityTagger, languages: Iterable[str], name: str) -> None:
+        """Add the second reader.
+
+        RAISES: XNER312 without unlabelled text, XNER313 for an encoder that cannot have a second reader.
+        """
+        languages = sorted(languages)
+        if not languages:
+            raise ValueError(Errors.XNER312.format(name=name))
+        self._n_seen = self._longest = self._limit = 0
+        self._teacher: dict[Any, Any] = {}
+        if self.target_reader:
+            encoder = tagger.model.get_ref("tok2vec")
+            if not isinstance(_network(encoder), BiLSTMNetwork):
+                raise ValueError(Errors.XNER313.format(name=name, found=encoder.name))
+            add_target_reader(encoder, languages)
+
+    def update(self, docs: list[Doc], tagger: EntityTagger) -> float:
+        """Add the gradients of one batch of unlabelled documents, with the teacher's labels.
+
+        RETURNS: The weighted loss in nats; 0 if there was nothing to learn.
+        """
+        self._longest = max(self._longest, *map(len, docs))
+        steps = self._n_seen - self.start_after
+        self._n_seen += 1
+        if steps < 0:
+            return 0.0
+        encoder = tagger.model.get_ref("tok2vec")
+        if steps == 0 and self.target_reader:
+            _network(encoder).start_target()
+        if steps % self.refresh_every == 0:
+            self._teacher = trained_weights(tagger.model)
+            longest = self.max_length or self._longest
+            self._limit = random.randint(min(self.min_length, longest), longest)
+        short = [doc for doc in docs if len(doc) <= self._limit]
+        if not short:
+            return 0.0
+        with tagger.model.use_params(self._teacher), _reading_with(encoder, "source"):
+            entities = tagger.find_entities(short)
+        loss = 0.0
+        # The teacher is the tagger as it reads the labelled language; both readers learn what it found.
+        for reader in ("source", "target") if self.target_reader else ("",):
+            with _reading_with(encoder, reader):
+                loss += tagger.learn(short, entities, weight=self.weight)
+        return loss
+
+    def finish_update(self, optimizer: Optimizer) -> None:
+        """There is nothing beside the tagger's own weights."""
+
+
+def trained_weights(model: Model) -> dict[Any, Any]:
+    """Copy the weights that are trained, in the form that `Model.use_params` takes."""
+    weights: dict[Any, Any] = {}
+    for node in model.walk():
+        names = [name for name in node.param_names if node.has_param(name)]
+        weights |= {(node.id, name): node.get_param(name).copy() for name in names}
+        for shim in node.shims:
+            if isinstance(shim, TorchShim):
+                trained = [(n, p) for n, p in shim.network.named_parameters() if p.requires_grad]
+                weights |= {(shim.id, name): torch2xp(p.detach().clone()) for name, p in trained}
+    return weights
+
+
+@contextmanager
+def _reading_with(encoder: Model, reader: str) -> Iterator[None]:
+    """Let one reader read all documents, whatever their language."""
+    if "reader" not in encoder.attrs:
+        yield
+        return
+    before, encoder.attrs["reader"] = encoder.attrs["reader"], reader
+    try:
+        yield
+    finally:
+        encoder.attrs["reader"] = before
+
+
+def _network(encoder: Model) -> Any:
+    return encoder.shims[0]._model if encoder.shims else None
