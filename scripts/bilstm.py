@@ -99,7 +99,10 @@ def main(
     batch_size: Annotated[int, typer.Option(help="Sentences a step.")] = 32,
     learn_rate: Annotated[float, typer.Option(help="Of the first epoch.")] = 1.0,
     decay: Annotated[float, typer.Option(help="How fast it falls.")] = 0.05,
-    hidden: Annotated[int, typer.Option(help="Width of every LSTM and direction.")] = 100,
+    hidden: Annotated[int, typer.Option(help="Width of the word LSTM and direction.")] = 100,
+    characters: Annotated[int, typer.Option(help="Width of characters and of their LSTM.")] = 100,
+    scheme: Annotated[str, typer.Option(help="Tags of the output layer: BIOES or IOB2.")] = "BIOES",
+    floor: Annotated[float, typer.Option(help="The learning rate falls no lower.")] = 0.0,
     refresh_every: Annotated[int, typer.Option(help="Batches until a newer teacher (cross-augmented).")] = 60,
     lower: Annotated[bool, typer.Option(help="Read words in lower case, as the paper does.")] = True,
     config: Annotated[Path, typer.Option(help="Training config.")] = Path("configs/bilstm.cfg"),
@@ -119,7 +122,7 @@ def main(
         "language": language, "source": source, "vectors": vectors.name, "limit": limit,
         "dev_limit": dev_limit, "test_limit": test_limit, "epochs": epochs, "batch_size": batch_size,
         "learn_rate": learn_rate, "decay": decay, "hidden": hidden, "lower": lower,
-        "refresh_every": refresh_every,
+        "refresh_every": refresh_every, "characters": characters, "scheme": scheme, "floor": floor,
     }  # fmt: skip
     plan = [
         Run(target, variant, seed)
@@ -178,9 +181,20 @@ def train_run(
         "corpora.dev.sources": [source],
         **{
             f"vars.{key}": settings[key]
-            for key in ("limit", "dev_limit", "batch_size", "learn_rate", "decay", "hidden", "lower")
+            for key in (
+                "limit",
+                "dev_limit",
+                "batch_size",
+                "learn_rate",
+                "decay",
+                "floor",
+                "hidden",
+                "lower",
+                "scheme",
+            )
         },
-        "vars.character_hidden": settings["hidden"],
+        "vars.character_width": settings["characters"],
+        "vars.character_hidden": settings["characters"],
         "vars.romanise": variant.romanise,
         "vars.use_vectors": variant.use_vectors,
         "vars.use_characters": variant.use_characters,

@@ -97,6 +97,13 @@ def read_unknown(folder: Path) -> dict[str, dict[str, float]]:
     }
 
 
+def all_selections(runs: Runs) -> dict[str, dict[str, list[str]]]:
+    """`table_of_selections` by target, of runs for want of a dictionary."""
+    if not any(run["variant"] in ZERO_RESOURCE for run in runs):
+        return {}
+    return {target: table_of_selections(runs, target) for target in target_languages(runs)}
+
+
 def base_of(runs: Runs) -> str:
     """The variant that the others are compared with."""
     return next((name for name in BASES if _of(runs, name)), runs[0]["variant"])
@@ -124,10 +131,9 @@ def markdown(folder: Path) -> str:
     lines = [f"Settings: {settings}.", ""]
     for title, table in all_tables(runs).items():
         lines += titled(title, table)
-    if any(run["variant"] in ZERO_RESOURCE for run in runs):
-        for target in target_languages(runs):
-            rows = [[name, *cells] for name, cells in table_of_selections(runs, target).items()]
-            lines += [f"**{target}, by what chooses the epoch**", "", *to_markdown(SELECTIONS, rows), ""]
+    for target, found in all_selections(runs).items():
+        rows = [[name, *cells] for name, cells in found.items()]
+        lines += [f"**{target}, by what chooses the epoch**", "", *to_markdown(SELECTIONS, rows), ""]
     if unknown := read_unknown(folder):
         rows = [[name, *(f"{100 * share:.1f} %" for share in row.values())] for name, row in unknown.items()]
         lines += ["**Words without a vector**", "", *to_markdown(["", "types", "tokens"], rows), ""]

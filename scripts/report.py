@@ -19,6 +19,7 @@ from spacy_xner.router.grouping import read_grouping
 import groupings
 import parts
 import silver
+import spaces
 import transfer
 from common import render, write_text
 from runs import CORPORA, PARTS, PLAN, RISKS, kind_of
@@ -189,7 +190,7 @@ def describe_students(folder: Path) -> dict[str, Any] | None:
 
 
 def describe_parts(folder: Path) -> dict[str, Any] | None:
-    """Collect finished BiLSTM-CRF runs into the tables of Wu et al. 2019."""
+    """Collect finished BiLSTM-CRF runs into the tables and figures of Wu et al. 2019 and Bari et al. 2020."""
     runs = parts.read_results(folder)
     if not runs:
         return None
@@ -197,7 +198,14 @@ def describe_parts(folder: Path) -> dict[str, Any] | None:
         "name": folder.name,
         "settings": runs[0]["settings"],
         "tables": parts.all_tables(runs),
+        "columns": parts.SELECTIONS,
+        "selections": parts.all_selections(runs),
         "unknown": parts.read_unknown(folder),
+        "figures": {
+            path.stem: to_svg((spaces.draw_lengths if path.stem == "lengths" else spaces.draw_words)(content))
+            for path in sorted((folder / "figures").glob("*.json"))
+            if (content := json.loads(path.read_text(encoding="utf-8")))
+        },
     }
 
 

@@ -20,6 +20,8 @@ from spacy_xner.vectors.table import read_table
 import bilstm
 import parts
 import print_tables
+import report
+import spaces
 import translate
 import vectors as vectors_script
 
@@ -86,7 +88,7 @@ def test_from_an_encoder_to_runs_and_tables(checkpoint: Path, tmp_path: Path) ->
         invoke(translate.app, "shuffle", corpus / f"{name}-train.spacy")
     arguments = (
         corpus, merged, tmp_path / "runs", "--targets", "es", "--source", "toy", "--seeds", 1, "--epochs", 2,
-        "--hidden", 8, "--batch-size", 4, "--keep", tmp_path / "kept",
+        "--hidden", 8, "--characters", 8, "--batch-size", 4, "--keep", tmp_path / "kept",
     )  # fmt: skip
     invoke(bilstm.app, *arguments)
     results = parts.read_results(tmp_path / "runs")
@@ -124,8 +126,8 @@ def test_zero_resource_runs_from_two_tables_to_the_table(checkpoint: Path, tmp_p
     assert not numpy.allclose(mapped.data, noise.data, atol=0.1)
     arguments = (
         corpus, merged, tmp_path / "runs", "--targets", "es", "--source", "toy", "--seeds", 1, "--epochs", 4,
-        "--hidden", 8, "--batch-size", 4, "--keep", tmp_path / "kept", "--refresh-every", 1,
-        "--variants", ",".join(bilstm.ZERO_RESOURCE),
+        "--hidden", 8, "--characters", 8, "--batch-size", 4, "--keep", tmp_path / "kept",
+        "--refresh-every", 1, "--variants", ",".join(bilstm.ZERO_RESOURCE),
     )  # fmt: skip
     invoke(bilstm.app, *arguments)
     results = {run["variant"]: run for run in parts.read_results(tmp_path / "runs")}
@@ -145,6 +147,24 @@ def test_zero_resource_runs_from_two_tables_to_the_table(checkpoint: Path, tmp_p
     assert f"| {sizes['cross-augmented']:,} |" in printed
     assert "**es, by what chooses the epoch**" in printed
     assert "Difference from cross-word, source dev" in printed
+    figures = tmp_path / "runs" / "figures"
+    invoke(spaces.app, "lengths", tmp_path / "kept", corpus, "--out", figures / "lengths.json")
+    counts = json.loads((figures / "lengths.json").read_text())["es"]
+    # Three copies of each sentence, which have 4 to 6 tokens, and 3 + 2 + 0 + 1 words in entities.
+    assert {end: n for end, (_, n) in counts.items() if n} == {"5": 6, "10": 12}
+    invoke(
+        spaces.app, "words", tmp_path / "kept" / "es", corpus, "--languages", "en,es",
+        "--out", figures / "words-es.json", "--before", merged / "es.unmapped",
+    )  # fmt: skip
+    points = json.loads((figures / "words-es.json").read_text())
+    assert list(points) == ["not mapped", "mapped", "as read"]
+    assert {(p["language"], p["label"]) for p in points["as read"]} == {
+        (lang, label) for lang in ("en", "es") for label in ("PER", "LOC", "ORG")
+    }
+    described = report.describe_parts(tmp_path / "runs")
+    assert list(described["figures"]) == ["lengths", "words-es"]
+    assert all(figure.startswith("<svg") for figure in described["figures"].values())
+    assert described["selections"]["es"]["cross-word"][0].count(".") == 1
     kept = spacy.load(tmp_path / "kept" / "es").get_pipe("ner").model.get_ref("tok2vec")
     assert kept.shims[0].cfg["targets"] == ["es"]
 
