@@ -32,24 +32,27 @@ def build_entity_tagger(tok2vec: Encoder, head: HeadModel) -> Tagger:
     return model
 
 
-def build_softmax_head(loss: TokenLoss, class_weights: dict[str, float], dropout: float = 0.1) -> HeadModel:
-    """Build a head that decides token by token; see `network.SoftmaxHead`."""
+def build_softmax_head(loss: TokenLoss, class_weights: dict[str, float]) -> HeadModel:
+    """Build a head that decides token by token; see `network.SoftmaxHead`.
+
+    Dropout on its input is that of `[training]`.
+    """
     weights = dict(class_weights)
-    return _build_head(lambda cfg: SoftmaxHead(cfg["width"], tag_set_of(cfg), loss, weights), dropout)
+    return _build_head(lambda cfg: SoftmaxHead(cfg["width"], tag_set_of(cfg), loss, weights))
 
 
-def build_crf_head(dropout: float = 0.1) -> HeadModel:
-    """Build a head that decides document by document; see `network.CrfHead`."""
-    return _build_head(lambda cfg: CrfHead(cfg["width"], tag_set_of(cfg)), dropout)
+def build_crf_head() -> HeadModel:
+    """Build a head that decides document by document; see `network.CrfHead`, and above for dropout."""
+    return _build_head(lambda cfg: CrfHead(cfg["width"], tag_set_of(cfg)))
 
 
-def _build_head(build: Callable[[dict[str, Any]], Head], dropout: float) -> HeadModel:
+def _build_head(build: Callable[[dict[str, Any]], Head]) -> HeadModel:
     return Model(
         "entity_head",
         forward_head,
         shims=[TorchShim(build)],
         dims={"nI": None, "nO": None},
-        attrs={"dropout_rate": dropout},
+        attrs={"dropout_rate": 0.0},
     )
 
 
