@@ -75,6 +75,8 @@ class AugmentedTuning:
             if not isinstance(_network(encoder), BiLSTMNetwork):
                 raise ValueError(Errors.XNER313.format(name=name, found=encoder.name))
             add_target_reader(encoder, languages)
+            # Until it learns, a tagger that is scored or kept had better read with the first one.
+            encoder.attrs["reader"] = "source"
 
     def update(self, docs: list[Doc], tagger: EntityTagger) -> float:
         """Add the gradients of one batch of unlabelled documents, with the teacher's labels.
@@ -89,6 +91,7 @@ class AugmentedTuning:
         encoder = tagger.model.get_ref("tok2vec")
         if steps == 0 and self.target_reader:
             _network(encoder).start_target()
+            encoder.attrs["reader"] = ""
         if steps % self.refresh_every == 0:
             self._teacher = trained_weights(tagger.model)
             longest = self.max_length or self._longest
