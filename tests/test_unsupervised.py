@@ -1,27 +1,40 @@
 """Maps between spaces without a dictionary: starts, criterion, verdict."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy
 import pytest
 import torch
-from torch.nn.functional import normalize
 from typer.testing import CliRunner
 
 from spacy_xner.vectors import unsupervised
-from spacy_xner.vectors.mapping import Pairs, map_tables, mutual_pairs, normalise_rows, precision, refine
+from spacy_xner.vectors.mapping import (
+    Pairs,
+    map_tables,
+    mutual_pairs,
+    nearest,
+    normalise_rows,
+    precision,
+    refine,
+)
 from spacy_xner.vectors.table import VectorTable, read_table, write_table
 from spacy_xner.vectors.unsupervised import (
     Adversary,
+    Exploration,
     Unsupervised,
+    choose_start,
     cognates,
+    explore,
+    follow_starts,
     identical,
     judge,
     learn_rotation,
     map_without_dictionary,
     match_distributions,
     mean_cosine,
+    nearest_rotation,
     overlap,
     pull_to_rotation,
     random_rotation,
@@ -31,6 +44,7 @@ from spacy_xner.vectors.unsupervised import (
 import vectors as script
 
 N = 1000
+QUICK = Exploration(n_words=400, patience=3)
 
 
 def make_cloud(rng: numpy.random.Generator, n: int, width: int) -> numpy.ndarray:
@@ -80,7 +94,10 @@ def share_right(found: Unsupervised) -> float:
 @pytest.fixture(scope="module")
 def distributed() -> Unsupervised:
     return map_without_dictionary(
-        *make_tables(), initialisers=("identical", "cognates", "distributions"), min_words=N
+        *make_tables(),
+        initialisers=("identical", "cognates", "distributions"),
+        min_words=N,
+        exploration=QUICK,
     )
 
 
@@ -111,9 +128,31 @@ def test_words_spelled_alike_are_a_start_and_evidence() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_unrelated_spaces_fail(seed: int) -> None:
     tables = make_tables(related=False, seed=seed, n_same=200)
-    found = map_without_dictionary(*tables, initialisers=("identical", "distributions"), min_words=N)
+    found = map_without_dictionary(
+        *tables, initialisers=("identical", "distributions"), min_words=N, exploration=QUICK
+    )
     assert found.verdict == "FAILED"
     assert share_right(found) < 0.05
+
+
+def test_words_that_share_neither_letters_nor_spelling_fail() -> None:
+    source, target = make_tables()
+    target = target._replace(words=[f"ψ{spell(i, 'ζηθικλμνξο')}" for i in range(N)])
+    source = source._replace(words=[spell(i, "bcdfghjklm") for i in range(N)])
+    found = map_without_dictionary(source, target, initialisers=("identical", "cognates"), min_words=N)
+    assert found.verdict == "FAILED"
+    assert set(found.evidence["starts"]) == {"random"}
+    assert set(found.evidence["skipped"]) == {"identical 1", "identical 2", "cognates 1", "cognates 2"}
+
+
+@pytest.mark.parametrize("learning_rate", [0.0, 1e20])
+def test_an_adversary_that_learns_nothing_or_diverges_fails(learning_rate: float) -> None:
+    settings = SMALL._replace(learning_rate=learning_rate, n_epochs=1, n_steps=5)
+    found = map_without_dictionary(
+        *make_tables(related=False, n=300), initialisers=("adversarial",), restarts=1, min_words=300,
+        adversary=settings, exploration=QUICK,
+    )  # fmt: skip
+    assert found.verdict == "FAILED"
 
 
 def test_vectors_that_are_all_the_same_fail() -> None:
@@ -127,14 +166,15 @@ def test_vectors_that_are_all_the_same_fail() -> None:
     assert found.evidence["starts"] == {}
 
 
-SMALL = Adversary(hidden=64, n_epochs=4, n_steps=300, batch_size=64, n_discriminator=2, learning_rate=1.0)
+SMALL = Adversary(hidden=64, n_epochs=4, n_steps=300, batch_size=64, discriminator_rate=0.3)
 
 
 def test_an_adversary_finds_the_translations() -> None:
     source, target = make_tables(width=10)
     x, y = normalise_rows(source.vectors), normalise_rows(target.vectors)
-    rotation = learn_rotation(x, y, SMALL, torch.Generator().manual_seed(0))
-    start = mutual_pairs(normalize(x @ rotation), y)
+    # Not at every seed: that is what restarts and the verdict are for.
+    rotation = learn_rotation(x, y, SMALL, torch.Generator().manual_seed(1))
+    start = mutual_pairs(x @ rotation, y)
     found = self_learn(x, y, start, n_iterations=10, n_frequent=N)
     words = {
         (source.words[i], target.words[j]) for i, j in zip(*(p.tolist() for p in found.pairs), strict=True)
@@ -143,7 +183,10 @@ def test_an_adversary_finds_the_translations() -> None:
 
 
 def test_the_adversary_is_tried_in_both_directions_and_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Backwards it is given the answer, forwards a rotation at random: the right ones are to be kept."""
+    """Backwards it is given the answer, forwards a rotation at random: the right ones are to be kept.
+
+    Without exploring, which would find the answer from there too.
+    """
     source, target = make_tables()
     calls = []
 
@@ -156,7 +199,13 @@ def test_the_adversary_is_tried_in_both_directions_and_anew(monkeypatch: pytest.
 
     monkeypatch.setattr(unsupervised, "learn_rotation", learn)
     found = map_without_dictionary(
-        source, target, initialisers=("adversarial",), restarts=2, min_words=N, adversary=SMALL
+        source,
+        target,
+        initialisers=("adversarial",),
+        restarts=2,
+        min_words=N,
+        adversary=SMALL,
+        exploration=QUICK._replace(n_words=0),
     )
     assert calls == [SMALL] * 4
     assert found.verdict == "OK"
@@ -179,12 +228,16 @@ def test_an_adversary_is_repeatable_and_leaves_the_global_seed_alone() -> None:
     a, b, c = (learn_rotation(x, y, settings, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
     torch.testing.assert_close(torch.rand(3), expected)
     torch.testing.assert_close(a, b, rtol=0, atol=0)
+    torch.testing.assert_close(a @ a.T, torch.eye(20), atol=1e-5, rtol=0)
     assert not torch.allclose(a, c, atol=0.1)
 
 
 def test_a_seed_gives_the_same_tables_again(distributed: Unsupervised) -> None:
     again = map_without_dictionary(
-        *make_tables(), initialisers=("identical", "cognates", "distributions"), min_words=N
+        *make_tables(),
+        initialisers=("identical", "cognates", "distributions"),
+        min_words=N,
+        exploration=QUICK,
     )
     assert again.evidence == distributed.evidence
     numpy.testing.assert_array_equal(again.source.vectors, distributed.source.vectors)
@@ -231,6 +284,93 @@ def test_distributions_match_whatever_the_rotation() -> None:
     assert match_distributions(x, y, n_words=50).source.max() < 50
 
 
+def poor_start(source: VectorTable, target: VectorTable, *, n: int, n_right: int) -> Pairs:
+    """The first words of the source, a few with their translations and the others with any word."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randperm(len(target.words), generator=generator)[:n]
+    places = {word: row for row, word in enumerate(translated(target))}
+    for i in range(n_right):
+        rows[i] = places[source.words[i]]
+    return Pairs(torch.arange(n), rows)
+
+
+def test_chance_takes_a_poor_start_to_where_it_would_not_get_by_itself() -> None:
+    source, target = make_tables()
+    x, y = normalise_rows(source.vectors), normalise_rows(target.vectors)
+    # Of 100 pairs five are right.
+    start = poor_start(source, target, n=100, n_right=5)
+    right = {(source.words[i], group[0]) for i, group in enumerate(gold().values())}
+
+    def share(pairs: Pairs) -> float:
+        found = self_learn(x, y, pairs, n_iterations=10, n_frequent=N).pairs
+        rows = zip(found.source.tolist(), found.target.tolist(), strict=True)
+        return len({(source.words[i], target.words[j]) for i, j in rows} & right) / N
+
+    a, b = (explore(x, y, start, QUICK, torch.Generator().manual_seed(0)) for _ in range(2))
+    assert share(start) < 0.5
+    assert share(a) > 0.9
+    torch.testing.assert_close(a, b)
+
+
+def test_explored_words_are_nearest_to_one_another_once_all_similarities_count() -> None:
+    x, y = (normalise_rows(table.vectors) for table in make_tables(n=90))
+    start = Pairs(torch.arange(60), torch.arange(60))
+    settings = Exploration(n_words=50, keep=1.0, n_iterations=1)
+    pairs = explore(x, y, start, settings, torch.Generator())
+    mapped, others = map_tables(x, y, start)[0][:50], y[:50]
+    there, back = nearest(mapped, others, 1).ids[:, 0], nearest(others, mapped, 1).ids[:, 0]
+    assert pairs.source.tolist() == [*range(50), *back.tolist()]
+    assert pairs.target.tolist() == [*there.tolist(), *range(50)]
+
+
+def test_more_similarities_count_whenever_the_objective_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+    objectives = iter([0.1, 0.2, 0.2, 0.2, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3])
+    start = Pairs(torch.arange(50), torch.arange(50))
+
+    def induce(x, y, keep, generator):
+        kept.append(keep)
+        return start, next(objectives)
+
+    monkeypatch.setattr(unsupervised, "_induce_by_chance", induce)
+    x, y = (normalise_rows(table.vectors) for table in make_tables(n=60))
+    settings = Exploration(n_words=50, keep=0.3, growth=2.0, patience=2)
+    explore(x, y, start, settings, torch.Generator())
+    assert kept == [0.3, 0.3, 0.3, 0.3, 0.6, 0.6, 0.6, 1.0, 1.0]
+    kept.clear()
+    objectives = iter([0.1, 0.2, 0.2])
+    explore(x, y, start, settings._replace(n_iterations=3), torch.Generator())
+    assert kept == [0.3, 0.3, 0.3]
+
+
+def test_a_start_leads_to_the_same_place_whatever_others_are_tried() -> None:
+    tables = make_tables(n_same=200)
+    settings = {"seed": 3, "exploration": QUICK, "n_iterations": 2}
+    alone, _ = follow_starts(*tables, ["random"], **settings)
+    found, skipped = follow_starts(*tables, ["distributions", "cognates", "random"], **settings)
+    assert set(skipped) == {"cognates 1", "cognates 2"}
+    torch.testing.assert_close(found["random"].pairs, alone["random"].pairs)
+    chosen = choose_start(*tables, found, skipped)
+    assert chosen.evidence["skipped"] == skipped
+    assert set(chosen.evidence["starts"]) == {"random", "distributions 1", "distributions 2"}
+
+
+def test_an_adversary_starts_from_words_that_are_frequent_enough() -> None:
+    source, target = make_tables()
+    seen = []
+
+    def spy(x, y, start, settings, generator):
+        seen.append(int(max(start.source.max(), start.target.max())))
+        return start
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unsupervised, "explore", spy)
+        patch.setattr(unsupervised, "learn_rotation", lambda x, y, *_: torch.linalg.qr(x.T @ x)[0])
+        follow_starts(source, target, ["adversarial"], n_frequent=300, n_iterations=1)
+    assert len(seen) == 4
+    assert max(seen) < 300
+
+
 def test_the_criterion_equals_brute_force() -> None:
     x, y = (normalise_rows(table.vectors) for table in make_tables(n=60))
     cosines = (x @ y.T).numpy()
@@ -267,6 +407,13 @@ def test_pulls_end_at_a_rotation() -> None:
     for _ in range(500):
         mapping = pull_to_rotation(mapping, 0.01)
     torch.testing.assert_close(mapping, rotation, atol=1e-2, rtol=0)
+
+
+def test_a_map_that_stretches_has_a_rotation_near() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rotation = random_rotation(6, generator)
+    stretched = rotation @ torch.diag(torch.tensor([0.3, 0.6, 1.0, 1.4, 1.9, 2.5]))
+    torch.testing.assert_close(nearest_rotation(stretched), rotation, atol=1e-5, rtol=0)
 
 
 def test_a_start_is_forgotten_when_asked_for() -> None:
@@ -307,7 +454,10 @@ def run_script(folder: Path, tables: tuple[VectorTable, VectorTable], *options: 
     return CliRunner().invoke(script.app, ["map", *paths, *options])
 
 
-def test_the_script_writes_tables_only_if_they_can_be_believed(tmp_path: Path) -> None:
+def test_the_script_writes_tables_only_if_they_can_be_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script, "map_without_dictionary", partial(map_without_dictionary, exploration=QUICK))
     measured = ("--dictionary", str(tmp_path / "pairs.txt"), "--skip", "0")
     result = run_script(tmp_path, make_tables(), *measured)
     assert result.exit_code == 0, result.output

@@ -1,0 +1,172 @@
+"""Maps without a dictionary, several seeds a start: how good they are, and how often the verdict is wrong.
+
+Starts from spelling do not depend on the seed: they are followed once, and count at every seed, beside the
+random rotation of that seed. All that is finished lies in a folder and is not done again.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from wasabi import msg
+
+from spacy_xner.corpus import write_bytes
+from spacy_xner.vectors.dictionary import BilingualDictionary, read_dictionary, split_dictionary
+from spacy_xner.vectors.mapping import Pairs, align, precision
+from spacy_xner.vectors.table import VectorTable, read_table
+from spacy_xner.vectors.unsupervised import (
+    EXPLORATION,
+    INITIALISERS,
+    Start,
+    choose_start,
+    follow_starts,
+)
+
+SUPERVISED, ALL = "dictionary", "all"
+# Nothing in them is drawn.
+FIXED = ("identical", "cognates")
+Tables = tuple[VectorTable, VectorTable]
+
+
+def main(
+    source: Annotated[Path, typer.Argument(help="Table of the source language.")],
+    target: Annotated[Path, typer.Argument(help="Table of the target language.")],
+    dictionary: Annotated[Path, typer.Argument(help="Pairs: 5,000 entries map, the next 1,500 measure.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the runs; those in there are kept.")],
+    initialisers: Annotated[str, typer.Option(help="Starts to try.")] = ",".join(INITIALISERS),
+    n_seeds: Annotated[int, typer.Option(help="Seeds from 0.")] = 5,
+    restarts: Annotated[int, typer.Option(help="Of the adversarial start, both ways.")] = 1,
+    iterations: Annotated[int, typer.Option(help="Times that a dictionary is induced anew.")] = 10,
+    explored: Annotated[int, typer.Option(help="Words of the stochastic induction; 0 for none.")] = 4000,
+    limit: Annotated[int, typer.Option(help="The first so many words; 0 takes all.")] = 20_000,
+    failed: Annotated[float, typer.Option(help="P@1 below which a map has failed.")] = 0.05,
+) -> None:
+    """Print a Markdown table of every start alone, of all together, and of a dictionary."""
+    names = [name for name in initialisers.split(",") if name]
+    settings = {
+        "source": str(source), "target": str(target), "restarts": restarts, "iterations": iterations,
+        "explored": explored, "limit": limit,
+    }  # fmt: skip
+    if keep(out / "settings.json", lambda: settings) != settings:
+        msg.fail(f"{out} holds runs of other settings", exits=1)
+    tables = read_table(source, limit), read_table(target, limit)
+    training, test = split_dictionary(read_dictionary(dictionary))
+    runs = [keep(out / f"{SUPERVISED}.json", lambda: supervise(tables, training, test))]
+    for seed in range(n_seeds):
+
+        def follow(name: str, seed: int = seed) -> dict[str, Any]:
+            number = 0 if name in FIXED else seed
+            return keep(
+                out / f"starts-{name}-{number}.json",
+                lambda: follow_one(tables, name, number, restarts, iterations, explored),
+            )
+
+        for group in [*names, ALL]:
+            parts = names if group == ALL else [group]
+            label = group if group != ALL else f"{ALL}-{'-'.join(names)}"
+            run = keep(
+                out / f"run-{label}-{seed}.json",
+                lambda parts=parts: judge_one(tables, test, [follow(name) for name in ("random", *parts)]),
+            )
+            msg.info(f"{group}, seed {seed}: {run['verdict']}, P@1 {100 * run['precision']:.1f}")
+            runs.append({"group": group, **run})
+    print("\n".join(tabulate(runs, [*names, ALL], failed)))
+
+
+def keep(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Read what an earlier call left, or make it and leave it."""
+    if not path.exists():
+        write_bytes(path, json.dumps(make()).encode("utf-8"))
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return result
+
+
+def supervise(tables: Tables, training: BilingualDictionary, test: BilingualDictionary) -> dict[str, Any]:
+    """Map by a dictionary."""
+    begin = time.perf_counter()
+    mapped = align(*tables, training)
+    seconds = time.perf_counter() - begin
+    return {
+        "group": SUPERVISED,
+        "precision": precision(*mapped, test).by_neighbours[1],
+        "seconds": seconds,
+    }
+
+
+def follow_one(
+    tables: Tables, name: str, seed: int, restarts: int, iterations: int, explored: int
+) -> dict[str, Any]:
+    """See where an initialiser's starts lead. RETURNS: Starts with their dictionaries, seconds a start."""
+    begin = time.perf_counter()
+    found, skipped = follow_starts(
+        *tables, [name], seed=seed, restarts=restarts, n_iterations=iterations,
+        exploration=EXPLORATION._replace(n_words=explored),
+    )  # fmt: skip
+    seconds = (time.perf_counter() - begin) / max(1, len(found))
+    starts = {
+        label: {"criterion": start.criterion, "pairs": [rows.tolist() for rows in start.pairs]}
+        for label, start in found.items()
+    }
+    return {"starts": starts, "skipped": skipped, "seconds": seconds}
+
+
+def judge_one(
+    tables: Tables, test: BilingualDictionary, followed: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Map by the best of some starts, and measure the map whatever the verdict.
+
+    followed: As of `follow_one`, the random rotation first.
+    """
+    found = {
+        label: Start(Pairs(*map(torch.tensor, start["pairs"])), start["criterion"])
+        for part in followed
+        for label, start in part["starts"].items()
+    }
+    skipped = {label: reason for part in followed for label, reason in part["skipped"].items()}
+    mapped = choose_start(*tables, found, skipped)
+    return {
+        "verdict": mapped.verdict,
+        "precision": precision(mapped.source, mapped.target, test).by_neighbours[1],
+        "seconds": statistics.mean(part["seconds"] for part in followed[1:]),
+        "evidence": mapped.evidence,
+    }
+
+
+def tabulate(runs: Sequence[Mapping[str, Any]], groups: Sequence[str], failed: float) -> list[str]:
+    """Lines of a table in Markdown.
+
+    runs: That with a dictionary first. failed: P@1 below which a map has failed, whatever the verdict says.
+    """
+    header = (
+        "start", "P@1, CSLS", "OK", "WEAK", "FAILED", "failures not seen", "false alarms", "agreement",
+        "seconds a start",
+    )  # fmt: skip
+    best = f"{100 * runs[0]['precision']:.1f}"
+    rows = [header, ("---",) * len(header), (SUPERVISED, best, *["–"] * 6, f"{runs[0]['seconds']:.0f}")]
+    for group in groups:
+        own = [run for run in runs if run["group"] == group]
+        shares = [100 * run["precision"] for run in own]
+        verdicts = [run["verdict"] for run in own]
+        agreements = [run["evidence"].get("agreement", 0.0) for run in own]
+        unseen = sum(run["verdict"] != "FAILED" and run["precision"] < failed for run in own)
+        alarms = sum(run["verdict"] == "FAILED" and run["precision"] >= failed for run in own)
+        row = (
+            group,
+            f"{statistics.mean(shares):.1f} ({statistics.pstdev(shares):.1f})",
+            *(str(verdicts.count(verdict)) for verdict in ("OK", "WEAK", "FAILED")),
+            str(unseen),
+            str(alarms),
+            f"{min(agreements):.3f} to {max(agreements):.3f}",
+            f"{statistics.mean(run['seconds'] for run in own):.0f}",
+        )
+        rows.append(row)
+    return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+if __name__ == "__main__":
+    typer.run(main)
