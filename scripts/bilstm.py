@@ -8,7 +8,7 @@ import typer
 from wasabi import msg
 
 from common import split_names, write_json
-from runs import PARTS, claim, count_sentences, is_done, reader, steps_per_epoch
+from runs import PARTS, augment, claim, count_sentences, is_done, reader, steps_per_epoch
 from train import train_curve
 
 app = typer.Typer(add_completion=False)
@@ -168,7 +168,10 @@ def train_run(
         # Each batch of labels takes an unlabelled one along, in every pass.
         n_texts = count_sentences(corpus, [run.target], settings["limit"], [source])
         texts = min(steps, steps_per_epoch(n_texts, settings["batch_size"]))
-        augmented = augment(both, run.target, texts * (settings["epochs"] // 2), settings["refresh_every"])
+        augmented = augment(
+            language, run.target,
+            start_after=texts * (settings["epochs"] // 2), refresh_every=settings["refresh_every"],
+        )  # fmt: skip
         steps += texts
     overrides = {
         "paths.corpus": str(corpus),
@@ -226,26 +229,6 @@ def train_run(
         "epochs": [describe_epoch(line, both) for line in curve],
     }
     write_json(path, result)
-
-
-def augment(languages: list[str], target: str, start_after: int, refresh_every: int) -> dict[str, Any]:
-    """Overrides for augmented fine-tuning on the target's text.
-
-    start_after: Unlabelled batches that pass first.
-    """
-    return {
-        "corpora.train.languages": languages,
-        "vars.unlabelled": [target],
-        "corpora.dev.unlabelled": [],
-        "training.batcher.keep_surplus": False,
-        "components.ner.objectives": {
-            "augmented": {
-                "@misc": "spacy_xner.augmented_tuning.v1",
-                "start_after": start_after,
-                "refresh_every": refresh_every,
-            }
-        },
-    }
 
 
 def describe_epoch(line: dict[str, Any], languages: list[str]) -> dict[str, Any]:

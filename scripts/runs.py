@@ -113,6 +113,20 @@ def fixed_steps(n_steps: int, *, eval_frequency: int) -> dict[str, Any]:
     }
 
 
+def augment(language: str, target: str, **settings: Any) -> dict[str, Any]:
+    """Overrides for augmented fine-tuning: the target's text beside the labels.
+
+    settings: Of `spacy_xner.augmented_tuning.v1`.
+    """
+    return {
+        "corpora.train.languages": [language, target],
+        "vars.unlabelled": [target],
+        "corpora.dev.unlabelled": [],
+        "training.batcher.keep_surplus": False,
+        "components.ner.objectives": {"augmented": {"@misc": "spacy_xner.augmented_tuning.v1", **settings}},
+    }
+
+
 def count_sentences(corpus: Path, languages: list[str], limit: int, sources: Sequence[str] = ()) -> int:
     """Training sentences of some languages, each file up to the limit."""
     files = find_files(corpus, "train", languages, sources)
