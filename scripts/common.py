@@ -25,6 +25,14 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, default=float))
 
 
+def read_json(path: Path) -> Any:
+    """Read a JSON file, numbers to the last digit.
+
+    srsly reads 0.3 as 0.30000000000000004, and settings would not be what they were.
+    """
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 @contextmanager
 def fresh_folder(path: Path) -> Iterator[Path]:
     """Fill a folder beside its place, and put it in the old one's place when nothing went wrong.

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import spacy
-import srsly
 import typer
 from spacy.cli._util import setup_gpu
 from wasabi import msg
@@ -19,7 +18,7 @@ from spacy_xner.scoring import annotate
 
 import comparison
 from clusters import count_by_sentence
-from common import split_names, write_json, write_text
+from common import read_json, split_names, write_json, write_text
 from comparison import UPPER_BOUND
 from routes import ROUTES, Task
 from runs import claim, is_done
@@ -170,7 +169,7 @@ def report(task: Task, names: Sequence[str], reasons: dict[str, str]) -> None:
         measured[name] = measure(task, name)
         # Pipelines in memory at once would share their frozen layers and what these compute.
         gc.collect()
-    results = {name: srsly.read_json(task.out / f"{name}.json") for name in names}
+    results = {name: read_json(task.out / f"{name}.json") for name in names}
     rows = [comparison.make_row(results[name], measured[name]) for name in names]
     differences = comparison.compare_with_best(rows, {name: measured[name]["counts"] for name in names})
     n_sentences = len(measured[names[0]]["counts"]) if names else 0

@@ -14,6 +14,8 @@ from wasabi import msg
 
 import spacy_xner
 
+from common import read_json
+
 
 def main(
     model: Annotated[Path, typer.Argument(help="Trained pipeline, or with --each a folder of them.")],
@@ -51,10 +53,10 @@ def build_wheel(model: Path, out: Path, name: str, version: str, metrics: Path |
     work = out / f".{name}.part"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    meta = srsly.read_json(model / "meta.json")
+    meta = read_json(model / "meta.json")
     meta["description"] = "Named entities in many languages, trained with spacy_xner."
     if metrics is not None:
-        meta["performance"] = srsly.read_json(metrics)["scores"]
+        meta["performance"] = read_json(metrics)["scores"]
     minor = ".".join(spacy_xner.__version__.split(".")[:2])
     meta["requirements"] = [f"spacy_xner>={spacy_xner.__version__},=={minor}.*"]
     srsly.write_json(work / "meta.json", meta)

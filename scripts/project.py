@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import spacy
-import srsly
 import typer
 from spacy import displacy
 from spacy.cli._util import setup_gpu
@@ -31,7 +30,7 @@ from spacy_xner.projector.parallel import (
 )
 from spacy_xner.tokenizer import create_multilingual_tokenizer
 
-from common import render, split_names, write_json, write_text
+from common import read_json, render, split_names, write_json, write_text
 
 # So many pairs of the beginning are shown to the identifier.
 N_IDENTIFIED = 200
@@ -101,7 +100,7 @@ def main(
     }  # fmt: skip
     parts = (out / f"{language}-{name}.parts").resolve()
     plan = parts / "plan.json"
-    if plan.exists() and srsly.read_json(plan) != settings:
+    if plan.exists() and read_json(plan) != settings:
         msg.fail(f"{parts} was begun with other settings. Remove it, or give another --name.", exits=1)
     write_json(plan, settings)
     if identifier:
@@ -289,7 +288,7 @@ def merge_parts(parts: Path, corpus: Path, n_examples: int) -> dict[str, Any]:
     for path in sorted(parts.glob("*.json")):
         if path.name == "plan.json":
             continue
-        content = srsly.read_json(path)
+        content = read_json(path)
         counts.update(content["counts"])
         # Lines of a shard are counted from its own beginning.
         where = "" if path.stem.isdigit() else f"{path.stem}:"

@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import srsly
 from wasabi import msg
 
 from spacy_xner.corpus import find_files, read_docs
+
+from common import read_json
 
 # The files that experiments write beside their runs, and are known by; joint.py writes none.
 PLAN, RISKS, CORPORA, PARTS = "plan.json", "risk.json", "silver.json", "parts.json"
@@ -23,7 +24,7 @@ def kind_of(folder: Path) -> str | None:
 def read_results(folder: Path) -> list[dict[str, Any]]:
     """Read the result of every finished run."""
     marks = {PLAN, RISKS, CORPORA, PARTS}
-    return [srsly.read_json(path) for path in sorted(folder.glob("*.json")) if path.name not in marks]
+    return [read_json(path) for path in sorted(folder.glob("*.json")) if path.name not in marks]
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def is_done(path: Path, settings: dict[str, Any], **run: Any) -> bool:
     """
     if not path.exists():
         return False
-    found = srsly.read_json(path)
+    found = read_json(path)
     if any(found[key] != value for key, value in run.items()):
         return False
     if found["settings"] != settings:

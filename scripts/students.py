@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import spacy
-import srsly
 import typer
 from spacy.tokens import Doc
 from wasabi import msg
@@ -17,7 +16,7 @@ from wasabi import msg
 from spacy_xner.corpus import find_files, read_docs, write_docs
 from spacy_xner.scoring import annotate
 
-from common import split_names, write_json
+from common import read_json, split_names, write_json
 from evaluate import read_examples
 from runs import CORPORA, claim, count_sentences, fixed_steps, is_done, run_overrides, steps_per_epoch
 from train import train_pipeline
@@ -160,11 +159,11 @@ def learn(
         "batch_size": batch_size, "learn_rate": learn_rate, "fresh_rate": fresh_rate,
     }  # fmt: skip
     counts = {
-        path.stem: srsly.read_json(path)["counts"]
+        path.stem: read_json(path)["counts"]
         for language in split_names(languages)
         for path in sorted(silver.glob(f"{language}-*.json"))
     }
-    known = srsly.read_json(out / CORPORA) if (out / CORPORA).exists() else {}
+    known = read_json(out / CORPORA) if (out / CORPORA).exists() else {}
     write_json(out / CORPORA, {**known, **counts})
     plan = list(
         plan_runs(

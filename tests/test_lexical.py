@@ -24,6 +24,8 @@ import report
 import spaces
 import translate
 import vectors as vectors_script
+from common import write_json
+from runs import is_done
 
 SENTENCES = [
     ("Maria Santos won in Lisbon .", [(0, 2, "PER"), (4, 5, "LOC")]),
@@ -167,6 +169,16 @@ def test_zero_resource_runs_from_two_tables_to_the_table(checkpoint: Path, tmp_p
     assert described["selections"]["es"]["cross-word"][0].count(".") == 1
     kept = spacy.load(tmp_path / "kept" / "es").get_pipe("ner").model.get_ref("tok2vec")
     assert kept.shims[0].cfg["targets"] == ["es"]
+
+
+def test_a_finished_run_is_known_by_its_settings_to_the_last_digit(tmp_path: Path) -> None:
+    settings = {"learn_rate": 0.3, "decay": 0.7}
+    write_json(tmp_path / "run.json", {"seed": 1, "settings": settings})
+    assert is_done(tmp_path / "run.json", settings, seed=1)
+    assert not is_done(tmp_path / "run.json", settings, seed=2)
+    assert not is_done(tmp_path / "other.json", settings, seed=1)
+    with pytest.raises(SystemExit):
+        is_done(tmp_path / "run.json", {**settings, "decay": 0.6}, seed=1)
 
 
 def test_a_dictionary_in_the_wrong_direction_is_refused(checkpoint: Path, tmp_path: Path) -> None:
