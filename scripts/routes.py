@@ -1,5 +1,6 @@
 """The routes of `compare.py`: what each needs of the data, and how it comes to a trained pipeline."""
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import spacy
-import srsly
 from spacy.cli._util import setup_gpu
 from spacy.schemas import ConfigSchemaTraining
 from spacy.training.initialize import init_nlp
@@ -363,6 +363,9 @@ def train(
 ) -> Trained:
     """Train a route's pipeline into `folder`/pipeline, scoring the target at every evaluation.
 
+    The best evaluation by the score is kept, but the last one of a training that goes on from a teacher: the
+    source's dev set cannot see what that learns of the target, and would choose the teacher.
+
     share: Of the minutes. max_epochs: To convergence, which is a quarter of them without a better score.
     is_warmed_up: The learning rate rises in the first tenth, or in less.
     """
@@ -390,9 +393,10 @@ def train(
         overrides = {**overrides, "training.optimizer.learn_rate.warmup_steps": warmup}
     start = time.perf_counter()
     train_pipeline(config, folder / "training", overrides, task.gpu)
-    lines = list(srsly.read_jsonl(folder / "curves.jsonl"))
-    chosen = choose([line["score"] for line in lines])
-    (folder / "training" / "model-best").replace(folder / "pipeline")
+    lines = [json.loads(line) for line in (folder / "curves.jsonl").read_text("utf-8").splitlines()]
+    is_student = "paths.weights" in overrides
+    chosen = len(lines) - 1 if is_student else choose([line["score"] for line in lines])
+    (folder / "training" / ("model-last" if is_student else "model-best")).replace(folder / "pipeline")
     shutil.rmtree(folder / "training")
     # Nothing is watched before training.
     epochs = [describe_epoch(line) for line in lines[1:]] if is_watched else []

@@ -37,7 +37,8 @@ def test_the_last_of_the_best_evaluations_is_chosen(scores, chosen):
 
 
 def result_of(*epochs, chosen=1):
-    epochs = [{"target_dev": dev, "test": {"f": f}} for dev, f in epochs]
+    epochs = [{"source_dev": f, "target_dev": dev, "test": {"f": f}} for dev, f in epochs]
+    epochs[-1]["source_dev"] = 0.9
     return {"route": "joint", "about": "labels", "chosen": chosen, "seconds": 90.0, "epochs": epochs}
 
 
@@ -45,7 +46,7 @@ def test_a_row_has_the_scores_of_both_choices():
     measured = {"words_per_second": 10.0, "megabytes": 5.0, "counts": [[2, 3, 5], [1, 2, 5]]}
     row = make_row(result_of((0.2, 0.3), (0.6, 0.5), (0.5, 0.4)), measured)
     assert (row.f1, row.precision, row.recall) == pytest.approx((40.0, 60.0, 30.0))
-    assert (row.f1_target_dev, row.f1_last) == pytest.approx((50.0, 40.0))
+    assert (row.f1_target_dev, row.f1_source_dev) == pytest.approx((50.0, 40.0))
     assert (row.minutes, row.megabytes) == (1.5, 5.0)
     row = make_row(result_of((None, 0.3), (None, 0.5), chosen=0), measured)
     assert (row.f1_target_dev, row.about) == (None, "labels; best before its training")
@@ -181,7 +182,7 @@ def test_all_routes_are_trained_in_equal_time_measured_and_kept(corpus, checkpoi
     by_route = {row["route"]: row for row in content["routes"]}
     assert by_route["joint"]["megabytes"] == pytest.approx(by_route["project"]["megabytes"], rel=0.1)
     page = (out / "compare.md").read_text(encoding="utf-8")
-    assert page.startswith("|  | F1 | F1, last | F1, target dev |")
+    assert page.startswith("|  | F1 | F1, source dev | F1, target dev |")
     assert "0.005 minutes of training steps a route" in page
     results = {name: srsly.read_json(out / f"{name}.json") for name in routes.ROUTES}
     assert {name: len(result["epochs"]) for name, result in results.items()} == dict.fromkeys(results, 8)
@@ -195,7 +196,9 @@ def test_all_routes_are_trained_in_equal_time_measured_and_kept(corpus, checkpoi
         f1 = 2 * n_right / (n_found + n_gold)
         assert 100 * f1 == pytest.approx(by_route[name]["f1"]), name
         if result["chosen"]:
-            assert f1 == pytest.approx(result["epochs"][result["chosen"] - 1]["test"]["f"]), name
+            # Loaded, a word that hardly trained networks are undecided about may fall to the other side.
+            curve = result["epochs"][result["chosen"] - 1]["test"]["f"]
+            assert f1 == pytest.approx(curve, abs=0.06), name
     assert by_route["translate"]["f1"] > 0
     # Nothing is written beside the user's files.
     assert not [path for path in corpus.iterdir() if ".es" in path.name]
@@ -294,7 +297,13 @@ def make_task(corpus, checkpoint, **changes):
     return routes.Task(corpus, corpus.parent / "out", settings, **changes)
 
 
-def test_the_best_pipeline_is_kept_not_the_last(corpus, checkpoint, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("overrides", "kept", "chosen"),
+    [({}, "model-best", 1), ({"paths.weights": "teacher"}, "model-last", 2)],
+)
+def test_the_best_pipeline_is_kept_but_a_students_last(
+    corpus, checkpoint, monkeypatch, tmp_path, overrides, kept, chosen
+):
     def train_pipeline(config, out, overrides, gpu):
         for name in ("model-best", "model-last"):
             (out / name).mkdir(parents=True)
@@ -307,9 +316,9 @@ def test_the_best_pipeline_is_kept_not_the_last(corpus, checkpoint, monkeypatch,
         srsly.write_jsonl(tmp_path / "curves.jsonl", lines)
 
     monkeypatch.setattr(routes, "train_pipeline", train_pipeline)
-    trained = routes.train(make_task(corpus, checkpoint), tmp_path, Path("x.cfg"), {}, 12)
-    assert (trained.chosen, len(trained.epochs)) == (1, 2)
-    assert (tmp_path / "pipeline" / "which").read_text() == "model-best"
+    trained = routes.train(make_task(corpus, checkpoint), tmp_path, Path("x.cfg"), overrides, 12)
+    assert (trained.chosen, len(trained.epochs)) == (chosen, 2)
+    assert (tmp_path / "pipeline" / "which").read_text() == kept
     assert not (tmp_path / "training").exists()
 
 
