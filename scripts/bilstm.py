@@ -8,7 +8,17 @@ import typer
 from wasabi import msg
 
 from common import split_names, write_json
-from runs import PARTS, augment, claim, count_sentences, is_done, reader, steps_per_epoch
+from runs import (
+    PARTS,
+    augment,
+    claim,
+    count_sentences,
+    fixed_steps,
+    is_done,
+    reader,
+    steps_per_epoch,
+    text_steps,
+)
 from train import train_curve
 
 app = typer.Typer(add_completion=False)
@@ -165,9 +175,7 @@ def train_run(
     both = list(dict.fromkeys((language, run.target)))
     augmented = {}
     if variant.augmented:
-        # Each batch of labels takes an unlabelled one along, in every pass.
-        n_texts = count_sentences(corpus, [run.target], settings["limit"], [source])
-        texts = min(steps, steps_per_epoch(n_texts, settings["batch_size"]))
+        texts = text_steps(steps, corpus, [run.target], settings, [source])
         augmented = augment(
             language, run.target,
             start_after=texts * (settings["epochs"] // 2), refresh_every=settings["refresh_every"],
@@ -204,10 +212,7 @@ def train_run(
         "vars.tie": variant.tied,
         "vars.dense": settings["hidden"] if variant.dense else 0,
         "vars.steps_per_epoch": steps,
-        "vars.eval_frequency": steps,
-        "vars.max_epochs": 0,
-        # The step after the last epoch is the one that spaCy evaluates.
-        "vars.max_steps": steps * settings["epochs"],
+        **fixed_steps(steps * settings["epochs"], eval_frequency=steps),
         # A corpus a language, so that scores by length are the language's own.
         "training.logger.watch": {
             f"{split} {lang}": reader(corpus, split, [lang], settings[f"{split}_limit"], [source])

@@ -111,7 +111,7 @@ def run_route(name: str, task: Task) -> str:
             trained = route.run(task, folder)
         except (SystemExit, typer.Exit):
             return "stopped; its message is above the table"
-        except Exception as error:
+        except (ValueError, ImportError, OSError) as error:
             if not CODED.match(str(error)):
                 raise
             return " ".join(str(error).split())

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from groupings import Comparison, bootstrap
-from tables import to_markdown
+from tables import choose, to_markdown
 
 # Labels of the target: the upper line, which is no route.
 UPPER_BOUND = "supervised"
@@ -34,11 +34,6 @@ class Row(NamedTuple):
     words_per_second: float
     megabytes: float
     minutes: float
-
-
-def choose(scores: Sequence[float]) -> int:
-    """Choose the evaluation with the best score, the last of equals, as spaCy does for model-best."""
-    return max(range(len(scores)), key=lambda i: (scores[i], i))
 
 
 def make_row(result: dict[str, Any], measured: dict[str, Any]) -> Row:

@@ -36,21 +36,21 @@ def table_of_variants(runs: Runs, criterion: str) -> Table:
 def table_of_gains(runs: Runs, criterion: str) -> Table:
     """What a variant gains or loses against the base with the same seed."""
     base = base_of(runs)
-    full = {(run["target"], run["seed"]): score(run, run["target"], criterion) for run in _of(runs, base)}
+    plain = {(run["target"], run["seed"]): score(run, run["target"], criterion) for run in _of(runs, base)}
     targets = target_languages(runs)
     return {
         variant: {
             target: summarize(
                 [
-                    score(run, target, criterion) - full[target, run["seed"]]
+                    score(run, target, criterion) - plain[target, run["seed"]]
                     for run in _of(runs, variant, target)
-                    if (target, run["seed"]) in full
+                    if (target, run["seed"]) in plain
                 ]
             )
             for target in targets
         }
         for variant in VARIANTS
-        if full and variant != base and _of(runs, variant)
+        if plain and variant != base and _of(runs, variant)
     }
 
 

@@ -23,7 +23,7 @@ import spaces
 import transfer
 from common import render, write_text
 from runs import CORPORA, PARTS, PLAN, RISKS, kind_of
-from tables import make_panels
+from tables import choose, make_panels
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
@@ -233,8 +233,7 @@ def describe_runs(folder: Path) -> dict[str, Any] | None:
 def _best_dev(path: Path) -> dict[str, float]:
     """Dev F1 by language at the epoch that was chosen."""
     lines = read_lines(path)[1:]
-    # Of equal scores spaCy saves the last.
-    best = max(lines, key=lambda line: (line["score"], line["step"]))
+    best = lines[choose([line["score"] for line in lines])]
     return {lang: scores["f"] for lang, scores in best["watch"]["dev"]["ents_per_language"].items()}
 
 

@@ -26,8 +26,17 @@ import project
 import translate
 import vectors
 from common import split_names
-from comparison import UPPER_BOUND, choose
-from runs import augment, count_sentences, fixed_steps, reader, run_overrides, steps_per_epoch
+from comparison import UPPER_BOUND
+from runs import (
+    augment,
+    count_sentences,
+    fixed_steps,
+    read_sentences,
+    reader,
+    run_overrides,
+    steps_per_epoch,
+)
+from tables import choose
 from train import train_pipeline
 
 # Of every training with a time limit.
@@ -267,12 +276,7 @@ def train_bilstm(
 
 def write_labels(task: Task, folder: Path) -> Path:
     """Write the source's labelled sentences into the route's own corpus. RETURNS: The file."""
-    vocab = spacy.blank("xx").vocab
-    docs = (
-        doc
-        for path in task.files(task.language)
-        for doc in islice(read_docs(path).get_docs(vocab), task.settings["limit"] or None)
-    )
+    docs = read_sentences(task.files(task.language), spacy.blank("xx").vocab, task.settings["limit"])
     path = folder / "corpus" / f"{task.language}-gold-train.spacy"
     write_docs(docs, path)
     return path
@@ -283,7 +287,7 @@ def write_texts(task: Task, folder: Path) -> None:
     nlp = spacy.blank("xx")
     nlp.tokenizer = create_multilingual_tokenizer()(nlp)
     if task.has(task.target, "train"):
-        found = (doc for path in task.files(task.target) for doc in read_docs(path).get_docs(nlp.vocab))
+        found = read_sentences(task.files(task.target), nlp.vocab)
     else:
         lines = (line for path in task.texts(task.target) for _, line in numbered_lines(path))
         found = (nlp.make_doc(line.strip()) for line in lines if line.strip())

@@ -1,11 +1,14 @@
 """What the experiments have in common: runs that are shared among processes, kept and never mixed up."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
 from wasabi import msg
 
 from spacy_xner.corpus import find_files, read_docs
@@ -114,18 +117,37 @@ def fixed_steps(n_steps: int, *, eval_frequency: int) -> dict[str, Any]:
     }
 
 
-def augment(language: str, target: str, **settings: Any) -> dict[str, Any]:
-    """Overrides for augmented fine-tuning: the target's text beside the labels.
-
-    settings: Of `spacy_xner.augmented_tuning.v1`.
-    """
+def learn_from_text(languages: list[str], targets: list[str], objectives: dict[str, Any]) -> dict[str, Any]:
+    """Overrides for objectives on the targets' text, a batch of it beside each of the languages' labels."""
     return {
-        "corpora.train.languages": [language, target],
-        "vars.unlabelled": [target],
-        "corpora.dev.unlabelled": [],
+        "corpora.train.languages": [*languages, *targets],
+        "vars.unlabelled": targets,
         "training.batcher.keep_surplus": False,
-        "components.ner.objectives": {"augmented": {"@misc": "spacy_xner.augmented_tuning.v1", **settings}},
+        "components.ner.objectives": objectives,
     }
+
+
+def augment(language: str, target: str, **settings: Any) -> dict[str, Any]:
+    """Overrides for augmented fine-tuning. settings: Of `spacy_xner.augmented_tuning.v1`."""
+    objective = {"@misc": "spacy_xner.augmented_tuning.v1", **settings}
+    return learn_from_text([language], [target], {"augmented": objective})
+
+
+def text_steps(
+    steps: int, corpus: Path, targets: list[str], settings: dict[str, Any], sources: Sequence[str]
+) -> int:
+    """Batches of text in a pass: every batch of labels takes at most one along.
+
+    steps: Batches of labels. settings: limit, batch_size.
+    """
+    n_texts = count_sentences(corpus, targets, settings["limit"], sources)
+    return min(steps, steps_per_epoch(n_texts, settings["batch_size"]))
+
+
+def read_sentences(paths: Iterable[Path], vocab: Vocab, limit: int = 0) -> Iterator[Doc]:
+    """Read corpus files one after the other, each up to the limit; 0 takes all."""
+    for path in paths:
+        yield from islice(read_docs(path).get_docs(vocab), limit or None)
 
 
 def count_sentences(corpus: Path, languages: list[str], limit: int, sources: Sequence[str] = ()) -> int:

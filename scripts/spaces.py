@@ -14,11 +14,12 @@ from spacy.language import Language
 from spacy.tokens import Doc, Token
 from wasabi import msg
 
-from spacy_xner.corpus import find_files, read_docs, without_annotation
-from spacy_xner.vectors.table import read_table
+from spacy_xner.corpus import find_files, without_annotation
+from spacy_xner.vectors.table import Lookup, VectorTable, read_table
 from spacy_xner.vectors.words import normalise
 
 from common import split_names, write_json
+from runs import read_sentences
 from tables import make_panels
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -27,7 +28,8 @@ ENDS = (5, 10, 15, 20, 30, 50, 100, 250)
 
 Corpus = Annotated[Path, typer.Argument(help="Folder of {lang}-{source}-{split}.spacy files.")]
 Source = Annotated[str, typer.Option(help="Corpus, as in the file names; empty for all.")]
-Vectors = dict[str, NDArray[numpy.float32]]
+# Gives the vectors of every token of documents.
+Read = Callable[[list[Doc]], list[NDArray[numpy.float32]]]
 
 
 @app.command()
@@ -91,7 +93,7 @@ def words(
         for lang in split_names(languages)
     }
     encoder = nlp.get_pipe(nlp.pipe_names[-1]).model.get_ref("tok2vec")
-    spaces: dict[str, Callable[[list[Doc]], list[NDArray[numpy.float32]]]] = {
+    spaces: dict[str, Read] = {
         "mapped": look_up_in(read_table(pipeline)),
         "as read": encoder.predict,
     }
@@ -118,24 +120,16 @@ def read_language(
 ) -> list[Doc]:
     """Read the first sentences of one language."""
     paths = find_files(corpus, split, [language], split_names(source))[language]
-    docs = (doc for path in paths for doc in read_docs(path).get_docs(nlp.vocab))
-    return list(islice(docs, limit or None))
+    return list(islice(read_sentences(paths, nlp.vocab), limit or None))
 
 
-def look_up_in(table: Any) -> Callable[[list[Doc]], list[NDArray[numpy.float32]]]:
+def look_up_in(table: VectorTable) -> Read:
     """A reader of documents by the vectors of a table; words without one are zeros."""
-    rows = {word: row for row, word in enumerate(table.words)}
-    vectors = numpy.vstack((table.vectors.astype("float32"), numpy.zeros_like(table.vectors[:1], "float32")))
-
-    def read(docs: list[Doc]) -> list[NDArray[numpy.float32]]:
-        return [vectors[[rows.get(normalise(token.text), -1) for token in doc]] for doc in docs]
-
-    return read
+    embed = Lookup(table)
+    return lambda docs: [embed([normalise(token.text) for token in doc]) for doc in docs]
 
 
-def entity_words(
-    docs: list[Doc], read: Callable[[list[Doc]], list[NDArray[numpy.float32]]]
-) -> Iterator[tuple[Token, NDArray[numpy.float32]]]:
+def entity_words(docs: list[Doc], read: Read) -> Iterator[tuple[Token, NDArray[numpy.float32]]]:
     """Yield the words of entities that have a vector, each with its document's vectors."""
     for doc, vectors in zip(docs, read(docs), strict=True):
         yield from ((token, vectors) for token in doc if token.ent_type_ and vectors[token.i].any())

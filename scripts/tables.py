@@ -24,6 +24,11 @@ def summarize(values: Sequence[float]) -> Cell | None:
     return Cell(mean(percents), stdev(percents) if len(percents) > 1 else 0.0, len(percents))
 
 
+def choose(scores: Sequence[float]) -> int:
+    """Choose the evaluation with the best score, the last of equals, as spaCy does for model-best."""
+    return max(range(len(scores)), key=lambda i: (scores[i], i))
+
+
 def embolden(cells: Iterable[Cell | None]) -> list[str]:
     """Show cells side by side, the best of them bold."""
     cells = list(cells)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from scipy.stats import spearmanr
 
 from runs import read_results
-from tables import Cell, embolden, make_panels, summarize, to_markdown
+from tables import Cell, choose, embolden, make_panels, summarize, to_markdown
 
 OBJECTIVES = ["ML", "LI", "CL", "PC", "CL+LI", "PC+LI"]
 AVERAGE = "mean"
@@ -63,8 +63,7 @@ def select(run: dict[str, Any], language: str, criterion: str) -> dict[str, Any]
     """The epoch that a criterion chooses for a language."""
     measure = CRITERIA[criterion]
     values = [measure(epoch, run, language) for epoch in run["epochs"]]
-    best = max(range(len(values)), key=lambda i: (values[i], i))
-    return run["epochs"][best]
+    return run["epochs"][choose(values)]
 
 
 def score(run: dict[str, Any], language: str, criterion: str) -> float:

@@ -10,13 +10,24 @@ import spacy
 import typer
 from wasabi import msg
 
-from spacy_xner.corpus import find_files, read_docs
+from spacy_xner.corpus import find_files
 from spacy_xner.transformer.checkpoint import describe, load_checkpoint
 from spacy_xner.transformer.risk import TransferRisk, describe_risk
 from spacy_xner.transformer.wordpieces import split_texts
 
 from common import split_names, write_json
-from runs import claim, count_sentences, fixed_steps, is_done, reader, run_overrides, steps_per_epoch
+from runs import (
+    claim,
+    count_sentences,
+    fixed_steps,
+    is_done,
+    learn_from_text,
+    read_sentences,
+    reader,
+    run_overrides,
+    steps_per_epoch,
+    text_steps,
+)
 from train import train_curve
 
 NONE = "ML"
@@ -155,8 +166,7 @@ def train_run(
     # An epoch is a pass over the labels; each of their minibatches takes an unlabelled one along, if any.
     steps = steps_per_epoch(n_sentences, settings["batch_size"])
     if chosen:
-        n_texts = count_sentences(corpus, run.targets, settings["limit"], sources)
-        texts = min(steps, steps_per_epoch(n_texts, settings["batch_size"]))
+        texts = text_steps(steps, corpus, run.targets, settings, sources)
         steps += texts
         if "self_training" in chosen:
             # The tagger is its own teacher once it has seen half of the labels, and a newer one every epoch.
@@ -175,14 +185,8 @@ def train_run(
         },
     }  # fmt: skip
     if chosen:
-        overrides |= {
-            "corpora.train.languages": watched,
-            "vars.unlabelled": run.targets,
-            "training.batcher.keep_surplus": False,
-            "components.ner.objectives": {
-                name: {**objective, "weight": run.weight} for name, objective in chosen.items()
-            },
-        }
+        weighted = {name: {**objective, "weight": run.weight} for name, objective in chosen.items()}
+        overrides |= learn_from_text(run.languages, run.targets, weighted)
     seconds, curve = train_curve(config, path, overrides, gpu)
     result = {
         **run._asdict(),
@@ -223,7 +227,7 @@ def compare_languages(
     def read(languages: list[str]) -> list[spacy.tokens.Doc]:
         files = find_files(corpus, "train", languages, sources)
         paths = [path for group in files.values() for path in group]
-        return [doc for path in paths for doc in list(read_docs(path).get_docs(vocab))[: limit or None]]
+        return list(read_sentences(paths, vocab, limit))
 
     transfers = {(tuple(run.languages), target) for run in plan for target in run.targets}
     return {

@@ -12,7 +12,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from spacy_xner.scoring import annotate
-from spacy_xner.shim import TorchShim
+from spacy_xner.shim import trained_parameters
 from spacy_xner.stability import describe_predictions
 
 Step = Callable[[dict[str, Any] | None], None]
@@ -64,9 +64,8 @@ def create_curve_logger(
 def count_parameters(nlp: Language) -> int:
     """Count the numbers that are trained in the torch networks of a pipeline."""
     models = [pipe.model for _, pipe in nlp.pipeline if isinstance(pipe, TrainablePipe)]
-    shims = {shim.id: shim for model in models for node in model.walk() for shim in node.shims}
-    networks = [shim.network for shim in shims.values() if isinstance(shim, TorchShim)]
-    return sum(p.numel() for network in networks for p in network.parameters() if p.requires_grad)
+    found = {key: parameter for model in models for key, parameter in trained_parameters(model).items()}
+    return sum(parameter.numel() for parameter in found.values())
 
 
 class Watched:

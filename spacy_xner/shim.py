@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from thinc.api import Optimizer, PyTorchGradScaler, PyTorchShim, torch2xp, xp2torch
+from thinc.api import Model, Optimizer, PyTorchGradScaler, PyTorchShim, torch2xp, xp2torch
 from thinc.types import ArgsKwargs
 from thinc.util import get_torch_default_device
 
@@ -169,6 +169,17 @@ class TorchShim(PyTorchShim):
         if os.getpid() != self._process:
             torch.set_num_threads(1)
             self._process = os.getpid()
+
+
+def trained_parameters(model: Model) -> dict[tuple[int, str], torch.nn.Parameter]:
+    """Find the parameters that are trained in the torch networks of a model, by shim and name."""
+    shims = (shim for node in model.walk() for shim in node.shims if isinstance(shim, TorchShim))
+    return {
+        (shim.id, name): parameter
+        for shim in shims
+        for name, parameter in shim.network.named_parameters()
+        if parameter.requires_grad
+    }
 
 
 def has_cpu_bfloat16() -> bool:

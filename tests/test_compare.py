@@ -17,8 +17,9 @@ import compare
 import comparison
 import routes
 import vectors as vectors_script
-from comparison import HEADER, UPPER_BOUND, Row, advise, choose, compare_with_best, make_row, tabulate
+from comparison import HEADER, UPPER_BOUND, Row, advise, compare_with_best, make_row, tabulate
 from groupings import Comparison
+from tables import choose
 from tests.test_lexical import DICTIONARY, SENTENCES, make_corpus
 
 JOINT = Row("joint", "labels in en", 70.0, 69.0, 71.0, 72.0, 68.0, 100.0, 450.0, 2.5)

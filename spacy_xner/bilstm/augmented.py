@@ -12,19 +12,20 @@ from thinc.api import Model, Optimizer, torch2xp
 from spacy_xner.bilstm.model import add_target_reader
 from spacy_xner.bilstm.network import BiLSTMNetwork
 from spacy_xner.errors import Errors
-from spacy_xner.shim import TorchShim
+from spacy_xner.shim import trained_parameters
 from spacy_xner.tagger.component import EntityTagger
+from spacy_xner.tagger.model import encoder_network
 
-Steps = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
 
 
 def create_augmented_tuning(
     weight: Annotated[float, Field(ge=0)] = 1.0,
     target_reader: bool = True,
-    start_after: Steps = 0,
+    start_after: Count = 0,
     refresh_every: Annotated[int, Field(ge=1)] = 150,
     min_length: Annotated[int, Field(ge=1)] = 5,
-    max_length: Annotated[int, Field(ge=0)] = 0,
+    max_length: Count = 0,
 ) -> "AugmentedTuning":
     """Create the objective of augmented fine-tuning, or self-training where there is one reader.
 
@@ -72,7 +73,7 @@ class AugmentedTuning:
         self._teacher: dict[Any, Any] = {}
         if self.target_reader:
             encoder = tagger.model.get_ref("tok2vec")
-            if not isinstance(_network(encoder), BiLSTMNetwork):
+            if not isinstance(encoder_network(tagger.model), BiLSTMNetwork):
                 raise ValueError(Errors.XNER313.format(name=name, found=encoder.name))
             add_target_reader(encoder, languages)
             # Until it learns, a tagger that is scored or kept had better read with the first one.
@@ -90,7 +91,7 @@ class AugmentedTuning:
             return 0.0
         encoder = tagger.model.get_ref("tok2vec")
         if steps == 0 and self.target_reader:
-            _network(encoder).start_target()
+            encoder_network(tagger.model).start_target()
             encoder.attrs["reader"] = ""
         if steps % self.refresh_every == 0:
             self._teacher = trained_weights(tagger.model)
@@ -114,15 +115,14 @@ class AugmentedTuning:
 
 def trained_weights(model: Model) -> dict[Any, Any]:
     """Copy the weights that are trained, in the form that `Model.use_params` takes."""
-    weights: dict[Any, Any] = {}
-    for node in model.walk():
-        names = [name for name in node.param_names if node.has_param(name)]
-        weights |= {(node.id, name): node.get_param(name).copy() for name in names}
-        for shim in node.shims:
-            if isinstance(shim, TorchShim):
-                trained = [(n, p) for n, p in shim.network.named_parameters() if p.requires_grad]
-                weights |= {(shim.id, name): torch2xp(p.detach().clone()) for name, p in trained}
-    return weights
+    own = {
+        (node.id, name): node.get_param(name).copy()
+        for node in model.walk()
+        for name in node.param_names
+        if node.has_param(name)
+    }
+    of_torch = {key: torch2xp(p.detach().clone()) for key, p in trained_parameters(model).items()}
+    return {**own, **of_torch}
 
 
 @contextmanager
@@ -136,7 +136,3 @@ def _reading_with(encoder: Model, reader: str) -> Iterator[None]:
         yield
     finally:
         encoder.attrs["reader"] = before
-
-
-def _network(encoder: Model) -> Any:
-    return encoder.shims[0]._model if encoder.shims else None

@@ -23,7 +23,7 @@ from spacy_xner.vectors.romanise import romanise
 from spacy_xner.vectors.words import normalise
 
 Size = Annotated[int, Field(ge=1)]
-Optional = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
 # Longer words are read by their first characters.
 MAX_CHARACTERS = 100
 # Words whose spelling is kept between batches.
@@ -41,7 +41,7 @@ def build_bilstm_encoder(
     word_hidden: Size = 300,
     tie_characters: bool = False,
     tie_words: bool = False,
-    dense_width: Optional = 0,
+    dense_width: Count = 0,
 ) -> Encoder:
     """Build an encoder of tokens on word vectors and characters. The defaults are the paper's.
 
@@ -102,13 +102,11 @@ def init_bilstm(model: Encoder, X: list[Doc] | None = None, Y: Any = None) -> No
 
 
 def add_target_reader(model: Encoder, languages: Iterable[str]) -> None:
-    """Give some languages a reader of their own, which begins as a copy of the one of all others."""
+    """Give some languages a reader of their own; `start_target` lets it begin as the one of all others."""
     shim: TorchShim = model.shims[0]
     weights = shim.network.state_dict()
     shim.start({**shim.cfg, "targets": sorted(languages)})
-    network: Any = shim.network
-    network.load_state_dict(weights, strict=False)
-    network.start_target()
+    shim.network.load_state_dict(weights, strict=False)
 
 
 def _is_target(model: Encoder, doc: Doc) -> bool:

@@ -138,7 +138,8 @@ class BiLSTMNetwork(nn.Module):
         is_target: Which documents the target's reader reads too; without one it does not matter.
             Shape: (n_docs,).
         """
-        target = self.target if bool(is_target.any()) else None
+        # Asking for the documents makes a GPU wait: not where there is nobody to read them.
+        target = self.target if self.target is not None and bool(is_target.any()) else None
         if spelled is None:
             by_reader = [self.spell_with(r, words) for r in (self.source, target) if r is not None]
         else:

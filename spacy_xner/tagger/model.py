@@ -61,6 +61,12 @@ def head_network(model: Tagger) -> Head:
     return model.get_ref("head").shims[0].network
 
 
+def encoder_network(model: Tagger) -> Any:
+    """The torch network of a tagger's encoder; None for encoders of other kinds and before it is built."""
+    encoder = model.get_ref("tok2vec")
+    return encoder.shims[0]._model if encoder.shims else None
+
+
 def forward_head(
     model: HeadModel, vectors: list[Floats2d], is_train: bool
 ) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Floats2d]]]:

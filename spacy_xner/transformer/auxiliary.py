@@ -14,6 +14,7 @@ from spacy_xner.errors import Errors
 from spacy_xner.shim import TorchShim
 from spacy_xner.tagger.component import EntityTagger
 from spacy_xner.tagger.gold import token_boundaries
+from spacy_xner.tagger.model import encoder_network
 from spacy_xner.tags import TokenSpan
 from spacy_xner.transformer.network import TransformerNetwork
 from spacy_xner.transformer.objectives import ClozeHead, LanguageHead, Masked, mask_all, mask_randomly
@@ -78,7 +79,7 @@ class EncoderObjective(ABC):
         RAISES: XNER308 for an encoder that is not `spacy_xner.TransformerEncoder.v1`.
         """
         encoder: Model = tagger.model.get_ref("tok2vec")
-        network = encoder.shims[0]._model if encoder.shims else None
+        network = encoder_network(tagger.model)
         if not isinstance(network, TransformerNetwork):
             raise ValueError(Errors.XNER308.format(name=name, found=encoder.name))
         self.languages = sorted(languages)

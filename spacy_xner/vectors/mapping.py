@@ -69,8 +69,13 @@ def procrustes(source: Tensor, target: Tensor) -> Tensor:
 
     SOURCE: Schoenemann 1966
     """
-    u, _, v = torch.linalg.svd(source.T.double() @ target.double())
-    return (u @ v).to(source.dtype)
+    return nearest_rotation(source.T.double() @ target.double()).to(source.dtype)
+
+
+def nearest_rotation(mapping: Tensor) -> Tensor:
+    """Take the stretching out of a map. Shape: (width, width)."""
+    u, _, v = torch.linalg.svd(mapping)
+    return u @ v
 
 
 def map_tables(

@@ -20,6 +20,7 @@ from spacy_xner.vectors.mapping import (
     Pairs,
     mutual_pairs,
     nearest,
+    nearest_rotation,
     normalise_rows,
     procrustes,
     refine,
@@ -348,12 +349,6 @@ def learn_rotation(x: Tensor, y: Tensor, settings: Adversary, generator: torch.G
 def pull_to_rotation(mapping: Tensor, beta: float) -> Tensor:
     """A step towards the nearest rotation. SOURCE: Lample et al. 2018, equation 7."""
     return (1 + beta) * mapping - beta * mapping @ mapping.T @ mapping
-
-
-def nearest_rotation(mapping: Tensor) -> Tensor:
-    """Take the stretching out of a map. Shape: (width, width)."""
-    u, _, v = torch.linalg.svd(mapping)
-    return u @ v
 
 
 def random_rotation(width: int, generator: torch.Generator) -> Tensor:
