@@ -19,8 +19,13 @@ class GuardedPipe(TrainablePipe):
 
     def from_disk(self: Self, path: str | Path, *, exclude: Iterable[str] = ()) -> Self:
         """Load the component. RAISES: XNER302 for missing, damaged or foreign files."""
+        exclude = tuple(exclude)
         with named_damage(self.name):
-            return super().from_disk(path, exclude=tuple(exclude))
+            cfg = Path(path) / "cfg"
+            # spaCy passes over it, and a tagger without its labels would load.
+            if hasattr(self, "cfg") and "cfg" not in exclude and not cfg.is_file():
+                raise FileNotFoundError(cfg)
+            return super().from_disk(path, exclude=exclude)
 
     def from_bytes(self: Self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Self:
         """Load the component. RAISES: XNER302 for damaged bytes."""

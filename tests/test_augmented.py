@@ -15,18 +15,13 @@ from spacy_xner.bilstm.augmented import create_augmented_tuning, trained_weights
 from spacy_xner.tags import TokenSpan
 
 from tests import tiny
-from tests.tiny import SENTENCES, TOKENIZER
+from tests.tiny import SENTENCES, make_bilstm
 
-SMALL = {"character_width": 8, "character_hidden": 8, "word_hidden": 8, "n_characters": 256}
 OBJECTIVE = {"@misc": "spacy_xner.augmented_tuning.v1", "refresh_every": 3}
 
 
 def make_nlp(dense_width: int = 0, **settings) -> Language:
-    nlp = spacy.blank("xx", config={"nlp": {"tokenizer": {"@tokenizers": TOKENIZER}}})
-    encoder = {"@architectures": "spacy_xner.BiLSTMEncoder.v1", **SMALL, "dense_width": dense_width}
-    config = {"model": {"tok2vec": encoder}, "objectives": {"own": {**OBJECTIVE, **settings}}}
-    nlp.add_pipe("bilstm_crf_ner", name="ner", config=config)
-    return nlp
+    return make_bilstm((), {"objectives": {"own": {**OBJECTIVE, **settings}}}, dense_width=dense_width)
 
 
 def make_examples(nlp: Language) -> tuple[list[Example], list[Example]]:

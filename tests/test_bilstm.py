@@ -1,7 +1,5 @@
 """The BiLSTM encoder: packing against a plain LSTM, what a word is read by, kept spellings, settings."""
 
-from pathlib import Path
-
 import numpy
 import pytest
 import spacy
@@ -14,9 +12,8 @@ from spacy_xner.bilstm.network import RANGE, BiLSTM, BiLSTMNetwork, Words
 from spacy_xner.optimizer import SGD, create_epoch_decay, create_sgd
 from spacy_xner.shim import TorchShim
 
-from tests.tiny import SENTENCES, TOKENIZER, _fit, make_examples
+from tests.tiny import SENTENCES, fit, make_bilstm, make_examples
 
-SMALL = {"character_width": 8, "character_hidden": 8, "word_hidden": 8, "n_characters": 256}
 CFG = {
     "n_characters": 50,
     "character_width": 6,
@@ -29,17 +26,6 @@ CFG = {
     "vector_scale": 2.0,
     "targets": [],
 }
-
-
-def make_nlp(words: tuple[str, ...] = (), **settings) -> Language:
-    nlp = spacy.blank("xx", config={"nlp": {"tokenizer": {"@tokenizers": TOKENIZER}}})
-    if words:
-        data = numpy.random.default_rng(0).normal(size=(len(words), 4)).astype("float16")
-        keys = [nlp.vocab.strings.add(word) for word in words]
-        nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings, data=data, keys=keys)
-    encoder = {"@architectures": "spacy_xner.BiLSTMEncoder.v1", **SMALL, **settings}
-    nlp.add_pipe("bilstm_crf_ner", name="ner", config={"model": {"tok2vec": encoder}})
-    return nlp
 
 
 def make_words(lengths: list[int], seed: int = 0) -> Words:
@@ -144,37 +130,13 @@ def test_characters_or_vectors_alone() -> None:
 
 
 def test_it_learns_and_finds_in_any_batch_what_it_finds_alone() -> None:
-    nlp = make_nlp()
-    losses = _fit(nlp, make_examples(nlp), "ner", 80, 0.02)
+    nlp = make_bilstm()
+    losses = fit(nlp, make_examples(nlp), "ner", 80, 0.02)
     assert losses[-1] < 0.1 * losses[0]
     texts = [text for text, _, _ in SENTENCES] + ["", "   ", "Maria"]
     piped = [[(e.text, e.label_) for e in doc.ents] for doc in nlp.pipe(texts, batch_size=4)]
     assert piped == [[(e.text, e.label_) for e in nlp(text).ents] for text in texts]
     assert piped[1] == [("Toyota", "ORG"), ("Nokia", "ORG")]
-
-
-def test_round_trips_to_disk_and_bytes_under_another_seed(tmp_path: Path) -> None:
-    nlp = make_nlp(("maria", "nokia"))
-    _fit(nlp, make_examples(nlp), "ner", 10, 0.02)
-    nlp.to_disk(tmp_path / "nlp")
-    torch.manual_seed(99)
-    loaded = spacy.load(tmp_path / "nlp")
-    other = make_nlp(("maria", "nokia"))
-    other.from_bytes(nlp.to_bytes())
-    docs = [nlp.make_doc(text) for text, _, _ in SENTENCES]
-    expected = nlp.get_pipe("ner").model.predict(docs)
-    for again in (loaded, other):
-        docs = [again.make_doc(text) for text, _, _ in SENTENCES]
-        for a, b in zip(again.get_pipe("ner").model.predict(docs), expected, strict=True):
-            numpy.testing.assert_array_equal(a, b)
-
-
-def test_n_process(tmp_path: Path) -> None:
-    nlp = make_nlp(("maria",))
-    _fit(nlp, make_examples(nlp), "ner", 30, 0.02)
-    texts = [text for text, _, _ in SENTENCES] * 2
-    alone = [[e.text for e in doc.ents] for doc in nlp.pipe(texts)]
-    assert [[e.text for e in doc.ents] for doc in nlp.pipe(texts, n_process=2)] == alone
 
 
 def encoder_of(nlp: Language):
@@ -183,13 +145,13 @@ def encoder_of(nlp: Language):
 
 def test_words_are_looked_up_as_written_then_in_lower_case() -> None:
     words = ["Nokia", "nokia", "Maria", "maria", "Lisbon", "2019", "http://a.b"]
-    cased = make_nlp(("Nokia", "maria", "num"), lower=False)
-    _fit(cased, make_examples(cased), "ner", 1, 0.02)
+    cased = make_bilstm(("Nokia", "maria", "num"), lower=False)
+    fit(cased, make_examples(cased), "ner", 1, 0.02)
     found = read_words(encoder_of(cased), cased.vocab, words)
     assert found.has_vector.tolist() == [True, False, True, True, False, True, False]
     torch.testing.assert_close(found.vectors[2], found.vectors[3])
-    lower = make_nlp(("Nokia", "maria", "num"))
-    _fit(lower, make_examples(lower), "ner", 1, 0.02)
+    lower = make_bilstm(("Nokia", "maria", "num"))
+    fit(lower, make_examples(lower), "ner", 1, 0.02)
     found = read_words(encoder_of(lower), lower.vocab, words)
     assert found.has_vector.tolist() == [False, False, True, True, False, True, False]
 
@@ -199,25 +161,25 @@ def spelling(nlp: Language, word: str) -> list[int]:
 
 
 def test_characters_are_lower_cased_and_romanised() -> None:
-    nlp = make_nlp()
-    _fit(nlp, make_examples(nlp), "ner", 1, 0.02)
+    nlp = make_bilstm()
+    fit(nlp, make_examples(nlp), "ner", 1, 0.02)
     assert spelling(nlp, "Москва") == spelling(nlp, "moskva") == spelling(nlp, "Moskva")
     assert spelling(nlp, "12.5") == spelling(nlp, "num")
-    plain = make_nlp(romanise=False, lower=False)
-    _fit(plain, make_examples(plain), "ner", 1, 0.02)
+    plain = make_bilstm(romanise=False, lower=False)
+    fit(plain, make_examples(plain), "ner", 1, 0.02)
     assert spelling(plain, "Москва") != spelling(plain, "Moskva") != spelling(plain, "moskva")
 
 
 @pytest.mark.parametrize("word", ["\u200d", "\u0301", "x" * 5000, "\U0001f600", "\x00"])
 def test_strange_words_are_read(word: str) -> None:
-    nlp = make_nlp()
-    _fit(nlp, make_examples(nlp), "ner", 1, 0.02)
+    nlp = make_bilstm()
+    fit(nlp, make_examples(nlp), "ner", 1, 0.02)
     assert 1 <= len(spelling(nlp, word)) <= 100
     nlp(f"{word} Nokia")
 
 
 def test_kept_spellings_are_forgotten_when_weights_change() -> None:
-    nlp = make_nlp()
+    nlp = make_bilstm()
     examples = make_examples(nlp)
     optimizer = nlp.initialize(lambda: examples)
     docs = [example.predicted for example in examples]
@@ -234,7 +196,7 @@ def test_kept_spellings_are_forgotten_when_weights_change() -> None:
 
 
 def test_dropout_of_training_acts_on_what_characters_give() -> None:
-    nlp = make_nlp()
+    nlp = make_bilstm()
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
     nlp.update(examples, drop=0.5, sgd=nlp.create_optimizer())
@@ -244,18 +206,18 @@ def test_dropout_of_training_acts_on_what_characters_give() -> None:
 
 
 def test_nothing_to_read_and_other_vectors_are_coded_errors() -> None:
-    nlp = make_nlp(use_characters=False)
+    nlp = make_bilstm(use_characters=False)
     with pytest.raises(ValueError, match="XNER613"):
         nlp.initialize(lambda: make_examples(nlp))
-    nlp = make_nlp(("maria",))
-    _fit(nlp, make_examples(nlp), "ner", 1, 0.02)
+    nlp = make_bilstm(("maria",))
+    fit(nlp, make_examples(nlp), "ner", 1, 0.02)
     nlp.vocab.vectors = Vectors(shape=(1, 9))
     with pytest.raises(ValueError, match="XNER614"):
         nlp("Maria")
 
 
 def test_vectors_of_another_language_are_noticed() -> None:
-    nlp = make_nlp(("kissa", "koira"))
+    nlp = make_bilstm(("kissa", "koira"))
     with pytest.raises(ValueError, match="XNER615"):
         nlp.initialize(lambda: make_examples(nlp))
 
@@ -263,7 +225,7 @@ def test_vectors_of_another_language_are_noticed() -> None:
 def test_vectors_of_any_length_are_brought_to_one_size() -> None:
     scales = []
     for factor in (1.0, 0.01):
-        nlp = make_nlp(("maria", "nokia"))
+        nlp = make_bilstm(("maria", "nokia"))
         nlp.vocab.vectors.data = nlp.vocab.vectors.data.astype("float32") * factor
         nlp.initialize(lambda nlp=nlp: make_examples(nlp))
         scale = encoder_of(nlp).shims[0].network.vector_scale

@@ -16,7 +16,7 @@ from spacy_xner.projector.parallel import TextPair, read_pairs, read_shard
 import project
 from tests import tiny
 
-TEXTS = [text for text, _, _ in tiny.SENTENCES]
+TEXTS = tiny.TEXTS
 
 
 def test_two_files_are_read_line_by_line(tmp_path):

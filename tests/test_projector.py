@@ -17,47 +17,11 @@ from tests import tiny
 METHODS = ["span", "mutual", "itermax", "matching"]
 
 
-def make_nlp(checkpoint, config=None, *, method="span", **model):
-    nlp = spacy.blank("xx", config={"nlp": {"tokenizer": {"@tokenizers": tiny.TOKENIZER}}})
-    encoder = {
-        "@architectures": "spacy_xner.TransformerEncoder.v1", "name": str(checkpoint), "overlap": 8,
-        "n_frozen_layers": 2, "n_layers": 2, "pooling": "mean",
-    }  # fmt: skip
-    settings = {"model": {"method": method, "tok2vec": encoder, **model}, **(config or {})}
-    nlp.add_pipe("entity_projector", config=settings)
-    nlp.initialize()
-    return nlp
-
-
-def make_trainable(checkpoint, **model):
-    nlp = spacy.blank("xx", config={"nlp": {"tokenizer": {"@tokenizers": tiny.TOKENIZER}}})
-    encoder = {
-        "@architectures": "spacy_xner.PairEncoder.v1", "name": str(checkpoint), "overlap": 8,
-        "n_frozen_layers": -1,
-    }  # fmt: skip
-    aligner = {"@architectures": "spacy_xner.PairAligner.v1", "pair2vec": encoder, **model}
-    nlp.add_pipe("entity_projector", config={"model": aligner})
-    return nlp
-
-
-def triples(nlp):
-    """Every entity and every sentence: the entity's places, mostly none."""
-    examples = []
-    for text, _, _ in tiny.SENTENCES:
-        for name in ("Maria Santos", "Lisbon", "Nokia", "Toyota", "Москву", "东京"):
-            start = text.find(name)
-            places = [(start, start + len(name), "ENTITY")] if start >= 0 else []
-            doc = parallel(nlp, name, [(0, len(name), "ENTITY")], text)
-            example = Example.from_dict(nlp.make_doc(text), {"entities": places})
-            examples.append(Example(doc, example.reference))
-    return examples
-
-
 @pytest.fixture(scope="module")
 def trained(checkpoint):
     fix_random_seed(0)
-    nlp = make_trainable(checkpoint)
-    examples = triples(nlp)
+    nlp = tiny.make_aligner(checkpoint)
+    examples = tiny.triples(nlp)
     optimizer = nlp.initialize(lambda: examples)
     losses = []
     for rate in [0.01] * 200 + [0.003] * 150:
@@ -69,17 +33,8 @@ def trained(checkpoint):
     return nlp
 
 
-def parallel(nlp, text, entities=(), translation=None):
-    """A document whose source is the same text, or another one, with entities."""
-    source = nlp.make_doc(text)
-    source.ents = [source.char_span(start, end, label) for start, end, label in entities]
-    doc = nlp.make_doc(text if translation is None else translation)
-    doc._.source = source
-    return doc
-
-
 def pairs(nlp):
-    return [parallel(nlp, text, entities) for text, entities, _ in tiny.SENTENCES]
+    return [tiny.parallel(nlp, text, entities) for text, entities, _ in tiny.SENTENCES]
 
 
 def state(doc):
@@ -92,18 +47,9 @@ def fates(doc):
     return [row["fate"] for row in doc._.projection]
 
 
-def test_a_pipe_without_config_has_the_default_encoder():
-    pipe = spacy.blank("xx").add_pipe("entity_projector")
-    assert pipe.model.get_ref("tok2vec").attrs["name"] == "multilingual-e5-small"
-    doc = spacy.blank("xx").make_doc("a")
-    doc._.source = doc.copy()
-    with pytest.raises(ValueError, match="XNER301"):
-        pipe(doc)
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_text_has_the_same_entities(checkpoint, method):
-    nlp = make_nlp(checkpoint, method=method)
+    nlp = tiny.make_projector(checkpoint, method=method)
     for doc, (_, entities, _) in zip(nlp.pipe(pairs(nlp)), tiny.SENTENCES, strict=True):
         found, scores, projection = state(doc)
         assert found == entities
@@ -112,41 +58,8 @@ def test_the_same_text_has_the_same_entities(checkpoint, method):
         assert doc.has_annotation("ENT_IOB")
 
 
-@pytest.mark.parametrize("form", ["disk", "bytes"])
-def test_a_reloaded_pipe_projects_alike(checkpoint, form, tmp_path):
-    nlp = make_nlp(checkpoint, {"suppressed": ["LOC"]})
-    fix_random_seed(1)
-    if form == "disk":
-        nlp.to_disk(tmp_path)
-        again = spacy.load(tmp_path)
-    else:
-        again = spacy.blank("xx").from_config(nlp.config).from_bytes(nlp.to_bytes())
-    for a, b in zip(nlp.pipe(pairs(nlp)), again.pipe(pairs(again)), strict=True):
-        assert state(a)[0] == state(b)[0]
-        assert state(a)[1] == pytest.approx(state(b)[1], abs=1e-5)
-
-
-def test_damaged_files_are_a_coded_error(checkpoint, tmp_path):
-    nlp = make_nlp(checkpoint)
-    nlp.to_disk(tmp_path)
-    model = tmp_path / "entity_projector" / "model"
-    model.write_bytes(model.read_bytes()[:1000])
-    with pytest.raises(ValueError, match="XNER302"):
-        spacy.load(tmp_path)
-
-
-def test_pipe_equals_call_and_two_processes(checkpoint):
-    nlp = make_nlp(checkpoint)
-    called = [nlp(doc) for doc in pairs(nlp)]
-    for n_process in (1, 2):
-        piped = nlp.pipe(pairs(nlp), batch_size=2, n_process=n_process)
-        for a, b in zip(called, piped, strict=True):
-            assert state(a)[0] == state(b)[0]
-            assert state(a)[1] == pytest.approx(state(b)[1], abs=1e-4)
-
-
 def test_a_document_keeps_its_source_through_bytes(checkpoint):
-    nlp = make_nlp(checkpoint)
+    nlp = tiny.make_projector(checkpoint)
     doc = pairs(nlp)[0]
     again = Doc(nlp.vocab).from_bytes(doc.to_bytes())
     assert [e.text for e in again._.source.ents] == ["Maria Santos", "Lisbon"]
@@ -155,7 +68,7 @@ def test_a_document_keeps_its_source_through_bytes(checkpoint):
 
 
 def test_a_document_without_a_source_is_an_error(checkpoint):
-    nlp = make_nlp(checkpoint)
+    nlp = tiny.make_projector(checkpoint)
     with pytest.raises(ValueError, match=r"XNER501.*Nokia"):
         nlp("Nokia")
 
@@ -164,8 +77,8 @@ def test_a_document_without_a_source_is_an_error(checkpoint):
 @pytest.mark.parametrize("translation", ["", " ", "ماريا في موسكو", "Nokia " * 300])
 def test_odd_pairs_are_survived(checkpoint, trained, text, translation):
     entities = [(0, 5, "ORG")] if text.startswith("Nokia") else []
-    for nlp in (make_nlp(checkpoint, {"back_projection": True}), trained):
-        doc = nlp(parallel(nlp, text, entities, translation))
+    for nlp in (tiny.make_projector(checkpoint, {"back_projection": True}), trained):
+        doc = nlp(tiny.parallel(nlp, text, entities, translation))
         if not translation and entities:
             assert fates(doc) == ["no_place"]
         if not entities:
@@ -175,34 +88,34 @@ def test_odd_pairs_are_survived(checkpoint, trained, text, translation):
 def test_an_incomplete_document_stays_without_annotation(checkpoint):
     text, entities, _ = tiny.SENTENCES[0]
     for keep in (False, True):
-        nlp = make_nlp(checkpoint, {"keep_incomplete": keep, "min_probability": 1.0})
-        doc = nlp(parallel(nlp, text, entities))
+        nlp = tiny.make_projector(checkpoint, {"keep_incomplete": keep, "min_probability": 1.0})
+        doc = nlp(tiny.parallel(nlp, text, entities))
         assert fates(doc) == ["improbable", "improbable"]
         assert doc.has_annotation("ENT_IOB") == keep
 
 
 def test_an_incomplete_document_loses_what_it_had(checkpoint):
     text, entities, _ = tiny.SENTENCES[0]
-    nlp = make_nlp(checkpoint, {"min_probability": 1.0})
-    doc = parallel(nlp, text, entities)
+    nlp = tiny.make_projector(checkpoint, {"min_probability": 1.0})
+    doc = tiny.parallel(nlp, text, entities)
     doc.ents = [doc.char_span(0, 5, "OLD")]
     assert not nlp(doc).has_annotation("ENT_IOB")
 
 
 def test_suppressed_labels_are_left_out(checkpoint):
     text, entities, _ = tiny.SENTENCES[0]
-    nlp = make_nlp(checkpoint, {"suppressed": ["LOC"], "spans_key": "own"})
-    doc = nlp(parallel(nlp, text, entities))
+    nlp = tiny.make_projector(checkpoint, {"suppressed": ["LOC"], "spans_key": "own"})
+    doc = nlp(tiny.parallel(nlp, text, entities))
     assert [e.label_ for e in doc.ents] == [e.label_ for e in doc.spans["own"]] == ["PER"]
     assert fates(doc) == ["projected", "suppressed"]
     assert doc.has_annotation("ENT_IOB")
 
 
 def test_back_projection_asks_the_other_way(checkpoint):
-    nlp = make_nlp(checkpoint, {"back_projection": True})
+    nlp = tiny.make_projector(checkpoint, {"back_projection": True})
     pipe = nlp.get_pipe("entity_projector")
     text, entities, _ = tiny.SENTENCES[0]
-    assert fates(nlp(parallel(nlp, text, entities))) == ["projected"] * 2
+    assert fates(nlp(tiny.parallel(nlp, text, entities))) == ["projected"] * 2
     align = pipe.model.attrs["align"]
     asked = []
 
@@ -214,7 +127,7 @@ def test_back_projection_asks_the_other_way(checkpoint):
         return found if len(asked) == 1 else [[Candidate(last, last + 1, 0.9)] for _ in found]
 
     pipe.model.attrs["align"] = turn_away
-    assert fates(nlp(parallel(nlp, text, entities))) == ["unconfirmed"] * 2
+    assert fates(nlp(tiny.parallel(nlp, text, entities))) == ["unconfirmed"] * 2
     # The second question is about the places that were found, from the target to the source.
     (forth, _), (back, places) = asked
     assert numpy.allclose(forth, back.T, atol=1e-5)
@@ -228,13 +141,13 @@ def test_back_projection_asks_the_other_way(checkpoint):
 def test_settings_of_the_aligner_show(checkpoint, setting, value):
     found = []
     for settings in ({}, {setting: value}):
-        nlp = make_nlp(checkpoint, **settings)
+        nlp = tiny.make_projector(checkpoint, **settings)
         found.append([state(doc) for doc in nlp.pipe(pairs(nlp))])
     assert found[0] != found[1]
 
 
 def test_projections_are_scored(checkpoint):
-    nlp = make_nlp(checkpoint)
+    nlp = tiny.make_projector(checkpoint)
     examples = [
         Example(doc, Example.from_dict(nlp.make_doc(text), {"entities": entities}).reference)
         for doc, (text, entities, _) in zip(pairs(nlp), tiny.SENTENCES, strict=True)
@@ -245,28 +158,12 @@ def test_projections_are_scored(checkpoint):
 
 def test_a_trained_aligner_marks_the_entities_of_the_source(trained):
     assert trained.get_pipe("entity_projector").is_trainable
-    assert annotate(trained, triples(trained))["ents_f"] > 0.9
-    docs = [parallel(trained, text, entities) for text, entities, _ in tiny.SENTENCES[:2]]
+    assert annotate(trained, tiny.triples(trained))["ents_f"] > 0.9
+    docs = [tiny.parallel(trained, text, entities) for text, entities, _ in tiny.SENTENCES[:2]]
     for doc, (_, entities, _) in zip(trained.pipe(docs), tiny.SENTENCES, strict=False):
         found, scores, _ = state(doc)
         assert found == entities
         assert all(0.5 < score <= 1 for score in scores)
-
-
-@pytest.mark.parametrize("form", ["disk", "bytes"])
-def test_a_reloaded_trained_aligner_projects_alike(trained, form, tmp_path):
-    fix_random_seed(1)
-    if form == "disk":
-        trained.to_disk(tmp_path)
-        again = spacy.load(tmp_path)
-    else:
-        again = spacy.blank("xx").from_config(trained.config).from_bytes(trained.to_bytes())
-    docs, others = pairs(trained), pairs(again)
-    for a, b in zip(trained.pipe(docs), again.pipe(others, n_process=2), strict=True):
-        assert state(a)[0] == state(b)[0]
-        for one, other in zip(state(a)[2], state(b)[2], strict=True):
-            assert one["fate"] == other["fate"]
-            assert numpy.allclose(one["places"], other["places"], atol=1e-4)
 
 
 @pytest.mark.parametrize(("setting", "value"), [("threshold", 0.0), ("max_gap", 0)])
@@ -274,8 +171,8 @@ def test_settings_of_the_trained_aligner_show(checkpoint, setting, value):
     losses = []
     for settings in ({}, {setting: value}):
         fix_random_seed(0)
-        nlp = make_trainable(checkpoint, **settings)
-        examples = triples(nlp)
+        nlp = tiny.make_aligner(checkpoint, **settings)
+        examples = tiny.triples(nlp)
         optimizer = nlp.initialize(lambda examples=examples: examples)
         optimizer.learn_rate = 0.01
         for _ in range(5):
@@ -294,22 +191,22 @@ def test_gaps_are_closed_up_to_the_setting():
 
 
 def test_an_aligner_learns_from_one_entity_at_a_time(checkpoint):
-    nlp = make_trainable(checkpoint)
-    examples = triples(nlp)
+    nlp = tiny.make_aligner(checkpoint)
+    examples = tiny.triples(nlp)
     nlp.initialize(lambda: examples)
     text, entities, _ = tiny.SENTENCES[0]
-    two = Example(parallel(nlp, text, entities), nlp.make_doc(text))
+    two = Example(tiny.parallel(nlp, text, entities), nlp.make_doc(text))
     with pytest.raises(ValueError, match=r"XNER504.*2 entities"):
         nlp.update([two], losses={})
     # Empty documents and batches are passed over.
-    empty = Example(parallel(nlp, "Nokia", [(0, 5, "ORG")], ""), nlp.make_doc(""))
+    empty = Example(tiny.parallel(nlp, "Nokia", [(0, 5, "ORG")], ""), nlp.make_doc(""))
     assert nlp.update([empty], losses={}) == {"entity_projector": 0.0}
     assert nlp.get_pipe("entity_projector").update([], losses={}) == {"entity_projector": 0.0}
 
 
 def test_tokens_without_annotation_are_not_learned_from(checkpoint):
-    nlp = make_trainable(checkpoint)
-    examples = triples(nlp)
+    nlp = tiny.make_aligner(checkpoint)
+    examples = tiny.triples(nlp)
     nlp.initialize(lambda: examples)
     pipe = nlp.get_pipe("entity_projector")
     pairs = [pipe._pair(examples[0].predicted)] * 2
@@ -320,7 +217,7 @@ def test_tokens_without_annotation_are_not_learned_from(checkpoint):
     assert loss == pytest.approx(half) == pytest.approx(numpy.log(2))
 
 
-@pytest.mark.parametrize("make", [make_trainable, make_nlp])
+@pytest.mark.parametrize("make", [tiny.make_aligner, tiny.make_projector])
 def test_a_batch_with_nothing_to_learn_leaves_the_encoder(checkpoint, make):
     nlp = make(checkpoint)
     pipe = nlp.get_pipe("entity_projector")
@@ -329,7 +226,7 @@ def test_a_batch_with_nothing_to_learn_leaves_the_encoder(checkpoint, make):
     encoder = pipe.model.get_ref("tok2vec")
     encoder.shims[0].network.set_frozen(-1)
     text, entities, _ = tiny.SENTENCES[0]
-    doc = parallel(nlp, text, entities[:1])
+    doc = tiny.parallel(nlp, text, entities[:1])
     known = Example.from_dict(nlp.make_doc(text), {"entities": entities[:1]})
     optimizer = nlp.create_optimizer()
     # Adam has a momentum after the first step, which would move weights without any gradient.
@@ -347,12 +244,12 @@ def test_a_similarity_aligner_learns_which_words_belong_together(checkpoint):
 
     def make(frozen):
         fix_random_seed(0)
-        nlp = make_nlp(checkpoint, rival=1.0)
+        nlp = tiny.make_projector(checkpoint, rival=1.0)
         encoder = nlp.get_pipe("entity_projector").model.get_ref("tok2vec")
         encoder.shims[0].network.set_frozen(frozen)
         examples = []
         for place, target in both:
-            doc = parallel(nlp, text, [(*place, "ENTITY")], translation)
+            doc = tiny.parallel(nlp, text, [(*place, "ENTITY")], translation)
             gold = Example.from_dict(nlp.make_doc(translation), {"entities": [(*target, "ENTITY")]})
             examples.append(Example(doc, gold.reference))
         return nlp, examples
@@ -366,7 +263,7 @@ def test_a_similarity_aligner_learns_which_words_belong_together(checkpoint):
         nlp.update(examples, sgd=optimizer, losses=step)
         losses.append(step["entity_projector"])
     assert losses[-1] < 0.1 < losses[0]
-    doc = nlp(parallel(nlp, text, entities, translation))
+    doc = nlp(tiny.parallel(nlp, text, entities, translation))
     assert [(e.start_char, e.end_char, e.label_) for e in doc.ents] == [(0, 3, "PER"), (13, 19, "LOC")]
     nlp, examples = make(frozen=2)
     assert nlp.update(examples, sgd=optimizer) == {}

@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import numpy
 import spacy
 import torch
 from spacy.language import Language
+from spacy.tokens import Doc
 from spacy.training import Example
+from spacy.vectors import Vectors
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
 
@@ -19,6 +22,11 @@ SENTENCES = [
     ("联合国在东京开会", [(0, 3, "ORG"), (4, 6, "LOC")], "zh"),
     ("It rained all day.", [], "en"),
 ]
+TEXTS = [text for text, _, _ in SENTENCES]
+GROUPING = {"name": "two", "clusters": {"asian": ["zh"], "european": ["en", "ru"]}}
+TOKENIZER = "spacy_xner.MultilingualTokenizer.v1"
+CRF_HEAD = {"@architectures": "spacy_xner.CrfHead.v1"}
+SMALL_BILSTM = {"character_width": 8, "character_hidden": 8, "word_hidden": 8, "n_characters": 256}
 N_LAYERS = 2
 WIDTH = 16
 
@@ -93,15 +101,16 @@ def make_examples(nlp: Language, *, known_language: bool = True) -> list[Example
 
 def train(nlp: Language, n_steps: int = 60, rate: float = 0.02) -> list[float]:
     """Fit the entities of the sentences. RETURNS: Losses."""
-    return _fit(nlp, make_examples(nlp), "ner", n_steps, rate)
+    return fit(nlp, make_examples(nlp), "ner", n_steps, rate)
 
 
 def train_identifier(nlp: Language, n_steps: int = 40, rate: float = 0.02) -> list[float]:
     """Fit the languages of the sentences. RETURNS: Losses."""
-    return _fit(nlp, make_examples(nlp, known_language=False), "language_identifier", n_steps, rate)
+    return fit(nlp, make_examples(nlp, known_language=False), "language_identifier", n_steps, rate)
 
 
-def _fit(nlp: Language, examples: list[Example], name: str, n_steps: int, rate: float) -> list[float]:
+def fit(nlp: Language, examples: list[Example], name: str, n_steps: int, rate: float) -> list[float]:
+    """Initialize and train without dropout. RETURNS: Losses of the component."""
     optimizer = nlp.initialize(lambda: examples)
     optimizer.learn_rate = rate
     losses = []
@@ -114,7 +123,7 @@ def _fit(nlp: Language, examples: list[Example], name: str, n_steps: int, rate: 
 
 def make_identifier(checkpoint: Path, config: dict[str, Any] | None = None, **sent2vec: Any) -> Language:
     """Build a pipeline with a language identifier on the tiny transformer."""
-    nlp = spacy.blank("xx", config={"nlp": {"tokenizer": {"@tokenizers": TOKENIZER}}})
+    nlp = blank()
     encoder = {
         "@architectures": "spacy_xner.SentenceEncoder.v1",
         "name": str(checkpoint),
@@ -125,5 +134,75 @@ def make_identifier(checkpoint: Path, config: dict[str, Any] | None = None, **se
     return nlp
 
 
-TOKENIZER = "spacy_xner.MultilingualTokenizer.v1"
-CRF_HEAD = {"@architectures": "spacy_xner.CrfHead.v1"}
+def blank() -> Language:
+    """A pipeline without components whose tokenizer reads every language."""
+    return spacy.blank("xx", config={"nlp": {"tokenizer": {"@tokenizers": TOKENIZER}}})
+
+
+def make_bilstm(
+    words: tuple[str, ...] = (), config: dict[str, Any] | None = None, **tok2vec: Any
+) -> Language:
+    """Build a pipeline with a small tagger on vectors of the words, if any, and on characters."""
+    nlp = blank()
+    if words:
+        data = numpy.random.default_rng(0).normal(size=(len(words), 4)).astype("float16")
+        keys = [nlp.vocab.strings.add(word) for word in words]
+        nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings, data=data, keys=keys)
+    encoder = {"@architectures": "spacy_xner.BiLSTMEncoder.v1", **SMALL_BILSTM, **tok2vec}
+    nlp.add_pipe("bilstm_crf_ner", name="ner", config={"model": {"tok2vec": encoder}, **(config or {})})
+    return nlp
+
+
+def make_projector(
+    checkpoint: Path, config: dict[str, Any] | None = None, *, method: str = "span", **model: Any
+) -> Language:
+    """Build a pipeline that projects by the similarity of the tiny transformer's words."""
+    nlp = blank()
+    encoder = {
+        "@architectures": "spacy_xner.TransformerEncoder.v1",
+        "name": str(checkpoint),
+        "overlap": 8,
+        "n_frozen_layers": 2,
+        "n_layers": 2,
+        "pooling": "mean",
+    }
+    settings = {"model": {"method": method, "tok2vec": encoder, **model}, **(config or {})}
+    nlp.add_pipe("entity_projector", config=settings)
+    nlp.initialize()
+    return nlp
+
+
+def make_aligner(checkpoint: Path, config: dict[str, Any] | None = None, **model: Any) -> Language:
+    """Build a pipeline that projects by an aligner which has yet to learn."""
+    nlp = blank()
+    encoder = {
+        "@architectures": "spacy_xner.PairEncoder.v1",
+        "name": str(checkpoint),
+        "overlap": 8,
+        "n_frozen_layers": -1,
+    }
+    aligner = {"@architectures": "spacy_xner.PairAligner.v1", "pair2vec": encoder, **model}
+    nlp.add_pipe("entity_projector", config={"model": aligner, **(config or {})})
+    return nlp
+
+
+def parallel(nlp: Language, text: str, entities: Any = (), translation: str | None = None) -> Doc:
+    """A document whose source is the same text, or another one, with entities."""
+    source = nlp.make_doc(text)
+    source.ents = [source.char_span(start, end, label) for start, end, label in entities]
+    doc = nlp.make_doc(text if translation is None else translation)
+    doc._.source = source
+    return doc
+
+
+def triples(nlp: Language) -> list[Example]:
+    """Every entity and every sentence: the entity's places, mostly none."""
+    examples = []
+    for text in TEXTS:
+        for name in ("Maria Santos", "Lisbon", "Nokia", "Toyota", "Москву", "东京"):
+            start = text.find(name)
+            places = [(start, start + len(name), "ENTITY")] if start >= 0 else []
+            doc = parallel(nlp, name, [(0, len(name), "ENTITY")], text)
+            example = Example.from_dict(nlp.make_doc(text), {"entities": places})
+            examples.append(Example(doc, example.reference))
+    return examples
