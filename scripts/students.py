@@ -29,22 +29,29 @@ class Recipe(NamedTuple):
 
     goes_on: From the teacher, or else from the pretrained encoder. with_gold: Of silver sentences mixed with
     the gold ones, or of silver ones alone. reweighted: The loss that trusts what the model agrees with, or
-    else the cross entropy.
+    else the cross entropy. detached: Its weights are constants.
     """
 
     goes_on: bool
     with_gold: bool
     reweighted: bool
+    detached: bool = False
 
 
 ZERO_SHOT = "zero-shot"
 # The settings of the paper's Table 3, in its order; the second of them, zero-shot, is the teacher itself.
-RECIPES = {
+TABLE_3 = {
     "sequential RW": Recipe(goes_on=True, with_gold=False, reweighted=True),
     "sequential CE": Recipe(goes_on=True, with_gold=False, reweighted=False),
     "silver alone": Recipe(goes_on=False, with_gold=False, reweighted=True),
     "mixed CE": Recipe(goes_on=False, with_gold=True, reweighted=False),
     "mixed RW": Recipe(goes_on=False, with_gold=True, reweighted=True),
+}
+RECIPES = TABLE_3 | {
+    "silver alone CE": Recipe(goes_on=False, with_gold=False, reweighted=False),
+    "sequential detached RW": Recipe(goes_on=True, with_gold=False, reweighted=True, detached=True),
+    "silver alone detached RW": Recipe(goes_on=False, with_gold=False, reweighted=True, detached=True),
+    "mixed detached RW": Recipe(goes_on=False, with_gold=True, reweighted=True, detached=True),
 }
 
 
@@ -129,7 +136,7 @@ def learn(
     teachers: Annotated[Path, typer.Argument(help="Folder of teachers, as `teach` writes it.")],
     out: Annotated[Path, typer.Argument(help="Folder of the runs; finished ones are kept.")],
     languages: Annotated[str, typer.Option(help="Target languages.")],
-    recipes: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join([ZERO_SHOT, *RECIPES]),
+    recipes: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join([ZERO_SHOT, *TABLE_3]),
     domains: Annotated[str, typer.Option(help="Silver corpora; news+talk mixes two.")] = "silver",
     amounts: Annotated[str, typer.Option(help="Silver sentences; 0 takes all.")] = "0",
     frozen: Annotated[str, typer.Option(help="Frozen layers.")] = "3",
@@ -243,7 +250,8 @@ def train_run(
             "paths.train": str(text), "corpora.train.languages": [], "corpora.train.sources": [],
             "paths.weights": str(teacher) if recipe.goes_on else None,
             "components.ner.model.head.loss": (
-                {"@misc": "spacy_xner.reweighted.v1", "gamma": run.gamma} if recipe.reweighted
+                {"@misc": "spacy_xner.reweighted.v1", "gamma": run.gamma, "detached": recipe.detached}
+                if recipe.reweighted
                 else {"@misc": "spacy_xner.cross_entropy.v1", "label_smoothing": 0.0}
             ),
             **fixed_steps(steps, eval_frequency=steps),
