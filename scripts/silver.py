@@ -105,17 +105,14 @@ def table_of_gammas(runs: Runs) -> Table:
 def table_of_domains(runs: Runs) -> Table:
     """Zero-shot, each domain and all together (Figure 3), for languages with several domains."""
     several = {run["language"] for run in runs if "+" in run["domains"]}
-    chosen = [run for run in plain_runs(runs) if run["recipe"] == ZERO_SHOT] + _alike_but(runs, "domains")
-    chosen = [run for run in chosen if run["language"] in several]
+    chosen = [run for run in _beside_zero_shot(runs, "domains") if run["language"] in several]
     names = sorted({run["domains"] or ZERO_SHOT for run in chosen}, key=lambda n: (n != ZERO_SHOT, len(n), n))
     return tabulate(chosen, lambda run: run["domains"] or ZERO_SHOT, names)
 
 
 def amounts(runs: Runs, language: str) -> dict[str, dict[int, Cell | None]]:
     """F1 by test set and number of silver sentences of the sequential recipe; 0 is zero-shot."""
-    own = [run for run in runs if run["language"] == language and run["recipe"] in (BEST, ZERO_SHOT)]
-    widest = max((run["domains"] for run in own), key=len, default="")
-    own = [run for run in own if run["recipe"] == ZERO_SHOT or run["domains"] == widest]
+    own = [run for run in _beside_zero_shot(runs, "amount") if run["language"] == language]
     sizes = sorted({run["sentences"] for run in own})
     if len(sizes) < 3:
         return {}
@@ -156,8 +153,7 @@ def draw_domains(runs: Runs) -> Any | None:
     figure, panels = make_panels(names, columns=3, width=12, height=3)
     for axis, name in zip(panels, names, strict=True):
         language, source = name.split(" ", 1)
-        own = [run for run in plain_runs(runs) if run["language"] == language and run["recipe"] == ZERO_SHOT]
-        own += [run for run in runs if run["language"] == language and run["recipe"] == BEST]
+        own = [run for run in _beside_zero_shot(runs, "domains") if run["language"] == language]
         labels = sorted({label for run in own for label in run["scores"]["test"][source]["ents_per_type"]})
         for i, domains in enumerate(table):
             chosen = [
@@ -215,3 +211,8 @@ def _alike_but(runs: Runs, key: str, recipes: tuple[str, ...] = (BEST,)) -> Runs
 
     plain = {others(run) for run in plain_runs(runs) if run["recipe"] == BEST}
     return [run for run in runs if run["recipe"] in recipes and others(run) in plain]
+
+
+def _beside_zero_shot(runs: Runs, key: str) -> Runs:
+    """Runs of the sequential recipe that differ in one setting, and those that they started from."""
+    return [run for run in plain_runs(runs) if run["recipe"] == ZERO_SHOT] + _alike_but(runs, key)
