@@ -1,7 +1,7 @@
 """Maps without a dictionary, several seeds a start: how good they are, and how often the verdict is wrong.
 
-Starts from spelling do not depend on the seed: they are followed once, and count at every seed, beside the
-random rotation of that seed. All that is finished lies in a folder and is not done again.
+Starts from spelling depend on the seed only where chance leads them on (`--explored`); otherwise they are
+followed once, and count at every seed. All that is finished lies in a folder and is not done again.
 """
 
 import json
@@ -28,7 +28,7 @@ from spacy_xner.vectors.unsupervised import (
 )
 
 SUPERVISED, ALL = "dictionary", "all"
-# Nothing in them is drawn.
+# Nothing in them themselves is drawn.
 FIXED = ("identical", "cognates")
 Tables = tuple[VectorTable, VectorTable]
 
@@ -60,7 +60,7 @@ def main(
     for seed in range(n_seeds):
 
         def follow(name: str, seed: int = seed) -> dict[str, Any]:
-            number = 0 if name in FIXED else seed
+            number = 0 if name in FIXED and not explored else seed
             return keep(
                 out / f"starts-{name}-{number}.json",
                 lambda: follow_one(tables, name, number, restarts, iterations, explored),

@@ -174,12 +174,12 @@ def train_run(
     steps = steps_per_epoch(n_sentences, settings["batch_size"])
     both = list(dict.fromkeys((language, run.target)))
     augmented = {}
+    n_before = settings["epochs"] // 2 if variant.augmented else 0
     if variant.augmented:
         texts = text_steps(steps, corpus, [run.target], settings, [source])
         augmented = augment(
-            language, run.target,
-            start_after=texts * (settings["epochs"] // 2), refresh_every=settings["refresh_every"],
-        )  # fmt: skip
+            language, run.target, start_after=texts * n_before, refresh_every=settings["refresh_every"]
+        )
         steps += texts
     overrides = {
         "paths.corpus": str(corpus),
@@ -221,8 +221,10 @@ def train_run(
         "system.seed": run.seed,
         **augmented,
     }
-    is_kept = keep is not None and run.variant in KEPT and run.seed == 0
-    seconds, curve = train_curve(config, path, overrides, gpu, keep / run.target if is_kept else None)
+    kept = keep / run.target if keep is not None and run.variant in KEPT and run.seed == 0 else None
+    # The source's dev set cannot see what is learnt of the target, and would keep the teacher.
+    which = "model-last" if variant.augmented else "model-best"
+    seconds, curve = train_curve(config, path, overrides, gpu, kept, which)
     result = {
         **run._asdict(),
         "languages": [language],
@@ -231,7 +233,8 @@ def train_run(
         "sentences": n_sentences,
         "parameters": curve[-1]["parameters"],
         "train_seconds": seconds,
-        "epochs": [describe_epoch(line, both) for line in curve],
+        # Those of the teacher are none of what is chosen from; the curve has them.
+        "epochs": [describe_epoch(line, both) for line in curve[n_before:]],
     }
     write_json(path, result)
 

@@ -15,6 +15,11 @@ def split_names(option: str) -> list[str]:
     return [name for name in option.split(",") if name]
 
 
+def describe_file(path: Path) -> list[str | int]:
+    """Path, bytes and time: a file that was repaired is another one."""
+    return [str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns]
+
+
 def write_text(path: Path, content: str) -> None:
     """Write a text file as a whole."""
     write_bytes(path, content.encode("utf-8"))

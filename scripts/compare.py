@@ -14,6 +14,7 @@ from spacy.cli._util import setup_gpu
 from wasabi import msg
 
 from spacy_xner.corpus import create_multilingual_corpus, find_files
+from spacy_xner.router.grouping import read_grouping
 from spacy_xner.scoring import annotate
 
 import comparison
@@ -35,15 +36,21 @@ def main(
     source: Annotated[str, typer.Option(help="Corpora, as in the file names; empty for all.")] = "",
     parallel: Annotated[
         list[Path] | None,
-        typer.Option(help="Parallel text: `source TAB target`, or give the option twice, a side each."),
+        typer.Option(
+            exists=True, help="Parallel text: `source TAB target`, or give the option twice, a side each."
+        ),
     ] = None,
     dictionary: Annotated[
-        Path | None, typer.Option(help="MUSE, TSV, StarDict (.ifo) or FreeDict (.tei).")
+        Path | None, typer.Option(exists=True, help="MUSE, TSV, StarDict (.ifo) or FreeDict (.tei).")
     ] = None,
     reverse: Annotated[bool, typer.Option(help="The dictionary goes from target to source.")] = False,
-    text: Annotated[Path | None, typer.Option(help="Folder of plain text, {lang}.txt, .gz or .xz.")] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder of plain text, {lang}.txt, .gz or .xz."),
+    ] = None,
     grouping: Annotated[
-        Path | None, typer.Option(help="Clusters of languages (cluster.py): labels of the target's alone.")
+        Path | None,
+        typer.Option(exists=True, help="Clusters of languages (cluster.py): labels of the target's alone."),
     ] = None,
     routes: Annotated[str, typer.Option(help="Comma-separated; all that the data allows by default.")] = "",
     upper_bound: Annotated[bool, typer.Option(help="Also train on the target's own labels.")] = False,
@@ -56,7 +63,7 @@ def main(
     words: Annotated[int, typer.Option(help="Words a language that get vectors; 0 takes all.")] = 30_000,
     learn_rate: Annotated[float, typer.Option(help="Of transformers; students take a quarter.")] = 2e-4,
     batch_size: Annotated[int, typer.Option(help="Sentences a step.")] = 32,
-    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of all that is random but threads that train vectors.")] = 0,
     configs: Annotated[Path, typer.Option(help="Folder of training configs.")] = Path("configs"),
     mixed_precision: Annotated[bool, typer.Option(help="Half precision.")] = True,
     gpu: Annotated[int, typer.Option(help="GPU id, -1 for the CPU.")] = -1,
@@ -74,8 +81,12 @@ def main(
     settings = {
         "language": language, "target": target, "source": source, "encoder": encoder, "limit": limit,
         "dev_limit": dev_limit, "test_limit": test_limit, "minutes": minutes, "learn_rate": learn_rate,
-        "batch_size": batch_size, "seed": seed,
+        "batch_size": batch_size, "seed": seed, "corpus": str(corpus.resolve()),
     }  # fmt: skip
+    if target == language:
+        msg.fail(f"{target} has labels: give another --target", exits=1)
+    if grouping is not None and target not in read_grouping(grouping).cluster_of:
+        msg.fail(f"{grouping} has no cluster with {target}", exits=1)
     task = Task(
         corpus, out, settings, tuple(parallel or ()), dictionary, reverse, text, grouping, pairs, words,
         configs, mixed_precision, gpu,
@@ -120,8 +131,7 @@ def run_route(name: str, task: Task) -> str:
             "about": route.about(task),
             "settings": settings,
             "sentences": trained.n_sentences,
-            "seconds": time.perf_counter() - start,
-            "train_seconds": trained.seconds,
+            "seconds": time.perf_counter() - start + trained.seconds_before,
             "chosen": trained.chosen,
             "epochs": trained.epochs,
         }

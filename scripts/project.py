@@ -30,7 +30,7 @@ from spacy_xner.projector.parallel import (
 )
 from spacy_xner.tokenizer import create_multilingual_tokenizer
 
-from common import read_json, render, split_names, write_json, write_text
+from common import describe_file, read_json, render, split_names, write_json, write_text
 
 # So many pairs of the beginning are shown to the identifier.
 N_IDENTIFIED = 200
@@ -91,8 +91,8 @@ def main(
     if engine is Engine.ray and not shards:
         raise typer.BadParameter(f"--engine ray works on a folder of shards, and {source} is none")
     settings = {
-        "teacher": _absolute(teacher), "source": [_describe_file(path) for path in shards or [source]],
-        "target": _describe_file(target) if target else None, "language": language,
+        "teacher": _absolute(teacher), "source": [describe_file(path) for path in shards or [source]],
+        "target": describe_file(target) if target else None, "language": language,
         "source_language": source_language, "aligner": _absolute(aligner), "encoder": _absolute(encoder),
         "layer": layer, "suppress": suppress, "min_probability": min_probability,
         "back_projection": back_projection, "empty_share": empty_share, "limit": limit,
@@ -353,11 +353,6 @@ def _draw(side: dict[str, Any]) -> str:
 def _absolute(name: str) -> str:
     """A folder's whole path, which workers elsewhere understand too; another name stays."""
     return str(Path(name).resolve()) if name and Path(name).exists() else name
-
-
-def _describe_file(path: Path) -> list[str | int]:
-    """Path, bytes and time: a file that was repaired is another one."""
-    return [str(path), path.stat().st_size, path.stat().st_mtime_ns]
 
 
 def _cut(pairs: Iterator[TextPair], size: int, limit: int) -> Iterator[list[TextPair]]:

@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -21,11 +21,13 @@ from spacy_xner.corpus import find_files, make_doc, numbered_lines, read_docs, s
 from spacy_xner.router.grouping import read_grouping
 from spacy_xner.tokenizer import create_multilingual_tokenizer
 from spacy_xner.transformer.checkpoint import load_checkpoint
+from spacy_xner.vectors.table import write_table
+from spacy_xner.vectors.train import train_vectors
 
 import project
 import translate
 import vectors
-from common import split_names
+from common import describe_file, read_json, split_names
 from comparison import UPPER_BOUND
 from runs import (
     augment,
@@ -52,7 +54,8 @@ class Task:
     """What the user has and wants.
 
     settings: What makes results comparable: language, target, source, encoder, limits, minutes, learn_rate,
-        batch_size, seed. parallel: One file of `source TAB target`, or two. text: Folder of {lang}.txt*.
+        batch_size, seed, corpus. parallel: One file of `source TAB target`, or two. text: Folder of
+        {lang}.txt, .gz or .xz.
     """
 
     corpus: Path
@@ -108,7 +111,8 @@ class Task:
 
     def texts(self, language: str) -> list[Path]:
         """Plain text of a language."""
-        return sorted(self.text.glob(f"{language}.txt*")) if self.text else []
+        names = (f"{language}.txt{ending}" for ending in ("", ".gz", ".xz"))
+        return [self.text / name for name in names if (self.text / name).is_file()] if self.text else []
 
     def has_text(self) -> bool:
         """True if there is unlabelled text of the target: a train file's, or plain text."""
@@ -119,13 +123,13 @@ class Trained(NamedTuple):
     """A training that is over, its pipeline in the route's folder.
 
     chosen: The evaluation that the pipeline is of, 0 for that before training. epochs: All but that.
-    seconds: Of the training with its evaluations.
+    seconds_before: Of another route, whose pipeline was the teacher.
     """
 
     chosen: int
     epochs: list[dict[str, Any]]
     n_sentences: int
-    seconds: float
+    seconds_before: float = 0.0
 
 
 class Route(NamedTuple):
@@ -162,7 +166,7 @@ def run_project(task: Task, folder: Path) -> Trained:
 
     Teacher and student share the minutes. To convergence, the teacher is the finished joint tagger.
     """
-    teacher, share = find_teacher(task, folder)
+    teacher, share, before = find_teacher(task, folder)
     silver = folder / "silver"
     ours, *theirs = task.parallel
     project.main(
@@ -182,7 +186,7 @@ def run_project(task: Task, folder: Path) -> Trained:
     n_sentences = len(read_docs(silver / f"{task.target}-silver-train.spacy"))
     trained = train_tagger(task, folder, [task.language], overrides, n_sentences=n_sentences, share=share)
     shutil.rmtree(folder / "teacher", ignore_errors=True)
-    return trained
+    return trained._replace(seconds_before=before)
 
 
 def run_self_training(task: Task, folder: Path) -> Trained:
@@ -190,9 +194,9 @@ def run_self_training(task: Task, folder: Path) -> Trained:
 
     Bari et al. 2020, on a transformer. The joint tagger takes its share of the minutes, as a teacher does.
     """
-    teacher, share = find_teacher(task, folder)
+    teacher, share, before = find_teacher(task, folder)
     write_labels(task, folder)
-    write_texts(task, folder)
+    n_texts = write_texts(task, folder)
     overrides = {
         "paths.train": str(folder / "corpus"),
         "paths.weights": str(teacher / "pipeline"),
@@ -201,21 +205,24 @@ def run_self_training(task: Task, folder: Path) -> Trained:
         "vars.learn_rate": task.settings["learn_rate"] / 4,
         **augment(task.language, task.target, target_reader=False, refresh_every=REFRESH_EVERY),
     }
-    trained = train_tagger(task, folder, [task.language], overrides, share=share)
+    trained = train_tagger(task, folder, [task.language], overrides, n_texts=n_texts, share=share)
     shutil.rmtree(folder / "teacher", ignore_errors=True)
-    return trained
+    return trained._replace(seconds_before=before)
 
 
-def find_teacher(task: Task, folder: Path) -> tuple[Path, float]:
+def find_teacher(task: Task, folder: Path) -> tuple[Path, float, float]:
     """Take the finished joint tagger, or train one where time counts.
 
-    RETURNS: Its folder, and the share of the minutes that is left.
+    RETURNS: Its folder, the share of the minutes that is left, and the seconds that it took before.
     """
-    if not task.settings["minutes"] and (task.out / "joint.json").exists():
-        return task.out / "joint", 1.0
+    joint = task.out / "joint.json"
+    if not task.settings["minutes"] and joint.exists():
+        found = read_json(joint)
+        if found["settings"] == task.settings:
+            return task.out / "joint", 1.0, found["seconds"]
     share = 0.5 if task.settings["minutes"] else 1.0
     train_tagger(task, folder / "teacher", [task.language], share=share, is_watched=False)
-    return folder / "teacher", share
+    return folder / "teacher", share, 0.0
 
 
 def run_translate(task: Task, folder: Path) -> Trained:
@@ -251,6 +258,7 @@ def train_bilstm(
     n_sentences: int,
     *,
     data: Path,
+    n_texts: int = 0,
     share: float = 1.0,
     is_watched: bool = True,
 ) -> Trained:
@@ -264,14 +272,15 @@ def train_bilstm(
         "corpora.dev.sources": task.sources,
         "vars.dev_limit": task.settings["dev_limit"],
         "vars.batch_size": task.settings["batch_size"],
-        "vars.steps_per_epoch": steps_per_epoch(n_sentences, task.settings["batch_size"]),
+        "vars.steps_per_epoch": steps_of(task, n_sentences, n_texts),
         "system.seed": task.settings["seed"],
         **changes,
     }
     config = task.configs / "bilstm.cfg"
     return train(
-        task, folder, config, overrides, n_sentences, share=share, max_epochs=100, is_watched=is_watched
-    )
+        task, folder, config, overrides, n_sentences, n_texts=n_texts, share=share, max_epochs=100,
+        is_watched=is_watched,
+    )  # fmt: skip
 
 
 def write_labels(task: Task, folder: Path) -> Path:
@@ -282,8 +291,11 @@ def write_labels(task: Task, folder: Path) -> Path:
     return path
 
 
-def write_texts(task: Task, folder: Path) -> None:
-    """Write the target's text, as many sentences as have labels: of its training files, or plain lines."""
+def write_texts(task: Task, folder: Path) -> int:
+    """Write the target's text, as many sentences as have labels: of its training files, or plain lines.
+
+    RETURNS: Sentences.
+    """
     nlp = spacy.blank("xx")
     nlp.tokenizer = create_multilingual_tokenizer()(nlp)
     if task.has(task.target, "train"):
@@ -291,11 +303,18 @@ def write_texts(task: Task, folder: Path) -> None:
     else:
         lines = (line for path in task.texts(task.target) for _, line in numbered_lines(path))
         found = (nlp.make_doc(line.strip()) for line in lines if line.strip())
-    sentences = (
-        make_doc(nlp.vocab, sentence_of(doc), task.target, labelled=False)
-        for doc in islice(found, task.settings["limit"] or None)
-    )
+    limit = count_sentences(task.corpus, [task.language], task.settings["limit"], task.sources)
+    sentences = [
+        make_doc(nlp.vocab, sentence_of(doc), task.target, labelled=False) for doc in islice(found, limit)
+    ]
     write_docs(sentences, folder / "corpus" / f"{task.target}-text-train.spacy")
+    return len(sentences)
+
+
+def train_vectors_of(task: Task, language: str, out: Path) -> None:
+    """Train fastText vectors on a language's plain text."""
+    lines = (line for path in task.texts(language) for _, line in numbered_lines(path))
+    write_table(train_vectors(lines, max_words=task.words, seed=task.settings["seed"]), out)
 
 
 def run_zero_resource(task: Task, folder: Path) -> Trained:
@@ -306,7 +325,7 @@ def run_zero_resource(task: Task, folder: Path) -> Trained:
     """
     tables = [folder / f"{name}.safetensors" for name in (task.language, task.target)]
     for language, table in zip((task.language, task.target), tables, strict=True):
-        vectors.train(task.texts(language)[0], table, max_words=task.words or 50_000)
+        train_vectors_of(task, language, table)
     vectors.map_unsupervised(*tables, folder / "mapped", seed=task.settings["seed"])
     mapped = [folder / "mapped" / f"{side}.safetensors" for side in ("source", "target")]
     vectors.merge(mapped, folder / "vectors")
@@ -315,10 +334,12 @@ def run_zero_resource(task: Task, folder: Path) -> Trained:
     shape = {"vars.tie": True, "vars.dense": 100, "vars.learn_rate": 0.3}
     source = folder / "source"
     train_bilstm(task, source, shape, n_sentences, data=folder, share=0.5, is_watched=False)
-    write_texts(task, folder)
+    n_texts = write_texts(task, folder)
     tuning = augment(task.language, task.target, refresh_every=REFRESH_EVERY)
     changes = {"paths.weights": str(source / "pipeline"), **tuning}
-    trained = train_bilstm(task, folder, {**shape, **changes}, n_sentences, data=folder, share=0.5)
+    trained = train_bilstm(
+        task, folder, {**shape, **changes}, n_sentences, data=folder, n_texts=n_texts, share=0.5
+    )
     shutil.rmtree(source)
     return trained
 
@@ -330,6 +351,7 @@ def train_tagger(
     changes: dict[str, Any] | None = None,
     *,
     n_sentences: int = 0,
+    n_texts: int = 0,
     share: float = 1.0,
     is_watched: bool = True,
 ) -> Trained:
@@ -349,8 +371,9 @@ def train_tagger(
     n_sentences = n_sentences or count_sentences(task.corpus, languages, task.settings["limit"], task.sources)
     config = task.configs / "transformer.cfg"
     return train(
-        task, folder, config, overrides, n_sentences, share=share, is_warmed_up=True, is_watched=is_watched
-    )
+        task, folder, config, overrides, n_sentences, n_texts=n_texts, share=share, is_warmed_up=True,
+        is_watched=is_watched,
+    )  # fmt: skip
 
 
 def train(
@@ -360,6 +383,7 @@ def train(
     overrides: dict[str, Any],
     n_sentences: int,
     *,
+    n_texts: int = 0,
     share: float = 1.0,
     max_epochs: int = 20,
     is_warmed_up: bool = False,
@@ -370,7 +394,8 @@ def train(
     The best evaluation by the score is kept, but the last one of a training that goes on from a teacher: the
     source's dev set cannot see what that learns of the target, and would choose the teacher.
 
-    share: Of the minutes. max_epochs: To convergence, which is a quarter of them without a better score.
+    n_texts: Sentences without labels. share: Of the minutes. max_epochs: To convergence,
+        which is a quarter of them without a better score.
     is_warmed_up: The learning rate rises in the first tenth, or in less.
     """
     if is_watched:
@@ -384,7 +409,7 @@ def train(
                 if task.has(task.target, split)
             },
         }
-    steps = steps_per_epoch(n_sentences, task.settings["batch_size"])
+    steps = steps_of(task, n_sentences, n_texts)
     if minutes := task.settings["minutes"]:
         n_steps = 60 * minutes * share / measure_step(config, overrides, task.gpu)
         steps, n_evaluations = max(1, round(n_steps / N_EVALUATIONS)), N_EVALUATIONS
@@ -395,7 +420,6 @@ def train(
     if is_warmed_up:
         warmup = min(50, steps * n_evaluations // 10)
         overrides = {**overrides, "training.optimizer.learn_rate.warmup_steps": warmup}
-    start = time.perf_counter()
     train_pipeline(config, folder / "training", overrides, task.gpu)
     lines = [json.loads(line) for line in (folder / "curves.jsonl").read_text("utf-8").splitlines()]
     is_student = "paths.weights" in overrides
@@ -404,12 +428,22 @@ def train(
     shutil.rmtree(folder / "training")
     # Nothing is watched before training.
     epochs = [describe_epoch(line) for line in lines[1:]] if is_watched else []
-    return Trained(chosen, epochs, n_sentences, time.perf_counter() - start)
+    return Trained(chosen, epochs, n_sentences)
+
+
+def steps_of(task: Task, n_sentences: int, n_texts: int) -> int:
+    """Batches of a pass: of labels, and of the text that they take along, at most one each."""
+    labelled, plain = (steps_per_epoch(n, task.settings["batch_size"]) for n in (n_sentences, n_texts))
+    return labelled + min(labelled, plain)
 
 
 def measure_step(config: Path, overrides: dict[str, Any], gpu: int) -> float:
     """Train a few steps and forget them. RETURNS: Seconds a step, other programs left out."""
     setup_gpu(gpu, silent=True)
+    if objectives := overrides.get("components.ner.objectives"):
+        # A new length with every batch: one alone may let all sentences pass or none.
+        drawn = {name: {**objective, "refresh_every": 1} for name, objective in objectives.items()}
+        overrides = {**overrides, "components.ner.objectives": drawn}
     nlp = init_nlp(load_config(config, overrides=overrides, interpolate=False), use_gpu=gpu)
     plain = nlp.config.interpolate()
     training = registry.resolve(plain["training"], schema=ConfigSchemaTraining)
@@ -431,15 +465,14 @@ def describe_epoch(line: dict[str, Any]) -> dict[str, Any]:
     watch = line["watch"]
     return {
         "step": line["step"],
-        "seconds": line["seconds"],
         "source_dev": line["score"],
         "target_dev": watch["dev"]["ents_f"] if "dev" in watch else None,
         "test": {key: watch["test"][f"ents_{key}"] for key in "fpr"},
     }
 
 
-def _describe(paths: Sequence[Path]) -> list[str]:
-    return [path.name for path in paths]
+def _describe(paths: Iterable[Path]) -> list[list[str | int]]:
+    return [describe_file(path) for path in paths]
 
 
 # What `compare.py` can do, in the order of the work. The upper bound is done on request only.

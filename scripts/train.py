@@ -46,11 +46,16 @@ def train_pipeline(config: Path, out: Path, overrides: dict[str, Any], gpu: int 
 
 
 def train_curve(
-    config: Path, path: Path, overrides: dict[str, Any], gpu: int, keep: Path | None = None
+    config: Path,
+    path: Path,
+    overrides: dict[str, Any],
+    gpu: int,
+    keep: Path | None = None,
+    kept: str = "model-best",
 ) -> tuple[float, list[dict[str, Any]]]:
     """Train a pipeline for the sake of its evaluations; `path` is where the result will be.
 
-    keep: Where the best pipeline goes; nowhere by default.
+    keep: Where a pipeline goes; nowhere by default. kept: Which one.
     RETURNS: Seconds, and the lines of the curve after the one before training.
     """
     start = time.perf_counter()
@@ -59,7 +64,7 @@ def train_curve(
     if keep is not None:
         keep.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(keep, ignore_errors=True)
-        (trained / "model-best").replace(keep)
+        (trained / kept).replace(keep)
     shutil.rmtree(trained)
     lines = path.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()[1:]
     return time.perf_counter() - start, [json.loads(line) for line in lines]

@@ -22,7 +22,7 @@ from spacy_xner.vectors.distil import distil_vectors
 from spacy_xner.vectors.mapping import Precision, align, precision
 from spacy_xner.vectors.table import Lookup, VectorTable, merge_tables, read_table, reduce_width, write_table
 from spacy_xner.vectors.train import train_vectors
-from spacy_xner.vectors.unsupervised import INITIALISERS, map_without_dictionary
+from spacy_xner.vectors.unsupervised import EXPLORATION, INITIALISERS, map_without_dictionary
 from spacy_xner.vectors.words import normalise
 
 from common import fresh_folder, split_names, write_json
@@ -41,7 +41,7 @@ def train(
     ],
     out: Annotated[Path, typer.Argument(help="Table to write (.safetensors).")],
     width: Annotated[int, typer.Option(help="Numbers a vector.")] = 200,
-    max_words: Annotated[int, typer.Option(help="Most frequent words to keep.")] = 50_000,
+    max_words: Annotated[int, typer.Option(help="Most frequent words to keep; 0 keeps all.")] = 50_000,
     min_count: Annotated[int, typer.Option(help="Times that a word must occur.")] = 5,
     epochs: Annotated[int, typer.Option(help="Passes over the text.")] = 5,
     workers: Annotated[int, typer.Option(help="Threads; one alone is repeatable.")] = 2,
@@ -125,6 +125,11 @@ def map_unsupervised(
     out: Annotated[Path, typer.Argument(help="Folder for both tables and verdict.json, or failed.json.")],
     initialisers: Annotated[str, typer.Option(help="Starts to try.")] = ",".join(INITIALISERS),
     restarts: Annotated[int, typer.Option(help="Of the adversarial start, both ways.")] = 2,
+    explored: Annotated[
+        int,
+        typer.Option(help="Words that a start is led through by chance before it is refined; 0 for none."),
+    ] = EXPLORATION.n_words,
+    weighting: Annotated[float, typer.Option(help="Power in the last map; 0 for a rotation.")] = 0.25,
     seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
     dictionary: Annotated[Path | None, typer.Option(help="Pairs to measure by, no more.")] = None,
     reverse: Reverse = False,
@@ -138,6 +143,7 @@ def map_unsupervised(
     found = map_without_dictionary(
         read_table(source, limit), read_table(target, limit),
         initialisers=split_names(initialisers), restarts=restarts, seed=seed, min_words=min_words,
+        weighting=weighting, exploration=EXPLORATION._replace(n_words=explored),
     )  # fmt: skip
     # What an earlier run left would look like this one's.
     for name in ("source.safetensors", "target.safetensors", "verdict.json", "failed.json", "precision.json"):
@@ -241,11 +247,16 @@ def show_precision(
         for name, csls in (("cosine", False), ("CSLS", True))
     }
     at = next(iter(found.values())).by_neighbours
+    last = found["CSLS"]
+    if not last.n_words:
+        msg.warn(
+            f"Nothing to measure by: {len(entries)} entries, none with vectors of both. Is --skip too many?"
+        )
+        return
     rows = [
         (name, *(f"{100 * share:.1f}" for share in p.by_neighbours.values())) for name, p in found.items()
     ]
     msg.table(rows, header=("", *(f"P@{n}" for n in at)), divider=True, aligns=["l", *"r" * len(at)])
-    last = found["CSLS"]
     msg.info(f"{last.n_words:,} words, {100 * last.coverage:.0f} % of the entries")
     if out is not None:
         write_json(out, {name: p._asdict() for name, p in found.items()})

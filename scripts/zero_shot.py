@@ -165,12 +165,14 @@ def train_run(
     n_sentences = count_sentences(corpus, run.languages, settings["limit"], sources)
     # An epoch is a pass over the labels; each of their minibatches takes an unlabelled one along, if any.
     steps = steps_per_epoch(n_sentences, settings["batch_size"])
+    n_before = 0
     if chosen:
         texts = text_steps(steps, corpus, run.targets, settings, sources)
         steps += texts
         if "self_training" in chosen:
-            # The tagger is its own teacher once it has seen half of the labels, and a newer one every epoch.
-            schedule = {"start_after": texts * settings["epochs"] // 2, "refresh_every": texts}
+            # The tagger is its own teacher after half of the epochs, and a newer one with every epoch.
+            n_before = settings["epochs"] // 2
+            schedule = {"start_after": texts * n_before, "refresh_every": texts}
             chosen["self_training"] = {**chosen["self_training"], **schedule}
     watched = [*run.languages, *run.targets]
     overrides = {
@@ -193,7 +195,8 @@ def train_run(
         "settings": settings,
         "sentences": n_sentences,
         "train_seconds": seconds,
-        "epochs": [describe_epoch(line, watched) for line in curve],
+        # Those before a tagger teaches itself are none of what is chosen from; the curve has them.
+        "epochs": [describe_epoch(line, watched) for line in curve[n_before:]],
     }
     write_json(path, result)
 

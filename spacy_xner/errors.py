@@ -146,6 +146,11 @@ class Errors:
         "`target_reader = false` to let the tagger learn from its own labels as it is, or take "
         "spacy_xner.BiLSTMEncoder.v1."
     )
+    XNER314 = (
+        "[XNER314] The objective {name!r} labels text with the tagger itself, whose encoder is a listener: "
+        "in training that hears nothing but the batch of its upstream pipe. Give the tagger an encoder of "
+        "its own."
+    )
 
     XNER401 = (
         "[XNER401] {name!r} needs at least two languages to tell apart, got {languages}. Train on a corpus "
@@ -249,7 +254,7 @@ class Errors:
     )
     XNER610 = "[XNER610] Cannot read vectors from {path}: {reason}. Write or copy the table again."
     XNER611 = (
-        "[XNER611] Expected vectors of one width, got {source} and {target}. Train or distil both tables "
+        "[XNER611] Expected vectors of one width, got {source} and {target}. Train or distil all tables "
         "alike."
     )
     XNER612 = (

@@ -103,18 +103,21 @@ def test_the_teacher_stays_until_it_is_refreshed(monkeypatch: pytest.MonkeyPatch
     assert not torch.equal(found[0], found[3])
 
 
-def test_only_documents_up_to_the_drawn_length_are_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documents_up_to_the_drawn_length_are_learnt_in_full_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     nlp = make_nlp(refresh_every=1, min_length=3)
     pipe, optimizer, _, unlabelled = start(nlp)
     asked = []
     monkeypatch.setattr(random, "randint", lambda low, high: asked.append((low, high)) or 4)
     seen = []
     monkeypatch.setattr(pipe, "find_entities", lambda docs: seen.extend(map(len, docs)) or [[] for _ in docs])
-    update(nlp, unlabelled, optimizer)
     lengths = [len(eg.predicted) for eg in unlabelled]
-    assert asked == [(3, max(lengths))]
-    assert seen == [n for n in lengths if n <= 4] != lengths
-    assert update(nlp, [eg for eg in unlabelled if len(eg.predicted) > 4], optimizer) == 0.0
+    short = [n for n in lengths if n <= 4]
+    assert 0 < len(short) < len(lengths) <= 3 * len(short)
+    # Three batches have enough of them for one.
+    losses = [update(nlp, unlabelled, optimizer) for _ in range(3)]
+    assert asked == [(3, max(lengths))] * 3
+    assert seen == (short * 3)[: len(lengths)]
+    assert losses[0] == 0.0 < losses[-1]
 
 
 @pytest.mark.parametrize(
@@ -200,3 +203,14 @@ def test_nothing_to_learn_from_and_an_encoder_without_readers_are_coded_errors(c
 def test_defaults_are_the_papers() -> None:
     objective = create_augmented_tuning()
     assert (objective.target_reader, objective.refresh_every, objective.start_after) == (True, 150, 0)
+
+
+def test_a_tagger_that_listens_is_refused() -> None:
+    nlp = spacy.blank("xx")
+    nlp.add_pipe("tok2vec")
+    listener = {"@architectures": "spacy.Tok2VecListener.v1", "width": 96}
+    objectives = {"own": {**OBJECTIVE, "target_reader": False}}
+    nlp.add_pipe("transformer_ner", config={"model": {"tok2vec": listener}, "objectives": objectives})
+    labelled, unlabelled = make_examples(nlp)
+    with pytest.raises(ValueError, match="XNER314"):
+        nlp.initialize(lambda: [*labelled, *unlabelled])

@@ -22,10 +22,10 @@ from groupings import Comparison
 from tables import choose
 from tests.test_lexical import DICTIONARY, SENTENCES, make_corpus
 
-JOINT = Row("joint", "labels in en", 70.0, 69.0, 71.0, 72.0, 68.0, 100.0, 450.0, 2.5)
-STUDENT = Row("project", "parallel text", 75.0, 73.0, 74.0, 76.0, 74.0, 100.0, 450.0, 4.0)
-SMALL = Row("translate", "a dictionary", 60.0, 60.0, 61.0, 60.0, 60.0, 2000.0, 33.0, 3.0)
-GOLD = Row(UPPER_BOUND, "labels in es", 90.0, 90.0, 90.0, 90.0, 90.0, 100.0, 450.0, 2.0)
+JOINT = Row("joint", "labels in en", 70.0, 69.0, 71.0, 71.0, 72.0, 68.0, 100.0, 450.0, 2.5)
+STUDENT = Row("project", "parallel text", 75.0, 73.0, 74.0, 74.0, 76.0, 74.0, 100.0, 450.0, 4.0)
+SMALL = Row("translate", "a dictionary", 60.0, 60.0, 61.0, 61.0, 60.0, 60.0, 2000.0, 33.0, 3.0)
+GOLD = Row(UPPER_BOUND, "labels in es", 90.0, 90.0, 90.0, 90.0, 90.0, 90.0, 100.0, 450.0, 2.0)
 CLEAR, UNCLEAR = Comparison(5.0, 1.0, 9.0, 0.01), Comparison(5.0, -1.0, 11.0, 0.1)
 
 
@@ -47,7 +47,7 @@ def test_a_row_has_the_scores_of_both_choices():
     measured = {"words_per_second": 10.0, "megabytes": 5.0, "counts": [[2, 3, 5], [1, 2, 5]]}
     row = make_row(result_of((0.2, 0.3), (0.6, 0.5), (0.5, 0.4)), measured)
     assert (row.f1, row.precision, row.recall) == pytest.approx((40.0, 60.0, 30.0))
-    assert (row.f1_target_dev, row.f1_source_dev) == pytest.approx((50.0, 40.0))
+    assert (row.f1_target_dev, row.f1_source_dev, row.target_dev) == pytest.approx((50.0, 40.0, 60.0))
     assert (row.minutes, row.megabytes) == (1.5, 5.0)
     row = make_row(result_of((None, 0.3), (None, 0.5), chosen=0), measured)
     assert (row.f1_target_dev, row.about) == (None, "labels; best before its training")
@@ -108,12 +108,15 @@ def test_advice_weighs_speed_against_loss(f1, speed, end):
 
 
 def test_advice_says_what_labels_of_the_target_would_bring():
-    rows = [JOINT._replace(f1_target_dev=77.0), STUDENT, GOLD]
+    rows = [JOINT._replace(f1_target_dev=77.0, target_dev=80.0), STUDENT, GOLD]
     lines = advise(rows, {"joint": CLEAR}, 200, "es")
     assert lines[1:] == [
         "A labelled dev set would have chosen `joint`, 2.0 F1 better.", "With labels in es it is 90.0.",
     ]  # fmt: skip
-    rows = [row._replace(f1_target_dev=None) for row in rows[:2]]
+    # The dev set chooses by its own scores, not by those of the test set.
+    lines = advise([JOINT._replace(f1_target_dev=77.0), STUDENT], {"joint": CLEAR}, 200, "es")
+    assert len(lines) == 1
+    rows = [row._replace(f1_target_dev=None, target_dev=None) for row in rows[:2]]
     assert len(advise(rows, {"joint": CLEAR}, 200, "es")) == 1
     assert "No route" in advise([GOLD], {}, 200, "es")[0]
 
@@ -149,15 +152,16 @@ def corpus(tmp_path):
 def mapped(monkeypatch, checkpoint):
     """Vectors that are mapped already: sentences of toys teach none."""
 
-    def train(text, out, **settings):
-        vectors_script.distil([text], out, encoder=str(checkpoint), layer=1, mixed_precision=False)
+    def train(task, language, out):
+        words = task.texts(language)
+        vectors_script.distil(words, out, encoder=str(checkpoint), layer=1, mixed_precision=False)
 
     def copy(source, target, out, **settings):
         out.mkdir()
         shutil.copy(source, out / "source.safetensors")
         shutil.copy(target, out / "target.safetensors")
 
-    monkeypatch.setattr(vectors_script, "train", train)
+    monkeypatch.setattr(routes, "train_vectors_of", train)
     monkeypatch.setattr(vectors_script, "map_unsupervised", copy)
 
 
@@ -248,7 +252,7 @@ def test_lines_of_plain_text_are_unlabelled_sentences(corpus, checkpoint, tmp_pa
     (corpus / "es-toy-train.spacy").unlink()
     assert task.has_text()
     task.settings["limit"] = 5
-    routes.write_texts(task, tmp_path)
+    assert routes.write_texts(task, tmp_path) == 5
     docs = list(read_docs(tmp_path / "corpus" / "es-text-train.spacy").get_docs(spacy.blank("xx").vocab))
     assert [doc.text for doc in docs] == [text for text, _ in (SENTENCES * 2)[:5]]
     assert not any(doc.has_annotation("ENT_IOB") for doc in docs)
@@ -331,6 +335,59 @@ def test_a_grouping_chooses_the_languages(corpus, checkpoint):
     srsly.write_json(path, {"name": "mine", "clusters": {"a": ["es", "en"], "b": ["fr"]}})
     task = make_task(corpus, checkpoint, grouping=path)
     assert routes.ROUTES["languages"].missing(task) == "labels besides en's"
+
+
+def test_a_teacher_of_other_settings_is_trained_anew(corpus, checkpoint):
+    folder = corpus.parent
+    joint, students = "--routes=joint", "--routes=project,self-training"
+    pairs = ["--parallel", folder / "text.en", "--parallel", folder / "text.es"]
+    invoke(*options(corpus, checkpoint), joint, "--limit=4")
+    path = folder / "out" / "joint.json"
+    task = make_task(corpus, checkpoint)
+    task.settings.update(json.loads(path.read_text(encoding="utf-8"))["settings"])
+    teacher, share, before = routes.find_teacher(task, folder / "own")
+    assert (teacher, share, before > 0) == (folder / "out" / "joint", 1.0, True)
+    task.settings["limit"] = 5
+    assert routes.find_teacher(task, folder / "own") == (folder / "own" / "teacher", 1.0, 0.0)
+    invoke(*options(corpus, checkpoint), students, *pairs)
+    found = json.loads((folder / "out" / "compare.json").read_text(encoding="utf-8"))
+    assert {row["route"] for row in found["routes"]} == {"project", "self-training"}
+
+
+def test_other_files_make_other_runs(corpus, checkpoint):
+    task = make_task(corpus, checkpoint, text=corpus.parent / "plain")
+    before = routes.ROUTES["self-training"].inputs(task)
+    (corpus.parent / "plain" / "es.txt").write_text("Otro texto.\n", encoding="utf-8")
+    (corpus.parent / "plain" / "es.txt~").write_text("", encoding="utf-8")
+    assert [path.name for path in task.texts("es")] == ["es.txt"]
+    assert routes.ROUTES["self-training"].inputs(task) != before
+
+
+def test_text_counts_in_a_pass(corpus, checkpoint):
+    task = make_task(corpus, checkpoint)
+    # Batches of four: three of labels take three of five along, and one of one.
+    assert [routes.steps_of(task, 12, n) for n in (20, 4, 0)] == [6, 4, 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--target=en"], "has labels"),
+        (["--parallel=nowhere.en"], "does not exist"),
+        (["--dictionary=nowhere.txt"], "does not exist"),
+        (["--text=nowhere"], "does not exist"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_trained(corpus, checkpoint, arguments, reason):
+    code = 1 if "=en" in arguments[0] and "target" in arguments[0] else 2
+    assert reason in invoke(*options(corpus, checkpoint), *arguments, code=code)
+    assert not (corpus.parent / "out").exists()
+
+
+def test_a_grouping_without_the_target_is_refused(corpus, checkpoint):
+    path = corpus.parent / "grouping.json"
+    srsly.write_json(path, {"name": "mine", "clusters": {"a": ["en", "fr"]}})
+    assert "no cluster with es" in invoke(*options(corpus, checkpoint), "--grouping", path, code=1)
 
 
 def test_unknown_routes_are_refused(corpus, checkpoint):

@@ -145,6 +145,10 @@ def test_zero_resource_runs_from_two_tables_to_the_table(checkpoint: Path, tmp_p
     # Two epochs of labels alone, and two with its own labels.
     assert losses[:2] == [0.0, 0.0]
     assert losses[-1] > 0
+    # An epoch is chosen among those in which it learnt from them.
+    assert {name: len(run["epochs"]) for name, run in results.items()} == {
+        **dict.fromkeys(results, 4), "cross-augmented": 2,
+    }  # fmt: skip
     printed = parts.markdown(tmp_path / "runs")
     assert f"| {sizes['cross-augmented']:,} |" in printed
     assert "**es, by what chooses the epoch**" in printed
@@ -237,6 +241,7 @@ def test_tables_are_aligned_and_measured(tmp_path: Path) -> None:
     assert measured["CSLS"]["by_neighbours"]["1"] == 1.0
     mapped = [tmp_path / "out" / f"{name}.safetensors" for name in ("source", "target")]
     assert "100.0" in invoke(vectors_script.app, "evaluate", *mapped, tables[2], "--skip", 20, "--n-test", 20)
+    assert "--skip too many" in invoke(vectors_script.app, "evaluate", *mapped, tables[2])
 
 
 @given(st.integers(0, 10_000), st.sampled_from(SENTENCES))

@@ -127,6 +127,9 @@ def test_merged_words_come_from_where_they_are_more_frequent() -> None:
     merged = merge_tables([english, german])
     assert merged.words == ["the", "die", "of", "und"]
     assert merged.vectors[:, 0].tolist() == [1, 2, 1, 2]
+    narrow = VectorTable(["x"], numpy.ones((1, 1), "float32"))
+    with pytest.raises(ValueError, match="XNER611"):
+        merge_tables([english, narrow])
 
 
 def test_reduced_width_keeps_most_of_what_tells_words_apart() -> None:

@@ -64,12 +64,16 @@ class AugmentedTuning:
     def start(self, tagger: EntityTagger, languages: Iterable[str], name: str) -> None:
         """Add the second reader.
 
-        RAISES: XNER312 without unlabelled text, XNER313 for an encoder that cannot have a second reader.
+        RAISES: XNER312 without unlabelled text, XNER313 for an encoder that cannot have a second reader,
+            XNER314 for one that listens to another pipe.
         """
         languages = sorted(languages)
         if not languages:
             raise ValueError(Errors.XNER312.format(name=name))
+        if tagger.listens:
+            raise ValueError(Errors.XNER314.format(name=name))
         self._n_seen = self._longest = self._limit = 0
+        self._waiting: list[Doc] = []
         self._teacher: dict[Any, Any] = {}
         if self.target_reader:
             encoder = tagger.model.get_ref("tok2vec")
@@ -80,7 +84,10 @@ class AugmentedTuning:
             encoder.attrs["reader"] = "source"
 
     def update(self, docs: list[Doc], tagger: EntityTagger) -> float:
-        """Add the gradients of one batch of unlabelled documents, with the teacher's labels.
+        """Add the gradients of as many documents as there are in this batch, with the teacher's labels.
+
+        Documents within the drawn length wait until there are enough of them: the loss is a mean, and a few
+        short ones would weigh as much as a batch.
 
         RETURNS: The weighted loss in nats; 0 if there was nothing to learn.
         """
@@ -97,9 +104,10 @@ class AugmentedTuning:
             self._teacher = trained_weights(tagger.model)
             longest = self.max_length or self._longest
             self._limit = random.randint(min(self.min_length, longest), longest)
-        short = [doc for doc in docs if len(doc) <= self._limit]
-        if not short:
+        self._waiting = [doc for doc in [*self._waiting, *docs] if len(doc) <= self._limit]
+        if len(self._waiting) < len(docs):
             return 0.0
+        short, self._waiting = self._waiting[: len(docs)], self._waiting[len(docs) :]
         with tagger.model.use_params(self._teacher), _reading_with(encoder, "source"):
             entities = tagger.find_entities(short)
         loss = 0.0

@@ -345,12 +345,12 @@ class EntityTagger(LabelledPipe):
 
     def _update_labelled(self, examples: list[Example]) -> float:
         """Add the gradients of the annotated examples. RETURNS: The loss."""
-        if not self._listens:
+        if not self.listens:
             examples = [eg for eg in examples if is_labelled(eg.reference)]
         if not any(len(example.predicted) for example in examples):
             return 0.0
         golds = self._align(examples)
-        if not any((gold.ids != MISSING).any() for gold in golds) and not self._listens:
+        if not any((gold.ids != MISSING).any() for gold in golds) and not self.listens:
             # No gradient at all, rather than a zero one: zero ones let momentum and decay go on.
             return 0.0
         return self._learn([eg.predicted for eg in examples], [gold.ids for gold in golds])
@@ -387,7 +387,7 @@ class EntityTagger(LabelledPipe):
             objective.finish_update(sgd)
 
     @property
-    def _listens(self) -> bool:
+    def listens(self) -> bool:
         """True if the encoder is a listener, which must answer every batch of its upstream pipe."""
         return any(hasattr(node, "upstream_name") for node in self.model.walk())
 

@@ -51,7 +51,12 @@ def merge_tables(tables: Sequence[VectorTable]) -> VectorTable:
 
     A word of several languages has the vector of the one in whose table it stands nearest to the front:
     "die" is the German article, not the English verb.
+
+    RAISES: XNER611 for tables of different widths.
     """
+    widths = [table.vectors.shape[1] for table in tables]
+    if len(set(widths)) > 1:
+        raise ValueError(Errors.XNER611.format(source=min(widths), target=max(widths)))
     rank: dict[str, tuple[int, int]] = {}
     for t, table in enumerate(tables):
         for r, word in enumerate(table.words):

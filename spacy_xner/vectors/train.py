@@ -28,7 +28,8 @@ def train_vectors(
 ) -> VectorTable:
     """Train skip-gram vectors with character n-grams; the table begins with the most frequent word.
 
-    lines: Text, a sentence or a paragraph each. One worker gives the same vectors for the same seed.
+    lines: Text, a sentence or a paragraph each. max_words: Most frequent ones; 0 for all. One worker gives
+        the same vectors for the same seed.
     RAISES: XNER608 without gensim, XNER609 for text with too few words.
     """
     try:
@@ -42,7 +43,7 @@ def train_vectors(
             for line in lines:
                 file.write(" ".join(normalise(word) for word in _WORD.findall(line)) + "\n")
         model = FastText(
-            sg=1, vector_size=width, window=window, min_count=min_count, max_final_vocab=max_words,
+            sg=1, vector_size=width, window=window, min_count=min_count, max_final_vocab=max_words or None,
             epochs=epochs, workers=workers, seed=seed,
         )  # fmt: skip
         model.build_vocab(corpus_file=str(words))
