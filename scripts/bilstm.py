@@ -107,7 +107,7 @@ def main(
     test_limit: Annotated[int, typer.Option(help="Test sentences a language; 0 takes all.")] = 500,
     epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 20,
     batch_size: Annotated[int, typer.Option(help="Sentences a step.")] = 32,
-    learn_rate: Annotated[float, typer.Option(help="Of the first epoch.")] = 1.0,
+    learn_rate: Annotated[float, typer.Option(help="Of the first epoch.")] = 0.3,
     decay: Annotated[float, typer.Option(help="How fast it falls.")] = 0.05,
     hidden: Annotated[int, typer.Option(help="Width of the word LSTM and direction.")] = 100,
     characters: Annotated[int, typer.Option(help="Width of characters and of their LSTM.")] = 100,

@@ -331,7 +331,7 @@ def run_zero_resource(task: Task, folder: Path) -> Trained:
     vectors.merge(mapped, folder / "vectors")
     write_labels(task, folder)
     n_sentences = count_sentences(folder / "corpus", [task.language], 0)
-    shape = {"vars.tie": True, "vars.dense": 100, "vars.learn_rate": 0.3}
+    shape = {"vars.tie": True, "vars.dense": 100}
     source = folder / "source"
     train_bilstm(task, source, shape, n_sentences, data=folder, share=0.5, is_watched=False)
     n_texts = write_texts(task, folder)
