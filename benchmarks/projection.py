@@ -15,6 +15,7 @@ import torch
 import typer
 from spacy.scorer import PRFScore
 from spacy.tokens import Doc
+from spacy.util import minibatch
 from wasabi import msg
 
 from spacy_xner.corpus import Sentence, make_doc, read_tagged
@@ -23,7 +24,8 @@ from spacy_xner.transformer.checkpoint import load_checkpoint
 
 Links = list[tuple[int, int]]
 # awesome-align was written for multilingual BERT and tells special tokens apart by that model's ids.
-BERT_CLS, BERT_SEP, BERT_OTHER = 101, 102, 1000
+BERT_CLS, BERT_OTHER = 101, 1000
+BATCH_SIZE = 32
 
 
 class Gold(NamedTuple):
@@ -154,10 +156,9 @@ def peers(checkpoint: str, layer: int) -> dict[str, Callable[[list[Gold]], list[
     """SimAlign's three methods and awesome-align's extraction, each on the hidden states of a layer."""
     from awesome_align.modeling import BertGuideHead
     from simalign import SentenceAligner
+    from transformers import AutoModel, AutoTokenizer
 
     aligner = SentenceAligner(model=checkpoint, token_type="bpe", matching_methods="mai", layer=layer)
-    tokenizer = aligner.embed_loader.tokenizer
-    hidden_states = aligner.embed_loader.get_embed_list
 
     def by_simalign(method: str) -> Callable[[list[Gold]], list[list[TokenSpan]]]:
         def project(pairs: list[Gold]) -> list[list[TokenSpan]]:
@@ -171,21 +172,27 @@ def peers(checkpoint: str, layer: int) -> dict[str, Callable[[list[Gold]], list[
         return project
 
     head = BertGuideHead(None)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    encoder = AutoModel.from_pretrained(checkpoint, num_hidden_layers=layer, add_pooling_layer=False).eval()
+
+    def read(sides: list[Sentence]) -> tuple[torch.Tensor, torch.Tensor, list[list[int | None]]]:
+        """RETURNS: Hidden states, ids as awesome-align's head knows them, and the word of every piece."""
+        pieces = tokenizer(
+            [side.tokens for side in sides], is_split_into_words=True, padding=True, return_tensors="pt"
+        )
+        words = [pieces.word_ids(i) for i in range(len(sides))]
+        ids = torch.tensor([[BERT_CLS if word is None else BERT_OTHER for word in own] for own in words])
+        return encoder(**pieces).last_hidden_state, ids * pieces["attention_mask"], words
 
     def by_awesome(pairs: list[Gold]) -> list[list[TokenSpan]]:
         found = []
-        for pair in pairs:
-            words = [[len(tokenizer.tokenize(word)) for word in own.tokens] for own in pair]
-            owners = [[i for i, n in enumerate(own) for _ in range(n)] for own in words]
-            states = hidden_states([pair.source.tokens, pair.target.tokens])
-            padded = [
-                torch.nn.functional.pad(states[i : i + 1, : len(own)], (0, 0, 1, 1))
-                for i, own in enumerate(owners)
-            ]
-            ids = [torch.tensor([[BERT_CLS, *[BERT_OTHER] * len(own), BERT_SEP]]) for own in owners]
+        # The package's own: batches, and no layer above the one that is compared.
+        for batch in minibatch(pairs, BATCH_SIZE):
             with torch.inference_mode():
-                links = head(*padded, *ids)[0, 0, 1:-1, 1:-1].nonzero().tolist()
-            found.append(spans_of(pair, [(owners[0][i], owners[1][j]) for i, j in links]))
+                ours, theirs = (read([pair[side] for pair in batch]) for side in (0, 1))
+                links = head(ours[0], theirs[0], ours[1], theirs[1])[:, 0]
+            for pair, own, left, right in zip(batch, links, ours[2], theirs[2], strict=True):
+                found.append(spans_of(pair, [(left[i], right[j]) for i, j in own.nonzero().tolist()]))
         return found
 
     return {

@@ -23,6 +23,7 @@ from spacy_xner.errors import Warnings
 from spacy_xner.projector.filters import Fate
 from spacy_xner.projector.parallel import (
     TextPair,
+    check_lengths,
     count_languages,
     project_pairs,
     read_pairs,
@@ -64,9 +65,15 @@ def main(
     ] = "",
     encoder: Annotated[str, typer.Option(help="Checkpoint that compares.")] = "multilingual-e5-small",
     layer: Annotated[int, typer.Option(help="Layer of it that is compared.")] = 6,
-    suppress: Annotated[str, typer.Option(help="Labels that become O, comma-separated.")] = "",
-    min_probability: Annotated[float, typer.Option(help="Least score of a place.")] = 0.0,
-    back_projection: Annotated[bool, typer.Option(help="Believe only places that lead back.")] = False,
+    suppress: Annotated[
+        str | None, typer.Option(help="Labels that become O, comma-separated; as the aligner has it.")
+    ] = None,
+    min_probability: Annotated[
+        float | None, typer.Option(help="Least score of a place; as the aligner has it.")
+    ] = None,
+    back_projection: Annotated[
+        bool | None, typer.Option(help="Believe only places that lead back; as the aligner has it.")
+    ] = None,
     empty_share: Annotated[
         float, typer.Option(min=0, max=1, help="At most this share of the kept sentences has no entity.")
     ] = 1.0,
@@ -90,13 +97,21 @@ def main(
     shards = sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else []
     if engine is Engine.ray and not shards:
         raise typer.BadParameter(f"--engine ray works on a folder of shards, and {source} is none")
+    if source.is_dir() and not shards:
+        raise typer.BadParameter(f"{source} is a folder without shards")
+    if shards and target is not None:
+        raise typer.BadParameter(f"--target {target} is for a file, and {source} is a folder of shards")
+    if target is not None:
+        # Hours of work on shifted pairs, otherwise.
+        check_lengths(source, target)
     settings = {
-        "teacher": _absolute(teacher), "source": [describe_file(path) for path in shards or [source]],
+        "teacher": _describe_pipeline(teacher), "aligner": _describe_pipeline(aligner),
+        "source": [describe_file(path) for path in shards or [source]],
         "target": describe_file(target) if target else None, "language": language,
-        "source_language": source_language, "aligner": _absolute(aligner), "encoder": _absolute(encoder),
-        "layer": layer, "suppress": suppress, "min_probability": min_probability,
+        "source_language": source_language, "encoder": _absolute(encoder), "layer": layer,
+        "suppress": suppress, "min_probability": min_probability,
         "back_projection": back_projection, "empty_share": empty_share, "limit": limit,
-        "part_size": part_size, "n_examples": n_examples,
+        "part_size": part_size, "n_examples": n_examples, "mixed_precision": mixed_precision,
     }  # fmt: skip
     parts = (out / f"{language}-{name}.parts").resolve()
     plan = parts / "plan.json"
@@ -106,7 +121,7 @@ def main(
     if identifier:
         pairs = read_shard(shards[0]) if shards else read_pairs(source, target)
         check_sides(list(islice(pairs, N_IDENTIFIED)), spacy.load(identifier), source_language, language)
-    project = Projection(settings, parts, mixed_precision, gpu)
+    project = Projection(settings, parts, gpu)
     if engine is Engine.ray:
         project_by_ray(project, shards, workers)
     elif shards:
@@ -135,10 +150,9 @@ class Projection:
     settings: Options of the command.
     """
 
-    def __init__(self, settings: dict[str, Any], parts: Path, mixed_precision: bool, gpu: int) -> None:
+    def __init__(self, settings: dict[str, Any], parts: Path, gpu: int) -> None:
         self.settings = settings
         self.parts = parts
-        self.mixed_precision = mixed_precision
         self.gpu = gpu
         self._pipelines: list[spacy.Language] = []
 
@@ -155,8 +169,8 @@ class Projection:
         if not self._pipelines:
             setup_gpu(self.gpu, silent=True)
             self._pipelines = [
-                spacy.load(self.settings["teacher"]),
-                make_projector(self.settings, self.mixed_precision),
+                spacy.load(self.settings["teacher"][0]),
+                make_projector(self.settings),
             ]
         save_part(
             path, tqdm(pairs, desc=f"part {name}", unit=" pairs", leave=False), self._pipelines, self.settings
@@ -188,24 +202,28 @@ def project_by_ray(project: Projection, shards: list[Path], workers: int) -> Non
     dataset.map(Worker, compute=ray.data.ActorPoolStrategy(size=workers), **gpus).materialize()
 
 
-def make_projector(settings: dict[str, Any], mixed_precision: bool) -> spacy.Language:
+def make_projector(settings: dict[str, Any]) -> spacy.Language:
     """Load or build a pipeline that projects."""
     if settings["aligner"]:
-        nlp = spacy.load(settings["aligner"])
+        nlp = spacy.load(settings["aligner"][0])
     else:
         nlp = spacy.blank("xx")
         nlp.tokenizer = create_multilingual_tokenizer()(nlp)
         tok2vec = {
             "@architectures": "spacy_xner.TransformerEncoder.v1", "name": settings["encoder"],
             "n_layers": settings["layer"], "n_frozen_layers": settings["layer"], "pooling": "mean",
-            "mixed_precision": mixed_precision,
+            "mixed_precision": settings["mixed_precision"],
         }  # fmt: skip
         nlp.add_pipe("entity_projector", config={"model": {"tok2vec": tok2vec}})
         nlp.initialize()
     pipe: Any = nlp.get_pipe("entity_projector")
-    pipe.suppressed = split_names(settings["suppress"])
-    pipe.min_probability = settings["min_probability"]
-    pipe.back_projection = settings["back_projection"]
+    if settings["suppress"] is not None:
+        pipe.suppressed = split_names(settings["suppress"])
+    for name in ("min_probability", "back_projection"):
+        if settings[name] is not None:
+            setattr(pipe, name, settings[name])
+    # Nobody is to learn that an entity which was lost is none.
+    pipe.keep_incomplete = False
     return nlp
 
 
@@ -348,6 +366,12 @@ def _draw(side: dict[str, Any]) -> str:
         if not ents or ents[-1]["end"] <= ent["start"]:
             ents.append(ent)
     return str(displacy.render({"text": side["text"], "ents": ents}, style="ent", manual=True))
+
+
+def _describe_pipeline(name: str) -> list[str | int]:
+    """What tells a pipeline from the same one trained anew: its path or name, and its files' time."""
+    meta = Path(name) / "meta.json"
+    return [_absolute(name), *(describe_file(meta)[1:] if meta.exists() else [])] if name else []
 
 
 def _absolute(name: str) -> str:

@@ -16,7 +16,7 @@ from wasabi import msg
 from spacy_xner.corpus import find_files, read_docs, write_docs
 from spacy_xner.scoring import annotate
 
-from common import read_json, split_names, write_json
+from common import fingerprint, read_json, split_names, write_json
 from evaluate import read_examples
 from runs import CORPORA, claim, count_sentences, fixed_steps, is_done, run_overrides, steps_per_epoch
 from train import train_pipeline
@@ -108,12 +108,19 @@ def teach(
         "encoder": encoder, "limit": limit, "dev_limit": dev_limit, "batch_size": batch_size,
         "learn_rate": learn_rate,
     }  # fmt: skip
+    made_with = {
+        **settings, "languages": languages, "source": source, "epochs": epochs, "frozen": frozen,
+        "gamma": gamma,
+    }  # fmt: skip
     for seed in range(seeds):
         path = out / str(seed)
         out.mkdir(parents=True, exist_ok=True)
         with claim(path.with_suffix(".lock")) as is_mine:
-            if not is_mine or path.exists():
-                msg.info(f"Teacher {seed}: done before, or another process is at it")
+            if not is_mine:
+                msg.info(f"Teacher {seed}: another process is at it")
+                continue
+            if path.exists() and is_done(path.with_suffix(".json"), made_with):
+                msg.info(f"Teacher {seed}: done before")
                 continue
             overrides = {
                 **run_overrides(
@@ -126,6 +133,7 @@ def teach(
             }  # fmt: skip
             train_pipeline(config, path, overrides, gpu)
             shutil.rmtree(path / "model-last")
+            write_json(path.with_suffix(".json"), {"settings": made_with})
             msg.good(f"Trained {path / 'model-best'}")
 
 
@@ -184,11 +192,25 @@ def learn(
         with claim(path.with_suffix(".lock")) as is_mine:
             if not is_mine:
                 msg.info(f"{run.name}: another process is at it")
-            elif is_done(path, settings, **run._asdict()):
+                continue
+            own = {**settings, **made_of(run, silver, teachers)}
+            if is_done(path, own, **run._asdict()):
                 msg.info(f"{run.name}: done before")
             else:
                 msg.divider(f"{run.name} ({number} of {len(plan)})")
-                train_run(run, corpus, silver, teachers, path, settings, config, mixed_precision, gpu)
+                train_run(run, corpus, silver, teachers, path, own, config, mixed_precision, gpu)
+
+
+def made_of(run: Run, silver: Path, teachers: Path) -> dict[str, Any]:
+    """What the silver corpora and the teacher of a run are: another projection makes other students."""
+    domains = run.domains.split("+") if run.domains else []
+    files = find_files(silver, "train", [run.language], domains)[run.language] if domains else []
+    weights = sorted((teachers / str(run.seed) / "model-best").glob("*/model"))
+    is_own = run.recipe == ZERO_SHOT or RECIPES[run.recipe].goes_on
+    return {
+        "silver": {path.stem: fingerprint(path) for path in files},
+        "teacher": [fingerprint(path) for path in weights] if is_own else [],
+    }
 
 
 def plan_runs(

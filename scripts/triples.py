@@ -15,7 +15,7 @@ from tqdm import tqdm
 from wasabi import msg
 
 from spacy_xner.corpus import sentence_of, write_docs
-from spacy_xner.projector.parallel import TextPair, read_pairs
+from spacy_xner.projector.parallel import TextPair, make_text, read_pairs
 from spacy_xner.projector.triples import (
     LinkedPair,
     Triple,
@@ -64,7 +64,10 @@ def main(
     least: Annotated[float, typer.Option(help="Probability with which words must belong together.")] = 0.5,
     phrases: Annotated[float, typer.Option(min=0, max=1, help="Share of phrases that are no names.")] = 0.3,
     negatives: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Share of entities that are not in the sentence.")
+        float,
+        typer.Option(
+            min=0, max=0.9, help="Share of entities that are not in the sentence; a table has its own."
+        ),
     ] = 0.25,
     dev_share: Annotated[float, typer.Option(min=0, max=1, help="Share of the sentences for dev.")] = 0.05,
     limit: Annotated[int, typer.Option(help="First n triples; 0 takes all.")] = 0,
@@ -82,7 +85,7 @@ def main(
     if kind is Kind.table:
         triples: Iterable[Triple] = read_table(source, nlp)
     elif kind is Kind.anchors:
-        triples = read_anchors(source, nlp)
+        triples = read_anchors(source, nlp, negatives=negatives, seed=seed)
     else:
         if kind is Kind.links:
             pairs: Iterable[LinkedPair] = read_linked(source)
@@ -140,9 +143,9 @@ def _annotate(
     source_language: str,
     language: str,
 ) -> Iterator[tuple[Doc, Doc]]:
-    whole = ((pair.source.strip(), pair) for pair in pairs if pair.is_whole)
+    whole = ((make_text(teacher, pair.source, source_language), pair) for pair in pairs if pair.is_whole)
     for doc, pair in teacher.pipe(whole, as_tuples=True):
-        yield doc, nlp.make_doc(pair.target.strip())
+        yield doc, make_text(nlp, pair.target, language)
 
 
 if __name__ == "__main__":

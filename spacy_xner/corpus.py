@@ -436,7 +436,8 @@ def sample_sizes(sizes: numpy.ndarray, temperature: float) -> numpy.ndarray:
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Read the lines of a text file, from 1; gzip and xz by the name.
 
-    RAISES: XNER104 for other encodings than UTF-8, XNER108 for a file that ends in the middle.
+    RAISES: XNER104 for other encodings than UTF-8 or files that are not packed as they are named, XNER108 for
+        a file that ends in the middle.
     """
     openers: dict[str, Callable] = {".gz": gzip.open, ".xz": lzma.open}
     opener = openers.get(path.suffix, open)
@@ -451,6 +452,8 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise ValueError(Errors.XNER104.format(path=path, reason=error.reason)) from error
     except EOFError as error:
         raise ValueError(Errors.XNER108.format(path=path, line=number + 1)) from error
+    except (gzip.BadGzipFile, lzma.LZMAError) as error:
+        raise ValueError(Errors.XNER104.format(path=path, reason=error)) from error
 
 
 def _is_comment(line: str) -> bool:

@@ -14,9 +14,19 @@ def choose(*entities, **settings):
 
 
 def test_all_entities_are_projected():
-    outcome = choose(("LOC", [ROM]), ("LOC", [PARIS]))
+    outcome = choose(("LOC", [ROM]), ("LOC", [PARIS, AGAIN]))
     assert outcome.is_complete
-    assert outcome.entities == [(0, 1, "LOC", 0.9), (2, 3, "LOC", 0.8)]
+    assert outcome.entities == [(0, 1, "LOC", 0.9), (2, 3, "LOC", 0.8), (4, 5, "LOC", 0.7)]
+
+
+def test_a_name_is_an_entity_wherever_it_is_mentioned():
+    outcome = choose(("LOC", [PARIS]))
+    assert outcome.entities == [(0, 1, "LOC", 0.9), (4, 5, "LOC", 0.9)]
+    # But not where another entity has its place.
+    outcome = choose(("LOC", [PARIS]), ("PER", [AGAIN]))
+    assert [e[:3] for e in outcome.entities] == [(0, 1, "LOC"), (4, 5, "PER")]
+    outcome = choose(("LOC", [PARIS]), ("PER", [AGAIN]), suppressed=["PER"])
+    assert [e[:3] for e in outcome.entities] == [(0, 1, "LOC")]
 
 
 def test_an_entity_without_a_place_makes_the_sentence_incomplete():
@@ -50,7 +60,7 @@ def test_suppressed_labels_become_o_and_lose_nothing():
     outcome = choose(("MISC", [ROM]), ("LOC", [PARIS]), suppressed=["MISC"])
     assert outcome.fates == [Fate.suppressed, Fate.projected]
     assert outcome.is_complete
-    assert [e.label for e in outcome.entities] == ["LOC"]
+    assert {e.label for e in outcome.entities} == {"LOC"}
 
 
 def test_improbable_places_are_not_believed():

@@ -134,6 +134,30 @@ def test_back_projection_asks_the_other_way(checkpoint):
     assert places == [(0, 2), (6, 7)]
 
 
+def test_every_place_has_to_lead_back(checkpoint):
+    nlp = tiny.make_projector(checkpoint, {"back_projection": True})
+    pipe = nlp.get_pipe("entity_projector")
+    doc = tiny.parallel(nlp, "Nokia won", [(0, 5, "ORG")], "Nokia won Nokia")
+    answers = [
+        [[Candidate(0, 1, 0.9), Candidate(2, 3, 0.9)]],
+        [[Candidate(0, 1, 0.9)]],
+        [[Candidate(0, 1, 0.9)]],
+    ]
+    asked = []
+
+    def answer(similarity, places):
+        asked.append(places)
+        return answers[len(asked) - 1]
+
+    pipe.model.attrs["align"] = answer
+    assert fates(nlp(doc)) == ["projected"]
+    # One place at a time: asked for together they would share the one token of the source.
+    assert asked == [[(0, 1)], [(0, 1)], [(2, 3)]]
+    asked.clear()
+    answers[2] = [[Candidate(1, 2, 0.9)]]
+    assert fates(nlp(tiny.parallel(nlp, "Nokia won", [(0, 5, "ORG")], "Nokia won Nokia"))) == ["unconfirmed"]
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [("temperature", 0.5), ("min_score", 0.99), ("max_length", 1)],

@@ -44,6 +44,9 @@ def test_tables_mark_every_occurrence_and_none(nlp, tmp_path):
     path = tmp_path / "table.tsv"
     path.write_text("Cologne\tKöln ist nicht Köln.\tKöln\nParis\tKöln liegt am Rhein.\n", encoding="utf-8")
     assert [marked(t) for t in read_table(path, nlp)] == [("Cologne", ["Köln", "Köln"]), ("Paris", [])]
+    # Whole tokens, if there are any; a place that is found twice in a token is one.
+    path.write_text("Rome\tRomane spielen in Rom.\tRom\nAnna\tBananana\tana\n", encoding="utf-8")
+    assert [marked(t) for t in read_table(path, nlp)] == [("Rome", ["Rom"]), ("Anna", ["Bananana"])]
 
 
 @pytest.mark.parametrize("line", ["Cologne", "\tKöln liegt.\tKöln", "Cologne\tKöln liegt.\tBonn"])
@@ -60,6 +63,22 @@ def test_anchors_are_cut_out_of_the_text(nlp, tmp_path):
     found = list(read_anchors(path, nlp))
     assert [marked(t) for t in found] == [("Cologne", ["Köln"]), ("Rhine", ["Rhein"])]
     assert found[0].sentence.tokens == ["Köln", "liegt", "am", "Rhein", "."]
+
+
+def test_anchors_have_negatives_of_earlier_lines(nlp, tmp_path):
+    path = tmp_path / "wiki.txt"
+    lines = ["[[Bonn]] und [[Cologne|Köln]], Köln.", "[[Rhine|Rhein]] und [[Bonn]]"] * 50
+    path.write_text("\n".join(lines), encoding="utf-8")
+    found = list(read_anchors(path, nlp, negatives=0.5))
+    assert [marked(t) for t in found[:2]] == [("Bonn", ["Bonn"]), ("Cologne", ["Köln", "Köln"])]
+    negative = [t for t in found if not t.sentence.spans]
+    # Bonn is everywhere; the others are absent from every second line.
+    assert {t.entity for t in negative} == {"Cologne", "Rhine"}
+    assert not any(
+        t.entity in ("Cologne", "Rhine") and t.entity[:2] in t.sentence.tokens[0] for t in negative
+    )
+    assert 20 < len(negative) < 100
+    assert len(list(read_anchors(path, nlp, negatives=0.0))) == 200
 
 
 def test_linked_sentences_are_read(tmp_path):
@@ -150,6 +169,22 @@ def test_triples_depend_on_the_seed_alone():
 def test_a_share_of_nothing_is_nothing():
     triples = list(make_triples(pairs(50), STOP, phrases=0.0, negatives=0.0))
     assert [t.entity for t in triples] == [f"Lake{i}" for i in range(50)]
+
+
+def test_a_repeated_name_is_one_triple_with_all_its_places():
+    source = sentence("she saw Tom and Tom slept", [(2, 3, "PER"), (4, 5, "PER")])
+    target = sentence("Tom sah Tom und Tom schlief")
+    links = numpy.zeros((6, 6), dtype=bool)
+    links[2, 2] = links[4, 4] = True
+    (triple,) = make_triples([LinkedPair(source, target, links)], STOP, phrases=0.0, negatives=0.0)
+    assert [span[:2] for span in triple.sentence.spans] == [(0, 1), (2, 3), (4, 5)]
+
+
+def test_phrases_are_no_part_of_names():
+    source = sentence("Lake Constance the old town", [(0, 1, "LOC")])
+    pair = LinkedPair(source, sentence("Bodensee und die alte Stadt"), numpy.eye(5, dtype=bool))
+    triples = list(make_triples([pair] * 20, STOP, phrases=0.9, negatives=0.0))
+    assert {t.entity for t in triples} == {"Lake", "old town"}
 
 
 def test_unsure_links_make_no_triples():

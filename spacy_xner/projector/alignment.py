@@ -196,6 +196,18 @@ def find_places(
     return chosen
 
 
+def equal_places(words: Sequence[str], place: Place) -> list[Place]:
+    """All places with the same words as one, that one among them; none overlaps another."""
+    start, end = place
+    length = end - start
+    found = [place]
+    for i in range(len(words) - length + 1):
+        is_free = all(i + length <= own[0] or own[1] <= i for own in found)
+        if is_free and words[i : i + length] == words[start:end]:
+            found.append((i, i + length))
+    return sorted(found)
+
+
 def share_of_overlap(one: Place, other: Place) -> float:
     """Tokens that two places have together, of the tokens that any of them has."""
     common = max(0, min(one[1], other[1]) - max(one[0], other[0]))

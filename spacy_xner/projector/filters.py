@@ -8,7 +8,7 @@ from enum import Enum
 from itertools import combinations, product
 from typing import NamedTuple
 
-from spacy_xner.projector.alignment import Candidate
+from spacy_xner.projector.alignment import Candidate, equal_places
 
 
 class Fate(str, Enum):
@@ -63,6 +63,9 @@ def choose_entities(
 ) -> Outcome:
     """Apply the filters to one sentence.
 
+    A name that the target mentions more often than the source is an entity everywhere: half of its mentions
+    would otherwise be taught as none.
+
     sources, candidates: Every entity of the source and its places.
     words: Tokens of the target.
     confirmed: True for entities whose place leads back to them; None asks nobody.
@@ -82,6 +85,12 @@ def choose_entities(
         if fates[i] is Fate.projected
         for candidate in candidates[i]
     }
+    taken = [candidate[:2] for own in candidates for candidate in own]
+    for place, entity in list(entities.items()):
+        for start, end in equal_places(words, place):
+            if all(end <= own[0] or own[1] <= start for own in taken):
+                taken.append((start, end))
+                entities[start, end] = entity._replace(start=start, end=end)
     return Outcome([entities[place] for place in sorted(entities)], fates)
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -49,6 +49,14 @@ def read_pairs(source: Path, target: Path | None = None) -> Iterator[TextPair]:
         yield TextPair(ours[0], ours[1], theirs[1])
 
 
+def check_lengths(source: Path, target: Path) -> None:
+    """See that two files have as many lines. RAISES: XNER502."""
+    sizes = {path: sum(1 for _ in numbered_lines(path)) for path in (source, target)}
+    shorter, longer = sorted(sizes, key=sizes.__getitem__)
+    if sizes[shorter] < sizes[longer]:
+        raise ValueError(Errors.XNER502.format(longer=longer, shorter=shorter, n_lines=sizes[shorter]))
+
+
 def read_shard(path: Path) -> Iterator[TextPair]:
     """Read a shard with the fields `source` and `target`: JSON lines (gzip by the name) or parquet.
 
@@ -60,14 +68,21 @@ def read_shard(path: Path) -> Iterator[TextPair]:
         batches = ParquetFile(path).iter_batches(columns=["source", "target"])
         rows = (row for batch in batches for row in batch.to_pylist())
         for number, row in enumerate(rows, start=1):
-            yield TextPair(number, row["source"] or "", row["target"] or "")
+            yield _make_pair(path, number, row)
         return
     for number, line in numbered_lines(path):
         try:
             row = json.loads(line)
-            yield TextPair(number, row.get("source") or "", row.get("target") or "")
-        except (ValueError, AttributeError) as error:
+        except ValueError as error:
             raise ValueError(Errors.XNER507.format(path=path, line=number, text=line[:60])) from error
+        yield _make_pair(path, number, row)
+
+
+def _make_pair(path: Path, number: int, row: Any) -> TextPair:
+    sides = [row.get(side) or "" for side in ("source", "target")] if isinstance(row, dict) else [None]
+    if not all(isinstance(side, str) for side in sides):
+        raise ValueError(Errors.XNER507.format(path=path, line=number, text=str(row)[:60]))
+    return TextPair(number, *sides)
 
 
 def count_languages(texts: Iterable[str], identifier: Language) -> Counter[str]:
@@ -87,10 +102,10 @@ def project_pairs(
 
     def prepare() -> Iterator[tuple[Doc, TextPair]]:
         sources = (
-            (_make_doc(teacher, pair.source, source_language), pair) for pair in pairs if pair.is_whole
+            (make_text(teacher, pair.source, source_language), pair) for pair in pairs if pair.is_whole
         )
         for source, pair in teacher.pipe(sources, as_tuples=True):
-            doc = _make_doc(projector, pair.target, language)
+            doc = make_text(projector, pair.target, language)
             doc._.source = source
             yield doc, pair
 
@@ -98,7 +113,8 @@ def project_pairs(
         yield pair, doc
 
 
-def _make_doc(nlp: Language, text: str, language: str) -> Doc:
+def make_text(nlp: Language, text: str, language: str) -> Doc:
+    """Tokenize one side of a pair, whose language is known."""
     doc = nlp.make_doc(text.strip())
     doc._.language = language
     return doc

@@ -171,21 +171,21 @@ class EntityProjector(GuardedPipe):
         return Pair(source, doc, [(ent.start, ent.end) for ent in source.ents])
 
     def _confirm(self, pairs: list[Pair], candidates: list[list[list[Candidate]]]) -> list[list[bool]]:
-        """Lead the best place of every entity back to the source: is it the entity?"""
-        back = [
-            Pair(pair.target, pair.source, [entity[0][:2] for entity in own if entity])
-            for pair, own in zip(pairs, candidates, strict=True)
-        ]
-        confirmed = []
-        for pair, own, returned in zip(pairs, candidates, self.model.predict(back), strict=True):
-            answers = iter(returned)
-            places = [next(answers) if entity else [] for entity in own]
-            confirmed.append(
-                [
-                    bool(found) and share_of_overlap(found[0][:2], place) >= 0.5
-                    for place, found in zip(pair.entities, places, strict=True)
-                ]
-            )
+        """Lead the places of every entity back to the source: are they the entity?
+
+        One place of each at a time, because places that are asked for together share the tokens among them.
+        """
+        confirmed = [[bool(entity) for entity in own] for own in candidates]
+        for number in range(max((len(entity) for own in candidates for entity in own), default=0)):
+            asked = [[i for i, entity in enumerate(own) if len(entity) > number] for own in candidates]
+            back = [
+                Pair(pair.target, pair.source, [own[i][number][:2] for i in rows])
+                for pair, own, rows in zip(pairs, candidates, asked, strict=True)
+            ]
+            answers = zip(pairs, asked, self.model.predict(back), confirmed, strict=True)
+            for pair, rows, returned, sure in answers:
+                for i, found in zip(rows, returned, strict=True):
+                    sure[i] &= bool(found) and share_of_overlap(found[0][:2], pair.entities[i]) >= 0.5
         return confirmed
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[Prediction]) -> None:

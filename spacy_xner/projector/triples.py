@@ -6,7 +6,7 @@ SOURCE: Li et al. 2021, section 4.2.
 
 import random
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -17,14 +17,24 @@ from spacy.tokens import Doc, Span
 
 from spacy_xner.corpus import Sentence, make_doc, numbered_lines, sentence_of
 from spacy_xner.errors import Errors
-from spacy_xner.projector.alignment import Links, Place, belonging, cosine_similarity, mutual_argmax
+from spacy_xner.projector.alignment import (
+    Links,
+    Place,
+    belonging,
+    cosine_similarity,
+    equal_places,
+    mutual_argmax,
+)
 from spacy_xner.tagger.model import Encoder
 from spacy_xner.tags import TokenSpan
 from spacy_xner.vectors.dictionary import BilingualDictionary
 
 # The label of the entity, which an aligner never looks at.
 LABEL = "ENTITY"
-_ANCHOR = re.compile(r"\[\[([^\[\]|]+)\|([^\[\]|]+)\]\]")
+_ANCHOR = re.compile(r"\[\[([^\[\]|]+)(?:\|([^\[\]|]+))?\]\]")
+# Negatives are drawn from so many entities of earlier sentences.
+N_EARLIER = 1000
+Mention = tuple[str, Sentence | None]
 
 
 class Triple(NamedTuple):
@@ -73,22 +83,23 @@ def read_table(path: Path, nlp: Language) -> Iterator[Triple]:
         text, place = (*rest, "", "")[:2]
         if not entity.strip() or not text.strip() or place not in text:
             raise ValueError(Errors.XNER505.format(path=path, line=number, text=line[:80]))
-        starts = [match.start() for match in re.finditer(re.escape(place), text)] if place else []
-        yield Triple(entity, _mark(nlp, text, [(start, start + len(place)) for start in starts]))
+        yield Triple(entity, _mark(nlp, text, place))
 
 
-def read_anchors(path: Path, nlp: Language) -> Iterator[Triple]:
-    """Read text with anchors as Wikipedia writes them, `[[entity|its translation in the text]]`."""
+def read_anchors(path: Path, nlp: Language, *, negatives: float = 0.25, seed: int = 0) -> Iterator[Triple]:
+    """Read text with anchors as Wikipedia writes them: `[[entity|its translation]]`, or `[[entity]]`.
+
+    Every occurrence of the translation is marked. negatives: See `make_triples`.
+    """
+    rng = random.Random(seed)
+    earlier: list[Mention] = []
     for _, line in numbered_lines(path):
-        text, anchors, position = "", [], 0
-        for match in _ANCHOR.finditer(line):
-            text += line[position : match.start()]
-            anchors.append((match[1], (len(text), len(text) + len(match[2]))))
-            text += match[2]
-            position = match.end()
-        text += line[position:]
-        for entity, place in anchors:
-            yield Triple(entity, _mark(nlp, text, [place]))
+        text = _ANCHOR.sub(lambda match: match[2] or match[1], line)
+        places = {match[1]: match[2] or match[1] for match in _ANCHOR.finditer(line)}
+        positives = [Triple(entity, _mark(nlp, text, place)) for entity, place in places.items()]
+        here = {entity.lower() for entity in places}
+        yield from _with_negatives(positives, earlier, here, negatives, rng)
+        earlier = [*earlier, *((entity, None) for entity in places)][-N_EARLIER:]
 
 
 def read_linked(path: Path) -> Iterator[LinkedPair]:
@@ -195,32 +206,50 @@ def make_triples(
 ) -> Iterator[Triple]:
     """Make triples of the names and phrases of linked sentences.
 
-    The source's entities are its names; where it has none, `find_names` looks for them.
+    The source's entities are its names; where it has none, `find_names` looks for them. A name that is
+    mentioned again is one triple, and so is everything in the target that is written like its translation.
 
     phrases: Share of phrases among the positive triples. negatives: Share of triples whose entity, one of an
         earlier sentence, is not in the sentence.
     """
     rng = random.Random(seed)
-    earlier: list[tuple[str, Sentence]] = []
+    earlier: list[Mention] = []
     for pair in pairs:
         tokens = pair.source.tokens
         names = [span[:2] for span in pair.source.spans] or find_names(tokens, stop_words)
         positives = [_positive(pair, place) for place in names]
         # So many of the phrases that they have their share of the positives in the mean.
         chance = phrases / (1 - phrases) * len(names) if phrases < 1 else len(tokens)
-        others = find_phrases(tokens, stop_words)
+        others = [
+            (start, end)
+            for start, end in find_phrases(tokens, stop_words)
+            if all(end <= name[0] or name[1] <= start for name in names)
+        ]
         n_phrases = int(chance) + (rng.random() < chance % 1)
         positives += [_positive(pair, place) for place in rng.sample(others, min(n_phrases, len(others)))]
+        different = {triple.entity: triple for triple in positives if triple is not None}
         text = " ".join(tokens).lower()
-        for triple in positives:
-            if triple is None:
-                continue
-            yield triple
-            if earlier and rng.random() < negatives / (1 - negatives):
-                strange, source = rng.choice(earlier)
-                if strange.lower() not in text:
-                    yield Triple(strange, pair.target._replace(spans=[]), source)
-        earlier = [*earlier, *(_mention(pair.source, name) for name in names)][-1000:]
+        yield from _with_negatives(different.values(), earlier, text, negatives, rng)
+        earlier = [*earlier, *(_mention(pair.source, name) for name in names)][-N_EARLIER:]
+
+
+def _with_negatives(
+    positives: Iterable[Triple],
+    earlier: Sequence[Mention],
+    present: Container[str],
+    negatives: float,
+    rng: random.Random,
+) -> Iterator[Triple]:
+    """Say of the sentence of some triples that entities of earlier ones are not in it.
+
+    present: What is in it, in lower case: a text, or names.
+    """
+    for triple in positives:
+        yield triple
+        if earlier and rng.random() < negatives / (1 - negatives):
+            strange, source = rng.choice(earlier)
+            if strange.lower() not in present:
+                yield Triple(strange, triple.sentence._replace(spans=[]), source)
 
 
 def _positive(pair: LinkedPair, place: Place) -> Triple | None:
@@ -228,7 +257,9 @@ def _positive(pair: LinkedPair, place: Place) -> Triple | None:
     if found is None:
         return None
     entity, source = _mention(pair.source, place)
-    return Triple(entity, pair.target._replace(spans=[TokenSpan(*found, LABEL)]), source)
+    # An aligner that reads the entity alone cannot tell one mention from another.
+    marked = [TokenSpan(*own, LABEL) for own in equal_places(pair.target.tokens, found)]
+    return Triple(entity, pair.target._replace(spans=marked), source)
 
 
 def _mention(sentence: Sentence, place: Place) -> tuple[str, Sentence]:
@@ -238,11 +269,17 @@ def _mention(sentence: Sentence, place: Place) -> tuple[str, Sentence]:
     return text, sentence._replace(spans=[TokenSpan(*place, LABEL)])
 
 
-def _mark(nlp: Language, text: str, places: list[Place]) -> Sentence:
-    """Tokenize a text whose marks are in characters."""
+def _mark(nlp: Language, text: str, place: str) -> Sentence:
+    """Tokenize a text and mark all occurrences of a part of it: those that are whole tokens, if there are."""
     doc = nlp.make_doc(text)
-    spans = [doc.char_span(*place, label=LABEL, alignment_mode="expand") for place in places]
-    marked = [TokenSpan(span.start, span.end, LABEL) for span in spans if span is not None]
+    found = [match.span() for match in re.finditer(re.escape(place), text)] if place else []
+    marked: list[TokenSpan] = []
+    for mode in ("strict", "expand"):
+        spans = [doc.char_span(*own, alignment_mode=mode) for own in found]
+        places = sorted({(span.start, span.end) for span in spans if span is not None})
+        marked = [TokenSpan(*own, LABEL) for own in places]
+        if marked:
+            break
     return sentence_of(doc)._replace(spans=marked)
 
 
