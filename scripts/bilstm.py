@@ -7,7 +7,9 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from wasabi import msg
 
-from common import split_names, write_json
+from spacy_xner.corpus import find_files
+
+from common import fingerprint, split_names, write_json
 from runs import (
     PARTS,
     augment,
@@ -140,17 +142,45 @@ def main(
         for target in split_names(targets)
         for variant in split_names(variants)
     ]
+    missing = sorted({str(path) for run in plan if not (path := vectors_of(run, vectors, language)).is_dir()})
+    if missing:
+        msg.fail(f"No merged vectors in {', '.join(missing)}: `vectors.py merge` makes them", exits=1)
     write_json(out / PARTS, {"language": language})
     for number, run in enumerate(plan, start=1):
         path = out / f"{run.name}.json"
+        kept = keep / run.target if keep is not None and run.variant in KEPT and run.seed == 0 else None
         with claim(path.with_suffix(".lock")) as is_mine:
             if not is_mine:
                 msg.info(f"{run.name}: another process is at it")
-            elif is_done(path, settings, target=run.target, variant=run.variant):
+                continue
+            own = {**settings, "made_of": made_of(run, corpus, vectors, settings)}
+            if is_done(path, own, target=run.target, variant=run.variant) and (not kept or kept.exists()):
                 msg.info(f"{run.name}: done before")
             else:
                 msg.divider(f"{run.name} ({number} of {len(plan)})")
-                train_run(run, corpus, vectors, config, path, settings, keep, gpu)
+                train_run(run, corpus, vectors, config, path, own, kept, gpu)
+
+
+def vectors_of(run: Run, vectors: Path, language: str) -> Path:
+    """The merged pipeline whose vectors a run reads."""
+    return vectors / VARIANTS[run.variant].vectors.format(source=language, target=run.target)
+
+
+def labels_of(run: Run, settings: dict[str, Any]) -> tuple[str, list[str]]:
+    """The language and the corpora that a run has labels of."""
+    variant, source = VARIANTS[run.variant], settings["source"]
+    sources = [source, f"{source}.{run.target}"] if variant.translated else [source]
+    if variant.shuffled:
+        sources = [f"{name}.shuffled" for name in sources]
+    return (run.target if variant.supervised else settings["language"]), sources
+
+
+def made_of(run: Run, corpus: Path, vectors: Path, settings: dict[str, Any]) -> dict[str, str]:
+    """What is in the vectors and the labels of a run: new ones by the same names make another run."""
+    language, sources = labels_of(run, settings)
+    table = vectors_of(run, vectors, settings["language"]) / "vocab" / "vectors"
+    files = [table, *find_files(corpus, "train", [language], sources)[language]]
+    return {path.stem: fingerprint(path) for path in files}
 
 
 def train_run(
@@ -160,16 +190,13 @@ def train_run(
     config: Path,
     path: Path,
     settings: dict[str, Any],
-    keep: Path | None,
+    kept: Path | None,
     gpu: int,
 ) -> None:
-    """Train one run and write its curve, at last, to `path`."""
+    """Train one run and write its curve, at last, to `path`. kept: Where its pipeline goes, if anywhere."""
     variant = VARIANTS[run.variant]
     source = settings["source"]
-    language = run.target if variant.supervised else settings["language"]
-    sources = [source, f"{source}.{run.target}"] if variant.translated else [source]
-    if variant.shuffled:
-        sources = [f"{name}.shuffled" for name in sources]
+    language, sources = labels_of(run, settings)
     n_sentences = count_sentences(corpus, [language], settings["limit"], sources)
     steps = steps_per_epoch(n_sentences, settings["batch_size"])
     both = list(dict.fromkeys((language, run.target)))
@@ -184,9 +211,7 @@ def train_run(
     overrides = {
         "paths.corpus": str(corpus),
         "paths.curves": str(path.with_suffix(".jsonl")),
-        "paths.vectors": str(
-            vectors / variant.vectors.format(source=settings["language"], target=run.target)
-        ),
+        "paths.vectors": str(vectors_of(run, vectors, settings["language"])),
         "vars.languages": [language],
         "corpora.train.sources": sources,
         "corpora.dev.sources": [source],
@@ -221,7 +246,6 @@ def train_run(
         "system.seed": run.seed,
         **augmented,
     }
-    kept = keep / run.target if keep is not None and run.variant in KEPT and run.seed == 0 else None
     # The source's dev set cannot see what is learnt of the target, and would keep the teacher.
     which = "model-last" if variant.augmented else "model-best"
     seconds, curve = train_curve(config, path, overrides, gpu, kept, which)

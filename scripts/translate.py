@@ -42,7 +42,8 @@ def words(
     entries = read_dictionary(dictionary, reverse=reverse)
     table = read_table(vectors)
     counts = Counter(token.lower_ for doc in docs for token in doc)
-    check_direction(entries, counts, set(table.words) - set(counts), dictionary)
+    # The table has the words of both languages and does not say whose they are.
+    check_direction(entries, counts, (), dictionary)
     embed = Lookup(table)
     known = [word for texts in entries.values() for text in texts for word in text.split()]
     if not embed(known).any():

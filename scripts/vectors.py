@@ -15,6 +15,7 @@ from spacy_xner.corpus import numbered_lines, read_docs
 from spacy_xner.vectors.dictionary import (
     BilingualDictionary,
     check_direction,
+    invert,
     read_dictionary,
     split_dictionary,
 )
@@ -116,6 +117,8 @@ def align_tables(
         write_table(table, out / f"{name}.safetensors")
     if n_test:
         show_precision(*mapped, test_entries, out / "precision.json")
+        msg.info("From target to source")
+        show_precision(*mapped[::-1], invert(test_entries, train_entries), out / "precision-back.json")
 
 
 @app.command("map")
@@ -266,7 +269,7 @@ def _read_words(path: Path) -> Iterator[str]:
     if path.suffix == ".spacy":
         vocab = spacy.blank("xx").vocab
         return (token.text for doc in read_docs(path).get_docs(vocab) for token in doc)
-    if path.suffix in (".safetensors", ".vec") or path.is_dir():
+    if path.suffix == ".safetensors" or ".vec" in path.suffixes or path.is_dir():
         return iter(read_table(path).words)
     return (word for _, line in numbered_lines(path) for word in line.split())
 

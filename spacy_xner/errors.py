@@ -262,8 +262,8 @@ class Errors:
         "map a space of width {width}. Are its languages, and its direction, those of the tables?"
     )
     XNER613 = (
-        "[XNER613] {name!r} reads neither word vectors nor characters. Initialize it with vectors "
-        "([initialize] vectors = ...), or set use_characters = true."
+        "[XNER613] {name!r} has no word vectors to read. Initialize it with vectors ([initialize] vectors = "
+        "...), or set use_vectors = false and use_characters = true."
     )
 
     XNER614 = (

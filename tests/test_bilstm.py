@@ -235,7 +235,9 @@ def test_vectors_of_any_length_are_brought_to_one_size() -> None:
 
 
 def test_settings_reach_the_network() -> None:
-    encoder = build_bilstm_encoder(character_width=3, character_hidden=4, word_hidden=5, n_characters=6)
+    encoder = build_bilstm_encoder(
+        use_vectors=False, character_width=3, character_hidden=4, word_hidden=5, n_characters=6
+    )
     encoder.initialize(X=[spacy.blank("xx")("a b")])
     network = encoder.shims[0].network
     assert network.characters.weight.shape == (6, 3)
@@ -244,7 +246,12 @@ def test_settings_reach_the_network() -> None:
     assert encoder.get_dim("nO") == 10
     plain = sum(parameter.numel() for parameter in network.source.word_lstm.parameters())
     tied = build_bilstm_encoder(
-        character_hidden=4, word_hidden=5, tie_words=True, tie_characters=True, dense_width=7
+        use_vectors=False,
+        character_hidden=4,
+        word_hidden=5,
+        tie_words=True,
+        tie_characters=True,
+        dense_width=7,
     )
     tied.initialize(X=[spacy.blank("xx")("a b")])
     network = tied.shims[0].network

@@ -326,3 +326,31 @@ def test_distilled_vectors_are_the_encoders_whatever_the_order(checkpoint: Path)
     numpy.testing.assert_allclose(again.vectors[rows], table.vectors, atol=1e-5)
     first = distil_vectors(words, str(checkpoint), layer=1)
     assert not numpy.allclose(first.vectors, table.vectors, atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", ["the 1 2 3 4\nof 1 2 3 4\n", "the 1 2 3\n"])
+def test_a_header_that_is_too_narrow_is_noticed(rows: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.vec"
+    path.write_text(f"{rows.count(chr(10))} 2\n{rows}", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"XNER602.*line 2"):
+        read_table(path)
+
+
+def test_rows_after_the_last_one_and_no_width_are_wrong_headers(tmp_path: Path) -> None:
+    path = tmp_path / "a.vec"
+    for text in ("1 2\na 1 2\nb 1 2\n", "1 0\na\n"):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match="XNER601"):
+            read_table(path)
+    path.write_text("2 2\nNew York 1 2\nof 1 2\n", encoding="utf-8")
+    assert read_table(path).words == ["New York", "of"]
+
+
+def test_folders_that_are_no_pipelines_and_strange_numbers_in_one(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="XNER610"):
+        read_table(tmp_path)
+    nlp = spacy.blank("xx")
+    nlp.vocab.set_vector("a", numpy.array([1.0, numpy.nan], "float32"))
+    nlp.to_disk(tmp_path / "nlp")
+    with pytest.raises(ValueError, match="XNER610"):
+        read_table(tmp_path / "nlp")

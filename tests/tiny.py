@@ -148,7 +148,12 @@ def make_bilstm(
         data = numpy.random.default_rng(0).normal(size=(len(words), 4)).astype("float16")
         keys = [nlp.vocab.strings.add(word) for word in words]
         nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings, data=data, keys=keys)
-    encoder = {"@architectures": "spacy_xner.BiLSTMEncoder.v1", **SMALL_BILSTM, **tok2vec}
+    encoder = {
+        "@architectures": "spacy_xner.BiLSTMEncoder.v1",
+        **SMALL_BILSTM,
+        "use_vectors": bool(words),
+        **tok2vec,
+    }
     nlp.add_pipe("bilstm_crf_ner", name="ner", config={"model": {"tok2vec": encoder}, **(config or {})})
     return nlp
 

@@ -87,10 +87,12 @@ def build_bilstm_encoder(
 def init_bilstm(model: Encoder, X: list[Doc] | None = None, Y: Any = None) -> None:
     """Build the network for the vectors of the documents' vocabulary.
 
-    RAISES: XNER613 if there is nothing to read: neither vectors nor characters; XNER615 if no word of the
-        documents has a vector.
+    RAISES: XNER613 if there is nothing to read, or no vectors where they are wanted; XNER615 if no word of
+        the documents has a vector.
     """
     width = X[0].vocab.vectors.shape[1] if X and model.attrs["use_vectors"] else 0
+    if X and model.attrs["use_vectors"] and not (width and len(X[0].vocab.vectors)):
+        raise ValueError(Errors.XNER613.format(name=model.name))
     scale = _scale(X[0].vocab) if X and width else 1.0
     settings = model.attrs["settings"]
     if not width and not settings["n_characters"]:

@@ -14,6 +14,9 @@ from safetensors.numpy import save
 from spacy_xner.corpus import numbered_lines, write_bytes
 from spacy_xner.errors import Errors
 
+# Rows at the beginning of a text file whose words mostly end in a number if the header's width is too small.
+N_SUSPECTED = 20
+
 
 class VectorTable(NamedTuple):
     """Words, the most frequent one first, and their vectors.
@@ -71,7 +74,7 @@ def reduce_width(table: VectorTable, width: int) -> VectorTable:
     """Keep the directions in which the words differ most (principal components), in unit length."""
     from sklearn.decomposition import PCA
 
-    vectors = PCA(min(width, table.vectors.shape[1]), random_state=0).fit_transform(table.vectors)
+    vectors = PCA(min(width, *table.vectors.shape), random_state=0).fit_transform(table.vectors)
     return VectorTable(table.words, to_unit_length(vectors))
 
 
@@ -99,17 +102,20 @@ def _read_text(path: Path, limit: int) -> VectorTable:
     lines = numbered_lines(path)
     number, header = next(lines, (1, ""))
     sizes = header.split()
-    if len(sizes) != 2 or not all(size.isdecimal() for size in sizes):
+    if len(sizes) != 2 or not all(size.isdecimal() for size in sizes) or int(sizes[1]) == 0:
         raise ValueError(Errors.XNER601.format(path=path, line=number, text=header[:80]))
     total, width = map(int, sizes)
     expected = min(limit, total) if limit else total
     rows: list[NDArray[numpy.float32]] = []
     known: dict[str, int] = {}
+    odd: list[tuple[int, str]] = []
     for number, line in lines:
-        if len(rows) == expected:
+        if len(rows) == expected and limit:
             break
         # Some words hold spaces themselves, those without a break above all.
         word, *numbers = line.rstrip(" ").rsplit(" ", width)
+        if len(rows) < N_SUSPECTED and " " in word and _is_number(word.rpartition(" ")[2]):
+            odd.append((number, line))
         if len(numbers) != width or not word:
             raise ValueError(
                 Errors.XNER602.format(path=path, line=number, width=width, n=len(numbers), text=line[:40])
@@ -124,9 +130,20 @@ def _read_text(path: Path, limit: int) -> VectorTable:
             raise ValueError(Errors.XNER606.format(path=path, line=number, word=word, first=known[word]))
         known[word] = number
         rows.append(row)
-    if len(rows) < expected or not rows:
+    if len(odd) > min(N_SUSPECTED, len(rows)) / 2:
+        number, line = odd[0]
+        raise ValueError(Errors.XNER602.format(path=path, line=number, width=width, n="more", text=line[:40]))
+    if len(rows) != expected or not rows:
         raise ValueError(Errors.XNER601.format(path=path, line=1, text=f"{header} (and {len(rows)} rows)"))
     return VectorTable(list(known), numpy.stack(rows))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _read_safetensors(path: Path, limit: int) -> VectorTable:
@@ -146,9 +163,15 @@ def _read_safetensors(path: Path, limit: int) -> VectorTable:
 
 
 def _read_spacy(path: Path, limit: int) -> VectorTable:
-    vocab = spacy.load(path, exclude=spacy.util.get_model_meta(path)["pipeline"]).vocab
+    try:
+        vocab = spacy.load(path, exclude=spacy.util.get_model_meta(path)["pipeline"]).vocab
+    except (OSError, ValueError) as error:
+        raise ValueError(Errors.XNER610.format(path=path, reason=error)) from error
     rows = {vocab.strings[key]: row for key, row in vocab.vectors.key2row.items() if key in vocab.strings}
     if not rows:
         raise ValueError(Errors.XNER610.format(path=path, reason="the pipeline has no vectors"))
     words = sorted(rows, key=rows.__getitem__)[: limit or None]
-    return VectorTable(words, numpy.asarray(vocab.vectors.data[[rows[w] for w in words]], "float32"))
+    vectors = numpy.asarray(vocab.vectors.data[[rows[w] for w in words]], "float32")
+    if not numpy.isfinite(vectors).all():
+        raise ValueError(Errors.XNER610.format(path=path, reason="numbers that are not finite"))
+    return VectorTable(words, vectors)
