@@ -199,7 +199,7 @@ def test_parquet_shards_are_read(tmp_path):
     assert list(read_shard(path)) == [TextPair(1, "one", "eins"), TextPair(2, "two", "")]
 
 
-@pytest.mark.parametrize("line", ["[1]", "one", '{"source": "one"'])
+@pytest.mark.parametrize("line", ["[1]", "one", '{"source": "one"', '{"source": 5, "target": "x"}'])
 def test_lines_of_shards_that_are_no_objects_are_named(tmp_path, line):
     path = tmp_path / "0.jsonl"
     path.write_text(f'{{"source": "one"}}\n{line}\n')
@@ -262,3 +262,45 @@ def test_a_trained_aligner_takes_the_place_of_the_encoder(job, checkpoint, tmp_p
     assert result.exit_code == 0, result.exception
     counts = srsly.read_json(out / "xx-silver.json")["counts"]
     assert counts["entities: overlaps another entity's place"] == 8, result.output
+
+
+def test_a_trained_aligner_keeps_its_settings_unless_told(checkpoint, tmp_path):
+    saved = {"min_probability": 0.4, "suppressed": ["LOC"], "back_projection": True, "keep_incomplete": True}
+    nlp = tiny.make_projector(checkpoint, saved)
+    nlp.to_disk(tmp_path)
+    settings = {
+        "aligner": [str(tmp_path)],
+        "suppress": None,
+        "min_probability": None,
+        "back_projection": None,
+    }
+    for changes, expected in (
+        ({}, (0.4, ["LOC"], True)),
+        ({"suppress": "", "min_probability": 0.0, "back_projection": False}, (0.0, [], False)),
+    ):
+        pipe = project.make_projector({**settings, **changes}).get_pipe("entity_projector")
+        assert (pipe.min_probability, pipe.suppressed, pipe.back_projection) == expected
+        # A sentence that lost an entity would teach that there is none.
+        assert not pipe.keep_incomplete
+
+
+def test_what_cannot_be_projected_is_said_before_any_model_is_loaded(job, tmp_path, monkeypatch):
+    run, out = job
+    monkeypatch.setattr(project, "make_projector", None)
+    (tmp_path / "empty").mkdir()
+    assert "folder without" in run(source=tmp_path / "empty").output
+    result = run("--target", tmp_path / "target", source=write_shards(tmp_path / "shards"))
+    assert (result.exit_code, "--target" in result.output) == (2, True)
+    with (tmp_path / "target").open("a", encoding="utf-8") as file:
+        file.write("one more\n")
+    assert "XNER502" in str(run().exception)
+    assert not out.exists()
+
+
+def test_a_teacher_that_is_trained_anew_is_another_one(job, tmp_path):
+    before = project._describe_pipeline(str(tmp_path / "teacher"))
+    meta = tmp_path / "teacher" / "meta.json"
+    meta.write_text(meta.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    assert project._describe_pipeline(str(tmp_path / "teacher")) != before
+    assert project._describe_pipeline("xx_teacher") == ["xx_teacher"]
+    assert project._describe_pipeline("") == []
