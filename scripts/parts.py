@@ -127,7 +127,8 @@ def all_tables(runs: Runs) -> dict[str, Table]:
 def markdown(folder: Path) -> str:
     """All tables of a folder of runs as Markdown."""
     runs = read_results(folder)
-    settings = ", ".join(f"{key} {value}" for key, value in runs[0]["settings"].items())
+    shown = {key: value for key, value in runs[0]["settings"].items() if key != "made_of"}
+    settings = ", ".join(f"{key} {value}" for key, value in shown.items())
     lines = [f"Settings: {settings}.", ""]
     for title, table in all_tables(runs).items():
         lines += titled(title, table)
