@@ -14,6 +14,7 @@ from spacy.util import get_lang_class, minibatch
 from tqdm import tqdm
 from wasabi import msg
 
+from spacy_xner.attributes import register_attributes
 from spacy_xner.corpus import sentence_of, write_docs
 from spacy_xner.projector.parallel import TextPair, make_text, read_pairs
 from spacy_xner.projector.triples import (
@@ -143,6 +144,7 @@ def _annotate(
     source_language: str,
     language: str,
 ) -> Iterator[tuple[Doc, Doc]]:
+    register_attributes()
     whole = ((make_text(teacher, pair.source, source_language), pair) for pair in pairs if pair.is_whole)
     for doc, pair in teacher.pipe(whole, as_tuples=True):
         yield doc, make_text(nlp, pair.target, language)
