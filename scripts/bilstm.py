@@ -203,7 +203,8 @@ def train_run(
     augmented = {}
     n_before = settings["epochs"] // 2 if variant.augmented else 0
     if variant.augmented:
-        texts = text_steps(steps, corpus, [run.target], settings, [source])
+        n_texts = count_sentences(corpus, [run.target], settings["limit"], [source])
+        texts = text_steps(steps, n_texts, settings["batch_size"])
         augmented = augment(
             language, run.target, start_after=texts * n_before, refresh_every=settings["refresh_every"]
         )

@@ -50,6 +50,11 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a JSON lines file, such as a curve."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
 @contextmanager
 def fresh_folder(path: Path) -> Iterator[Path]:
     """Fill a folder beside its place, and put it in the old one's place when nothing went wrong.

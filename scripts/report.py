@@ -21,7 +21,7 @@ import parts
 import silver
 import spaces
 import transfer
-from common import render, write_text
+from common import read_lines, render, write_text
 from runs import CORPORA, PARTS, PLAN, RISKS, kind_of
 from tables import choose, make_panels
 
@@ -86,11 +86,6 @@ def main(
 def percent(value: float | None) -> str:
     """A share as a percentage with one decimal."""
     return "–" if value is None else f"{100 * value:.1f}"
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read a JSON lines file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
 
 
 def draw_example(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """The routes of `compare.py`: what each needs of the data, and how it comes to a trained pipeline."""
 
-import json
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -27,7 +26,7 @@ from spacy_xner.vectors.train import train_vectors
 import project
 import translate
 import vectors
-from common import describe_file, read_json, split_names
+from common import describe_file, read_json, read_lines, split_names
 from comparison import UPPER_BOUND
 from runs import (
     augment,
@@ -37,6 +36,7 @@ from runs import (
     reader,
     run_overrides,
     steps_per_epoch,
+    text_steps,
 )
 from tables import choose
 from train import train_pipeline
@@ -113,6 +113,10 @@ class Task:
         """Plain text of a language."""
         names = (f"{language}.txt{ending}" for ending in ("", ".gz", ".xz"))
         return [self.text / name for name in names if (self.text / name).is_file()] if self.text else []
+
+    def lines(self, language: str) -> Iterator[str]:
+        """Lines of the plain text of a language."""
+        return (line for path in self.texts(language) for _, line in numbered_lines(path))
 
     def has_text(self) -> bool:
         """True if there is unlabelled text of the target: a train file's, or plain text."""
@@ -301,8 +305,7 @@ def write_texts(task: Task, folder: Path) -> int:
     if task.has(task.target, "train"):
         found = read_sentences(task.files(task.target), nlp.vocab)
     else:
-        lines = (line for path in task.texts(task.target) for _, line in numbered_lines(path))
-        found = (nlp.make_doc(line.strip()) for line in lines if line.strip())
+        found = (nlp.make_doc(line.strip()) for line in task.lines(task.target) if line.strip())
     limit = count_sentences(task.corpus, [task.language], task.settings["limit"], task.sources)
     sentences = [
         make_doc(nlp.vocab, sentence_of(doc), task.target, labelled=False) for doc in islice(found, limit)
@@ -313,8 +316,8 @@ def write_texts(task: Task, folder: Path) -> int:
 
 def train_vectors_of(task: Task, language: str, out: Path) -> None:
     """Train fastText vectors on a language's plain text."""
-    lines = (line for path in task.texts(language) for _, line in numbered_lines(path))
-    write_table(train_vectors(lines, max_words=task.words, seed=task.settings["seed"]), out)
+    settings = {"max_words": task.words, "seed": task.settings["seed"]}
+    write_table(train_vectors(task.lines(language), **settings), out)
 
 
 def run_zero_resource(task: Task, folder: Path) -> Trained:
@@ -421,7 +424,7 @@ def train(
         warmup = min(50, steps * n_evaluations // 10)
         overrides = {**overrides, "training.optimizer.learn_rate.warmup_steps": warmup}
     train_pipeline(config, folder / "training", overrides, task.gpu)
-    lines = [json.loads(line) for line in (folder / "curves.jsonl").read_text("utf-8").splitlines()]
+    lines = read_lines(folder / "curves.jsonl")
     is_student = "paths.weights" in overrides
     chosen = len(lines) - 1 if is_student else choose([line["score"] for line in lines])
     (folder / "training" / ("model-last" if is_student else "model-best")).replace(folder / "pipeline")
@@ -433,8 +436,9 @@ def train(
 
 def steps_of(task: Task, n_sentences: int, n_texts: int) -> int:
     """Batches of a pass: of labels, and of the text that they take along, at most one each."""
-    labelled, plain = (steps_per_epoch(n, task.settings["batch_size"]) for n in (n_sentences, n_texts))
-    return labelled + min(labelled, plain)
+    batch_size = task.settings["batch_size"]
+    labelled = steps_per_epoch(n_sentences, batch_size)
+    return labelled + text_steps(labelled, n_texts, batch_size)
 
 
 def measure_step(config: Path, overrides: dict[str, Any], gpu: int) -> float:

@@ -133,15 +133,9 @@ def augment(language: str, target: str, **settings: Any) -> dict[str, Any]:
     return learn_from_text([language], [target], {"augmented": objective})
 
 
-def text_steps(
-    steps: int, corpus: Path, targets: list[str], settings: dict[str, Any], sources: Sequence[str]
-) -> int:
-    """Batches of text in a pass: every batch of labels takes at most one along.
-
-    steps: Batches of labels. settings: limit, batch_size.
-    """
-    n_texts = count_sentences(corpus, targets, settings["limit"], sources)
-    return min(steps, steps_per_epoch(n_texts, settings["batch_size"]))
+def text_steps(steps: int, n_texts: int, batch_size: int) -> int:
+    """Batches of text in a pass: every batch of labels takes at most one along. steps: Batches of labels."""
+    return min(steps, steps_per_epoch(n_texts, batch_size))
 
 
 def read_sentences(paths: Iterable[Path], vocab: Vocab, limit: int = 0) -> Iterator[Doc]:

@@ -106,11 +106,8 @@ def teach(
     steps = steps_per_epoch(n_sentences, batch_size)
     settings = {
         "encoder": encoder, "limit": limit, "dev_limit": dev_limit, "batch_size": batch_size,
-        "learn_rate": learn_rate,
-    }  # fmt: skip
-    made_with = {
-        **settings, "languages": languages, "source": source, "epochs": epochs, "frozen": frozen,
-        "gamma": gamma,
+        "learn_rate": learn_rate, "languages": languages, "source": source, "epochs": epochs,
+        "frozen": frozen, "gamma": gamma,
     }  # fmt: skip
     for seed in range(seeds):
         path = out / str(seed)
@@ -119,7 +116,7 @@ def teach(
             if not is_mine:
                 msg.info(f"Teacher {seed}: another process is at it")
                 continue
-            if path.exists() and is_done(path.with_suffix(".json"), made_with):
+            if path.exists() and is_done(path.with_suffix(".json"), settings):
                 msg.info(f"Teacher {seed}: done before")
                 continue
             overrides = {
@@ -133,7 +130,7 @@ def teach(
             }  # fmt: skip
             train_pipeline(config, path, overrides, gpu)
             shutil.rmtree(path / "model-last")
-            write_json(path.with_suffix(".json"), {"settings": made_with})
+            write_json(path.with_suffix(".json"), {"settings": settings})
             msg.good(f"Trained {path / 'model-best'}")
 
 

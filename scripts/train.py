@@ -1,6 +1,5 @@
 """Train a pipeline as `spacy train` does, on CPU or GPU by one option."""
 
-import json
 import shutil
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ from spacy.training.loop import train
 from spacy.util import load_config
 from wasabi import msg
 
-from common import fresh_folder, split_names
+from common import fresh_folder, read_lines, split_names
 
 
 def main(
@@ -66,8 +65,7 @@ def train_curve(
         shutil.rmtree(keep, ignore_errors=True)
         (trained / kept).replace(keep)
     shutil.rmtree(trained)
-    lines = path.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()[1:]
-    return time.perf_counter() - start, [json.loads(line) for line in lines]
+    return time.perf_counter() - start, read_lines(path.with_suffix(".jsonl"))[1:]
 
 
 app = typer.Typer(add_completion=False)

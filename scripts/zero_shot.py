@@ -167,7 +167,8 @@ def train_run(
     steps = steps_per_epoch(n_sentences, settings["batch_size"])
     n_before = 0
     if chosen:
-        texts = text_steps(steps, corpus, run.targets, settings, sources)
+        n_texts = count_sentences(corpus, run.targets, settings["limit"], sources)
+        texts = text_steps(steps, n_texts, settings["batch_size"])
         steps += texts
         if "self_training" in chosen:
             # The tagger is its own teacher after half of the epochs, and a newer one with every epoch.

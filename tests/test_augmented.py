@@ -27,14 +27,7 @@ def make_nlp(dense_width: int = 0, **settings) -> Language:
 def make_examples(nlp: Language) -> tuple[list[Example], list[Example]]:
     """Labelled English, and the same sentences as unlabelled Spanish."""
     labelled = [eg for eg in tiny.make_examples(nlp) if eg.reference._.language == "en"]
-    unlabelled = []
-    for text, _, language in SENTENCES:
-        if language == "en":
-            doc = nlp.make_doc(text)
-            example = Example(doc, doc.copy())
-            example.reference._.language = example.predicted._.language = "es"
-            unlabelled.append(example)
-    return labelled, unlabelled
+    return labelled, tiny.make_unlabelled(nlp, [text for text, _, language in SENTENCES if language == "en"])
 
 
 def start(nlp: Language):

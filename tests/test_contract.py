@@ -57,13 +57,7 @@ def parallel_doc(nlp: Language, text: str) -> Doc:
 
 def tagger_examples(nlp: Language) -> list[Example]:
     """The sentences, and their texts as unlabelled Spanish."""
-    unlabelled = []
-    for text in tiny.TEXTS:
-        doc = nlp.make_doc(text)
-        example = Example(doc, doc.copy())
-        example.reference._.language = example.predicted._.language = "es"
-        unlabelled.append(example)
-    return [*tiny.make_examples(nlp), *unlabelled]
+    return [*tiny.make_examples(nlp), *tiny.make_unlabelled(nlp, tiny.TEXTS)]
 
 
 def router_examples(nlp: Language) -> list[Example]:
@@ -145,11 +139,8 @@ def learned(request, checkpoint) -> Learned:
 
 
 def teach(subject: Subject, nlp: Language, n_steps: int) -> list[dict[str, float]]:
-    """Train without dropout. RETURNS: Losses by component and step."""
-    examples = subject.examples(nlp)
-    optimizer = nlp.initialize(lambda: examples)
-    optimizer.learn_rate = subject.rate
-    return [nlp.update(examples, sgd=optimizer, losses={}, drop=0.0) for _ in range(n_steps)]
+    """Train the subject. RETURNS: Losses by component and step."""
+    return tiny.teach(nlp, subject.examples(nlp), n_steps, subject.rate)
 
 
 def written(doc: Doc) -> dict[str, Any]:

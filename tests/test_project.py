@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from spacy_xner.corpus import read_docs
-from spacy_xner.projector.parallel import TextPair, read_pairs, read_shard
+from spacy_xner.projector.parallel import TextPair, check_lengths, read_pairs, read_shard
 
 import project
 from tests import tiny
@@ -41,6 +41,14 @@ def test_files_of_different_lengths_are_an_error(tmp_path, longer):
         (tmp_path / name).write_text("x\n" * (3 if name == longer else 2))
     with pytest.raises(ValueError, match=rf"XNER502.*{longer} goes on after the 2 lines"):
         list(read_pairs(tmp_path / "a", tmp_path / "b"))
+
+
+def test_lengths_are_compared_also_of_one_file_with_itself(tmp_path):
+    for name, n_lines in (("a", 2), ("b", 3)):
+        (tmp_path / name).write_text("x\n" * n_lines)
+    check_lengths(tmp_path / "a", tmp_path / "a")
+    with pytest.raises(ValueError, match=r"XNER502.*b goes on after the 2 lines"):
+        check_lengths(tmp_path / "b", tmp_path / "a")
 
 
 def test_a_line_without_a_tab_is_an_error(tmp_path):
@@ -251,10 +259,7 @@ def test_swapped_sides_are_warned_of(checkpoint):
 
 def test_a_trained_aligner_takes_the_place_of_the_encoder(job, checkpoint, tmp_path):
     run, out = job
-    nlp = spacy.blank("xx", config={"nlp": {"tokenizer": {"@tokenizers": tiny.TOKENIZER}}})
-    pair2vec = {"@architectures": "spacy_xner.PairEncoder.v1", "name": str(checkpoint), "overlap": 8}
-    aligner = {"@architectures": "spacy_xner.PairAligner.v1", "pair2vec": pair2vec, "threshold": 0.0}
-    nlp.add_pipe("entity_projector", config={"model": aligner})
+    nlp = tiny.make_aligner(checkpoint, threshold=0.0)
     nlp.initialize()
     nlp.to_disk(tmp_path / "aligner")
     # An aligner that takes every token for a part of everything: single entities are all of their sentences.

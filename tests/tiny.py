@@ -69,17 +69,16 @@ def make_checkpoint(folder: Path) -> Path:
     return folder
 
 
+def make_encoder(name: str, checkpoint: Path, **settings: Any) -> dict[str, Any]:
+    """The config of an encoder on the tiny transformer, whose windows overlap."""
+    return {"@architectures": f"spacy_xner.{name}.v1", "name": str(checkpoint), "overlap": 8, **settings}
+
+
 def make_nlp(checkpoint: Path, config: dict[str, Any] | None = None, **tok2vec: Any) -> Language:
     """Build a pipeline with a tagger on the tiny transformer."""
     nlp = spacy.blank("xx")
     nlp.tokenizer = create_multilingual_tokenizer()(nlp)
-    encoder = {
-        "@architectures": "spacy_xner.TransformerEncoder.v1",
-        "name": str(checkpoint),
-        "overlap": 8,
-        "n_frozen_layers": -1,
-        **tok2vec,
-    }
+    encoder = make_encoder("TransformerEncoder", checkpoint, **{"n_frozen_layers": -1, **tok2vec})
     settings = {"model": {"tok2vec": encoder}, **(config or {})}
     if config and "model" in config:
         settings["model"] = {"tok2vec": encoder, **config["model"]}
@@ -99,6 +98,16 @@ def make_examples(nlp: Language, *, known_language: bool = True) -> list[Example
     return examples
 
 
+def make_unlabelled(nlp: Language, texts: list[str], language: str = "es") -> list[Example]:
+    """Turn texts into examples without annotation."""
+    examples = []
+    for text in texts:
+        doc = nlp.make_doc(text)
+        doc._.language = language
+        examples.append(Example(doc, doc.copy()))
+    return examples
+
+
 def train(nlp: Language, n_steps: int = 60, rate: float = 0.02) -> list[float]:
     """Fit the entities of the sentences. RETURNS: Losses."""
     return fit(nlp, make_examples(nlp), "ner", n_steps, rate)
@@ -111,25 +120,20 @@ def train_identifier(nlp: Language, n_steps: int = 40, rate: float = 0.02) -> li
 
 def fit(nlp: Language, examples: list[Example], name: str, n_steps: int, rate: float) -> list[float]:
     """Initialize and train without dropout. RETURNS: Losses of the component."""
+    return [losses[name] for losses in teach(nlp, examples, n_steps, rate)]
+
+
+def teach(nlp: Language, examples: list[Example], n_steps: int, rate: float) -> list[dict[str, float]]:
+    """Initialize and train without dropout. RETURNS: Losses of all components by step."""
     optimizer = nlp.initialize(lambda: examples)
     optimizer.learn_rate = rate
-    losses = []
-    for _ in range(n_steps):
-        step: dict[str, float] = {}
-        nlp.update(examples, sgd=optimizer, losses=step, drop=0.0)
-        losses.append(step[name])
-    return losses
+    return [nlp.update(examples, sgd=optimizer, losses={}, drop=0.0) for _ in range(n_steps)]
 
 
 def make_identifier(checkpoint: Path, config: dict[str, Any] | None = None, **sent2vec: Any) -> Language:
     """Build a pipeline with a language identifier on the tiny transformer."""
     nlp = blank()
-    encoder = {
-        "@architectures": "spacy_xner.SentenceEncoder.v1",
-        "name": str(checkpoint),
-        "overlap": 8,
-        **sent2vec,
-    }
+    encoder = make_encoder("SentenceEncoder", checkpoint, **sent2vec)
     nlp.add_pipe("language_identifier", config={"model": {"sent2vec": encoder}, **(config or {})})
     return nlp
 
@@ -163,14 +167,7 @@ def make_projector(
 ) -> Language:
     """Build a pipeline that projects by the similarity of the tiny transformer's words."""
     nlp = blank()
-    encoder = {
-        "@architectures": "spacy_xner.TransformerEncoder.v1",
-        "name": str(checkpoint),
-        "overlap": 8,
-        "n_frozen_layers": 2,
-        "n_layers": 2,
-        "pooling": "mean",
-    }
+    encoder = make_encoder("TransformerEncoder", checkpoint, n_frozen_layers=2, n_layers=2, pooling="mean")
     settings = {"model": {"method": method, "tok2vec": encoder, **model}, **(config or {})}
     nlp.add_pipe("entity_projector", config=settings)
     nlp.initialize()
@@ -180,12 +177,7 @@ def make_projector(
 def make_aligner(checkpoint: Path, config: dict[str, Any] | None = None, **model: Any) -> Language:
     """Build a pipeline that projects by an aligner which has yet to learn."""
     nlp = blank()
-    encoder = {
-        "@architectures": "spacy_xner.PairEncoder.v1",
-        "name": str(checkpoint),
-        "overlap": 8,
-        "n_frozen_layers": -1,
-    }
+    encoder = make_encoder("PairEncoder", checkpoint, n_frozen_layers=-1)
     aligner = {"@architectures": "spacy_xner.PairAligner.v1", "pair2vec": encoder, **model}
     nlp.add_pipe("entity_projector", config={"model": aligner, **(config or {})})
     return nlp

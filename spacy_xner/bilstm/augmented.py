@@ -9,14 +9,12 @@ from pydantic import Field
 from spacy.tokens import Doc
 from thinc.api import Model, Optimizer, torch2xp
 
-from spacy_xner.bilstm.model import add_target_reader
+from spacy_xner.bilstm.model import Count, add_target_reader
 from spacy_xner.bilstm.network import BiLSTMNetwork
 from spacy_xner.errors import Errors
 from spacy_xner.shim import trained_parameters
 from spacy_xner.tagger.component import EntityTagger
 from spacy_xner.tagger.model import encoder_network
-
-Count = Annotated[int, Field(ge=0)]
 
 
 def create_augmented_tuning(

@@ -90,12 +90,11 @@ def init_bilstm(model: Encoder, X: list[Doc] | None = None, Y: Any = None) -> No
     RAISES: XNER613 if there is nothing to read, or no vectors where they are wanted; XNER615 if no word of
         the documents has a vector.
     """
-    width = X[0].vocab.vectors.shape[1] if X and model.attrs["use_vectors"] else 0
-    if X and model.attrs["use_vectors"] and not (width and len(X[0].vocab.vectors)):
-        raise ValueError(Errors.XNER613.format(name=model.name))
-    scale = _scale(X[0].vocab) if X and width else 1.0
+    vocab = X[0].vocab if X and model.attrs["use_vectors"] else None
+    width = vocab.vectors.shape[1] if vocab is not None and len(vocab.vectors) else 0
+    scale = _scale(vocab) if vocab is not None and width else 1.0
     settings = model.attrs["settings"]
-    if not width and not settings["n_characters"]:
+    if not width and (vocab is not None or not settings["n_characters"]):
         raise ValueError(Errors.XNER613.format(name=model.name))
     model.shims[0].start({**settings, "vector_width": width, "vector_scale": scale, "targets": []})
     words = sorted({token.text for doc in X or () for token in doc})

@@ -199,13 +199,17 @@ def find_places(
 def equal_places(words: Sequence[str], place: Place) -> list[Place]:
     """All places with the same words as one, that one among them; none overlaps another."""
     start, end = place
-    length = end - start
     found = [place]
-    for i in range(len(words) - length + 1):
-        is_free = all(i + length <= own[0] or own[1] <= i for own in found)
-        if is_free and words[i : i + length] == words[start:end]:
-            found.append((i, i + length))
+    for i in range(len(words) - (end - start) + 1):
+        other = (i, i + end - start)
+        if words[slice(*other)] == words[start:end] and not any(overlap(other, own) for own in found):
+            found.append(other)
     return sorted(found)
+
+
+def overlap(one: Place, other: Place) -> bool:
+    """True if two places have a token together."""
+    return one[0] < other[1] and other[0] < one[1]
 
 
 def share_of_overlap(one: Place, other: Place) -> float:

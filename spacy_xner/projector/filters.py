@@ -8,7 +8,7 @@ from enum import Enum
 from itertools import combinations, product
 from typing import NamedTuple
 
-from spacy_xner.projector.alignment import Candidate, equal_places
+from spacy_xner.projector.alignment import Candidate, equal_places, overlap
 
 
 class Fate(str, Enum):
@@ -87,18 +87,17 @@ def choose_entities(
     }
     taken = [candidate[:2] for own in candidates for candidate in own]
     for place, entity in list(entities.items()):
-        for start, end in equal_places(words, place):
-            if all(end <= own[0] or own[1] <= start for own in taken):
-                taken.append((start, end))
-                entities[start, end] = entity._replace(start=start, end=end)
+        for other in equal_places(words, place):
+            if not any(overlap(other, own) for own in taken):
+                taken.append(other)
+                entities[other] = entity._replace(start=other[0], end=other[1])
     return Outcome([entities[place] for place in sorted(entities)], fates)
 
 
 def _clash(source: Entity, own: Sequence[Candidate], other: Entity, others: Sequence[Candidate]) -> bool:
     """True if places overlap; that of the same name mentioned twice may be the same."""
     return any(
-        a.start < b.end and b.start < a.end and not (a[:2] == b[:2] and source == other)
-        for a, b in product(own, others)
+        overlap(a[:2], b[:2]) and not (a[:2] == b[:2] and source == other) for a, b in product(own, others)
     )
 
 

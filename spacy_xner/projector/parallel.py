@@ -51,10 +51,10 @@ def read_pairs(source: Path, target: Path | None = None) -> Iterator[TextPair]:
 
 def check_lengths(source: Path, target: Path) -> None:
     """See that two files have as many lines. RAISES: XNER502."""
-    sizes = {path: sum(1 for _ in numbered_lines(path)) for path in (source, target)}
-    shorter, longer = sorted(sizes, key=sizes.__getitem__)
-    if sizes[shorter] < sizes[longer]:
-        raise ValueError(Errors.XNER502.format(longer=longer, shorter=shorter, n_lines=sizes[shorter]))
+    sizes = [(sum(1 for _ in numbered_lines(path)), path) for path in (source, target)]
+    (fewest, shorter), (most, longer) = sorted(sizes)
+    if fewest < most:
+        raise ValueError(Errors.XNER502.format(longer=longer, shorter=shorter, n_lines=fewest))
 
 
 def read_shard(path: Path) -> Iterator[TextPair]:

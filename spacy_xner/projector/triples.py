@@ -24,6 +24,7 @@ from spacy_xner.projector.alignment import (
     cosine_similarity,
     equal_places,
     mutual_argmax,
+    overlap,
 )
 from spacy_xner.tagger.model import Encoder
 from spacy_xner.tags import TokenSpan
@@ -221,9 +222,9 @@ def make_triples(
         # So many of the phrases that they have their share of the positives in the mean.
         chance = phrases / (1 - phrases) * len(names) if phrases < 1 else len(tokens)
         others = [
-            (start, end)
-            for start, end in find_phrases(tokens, stop_words)
-            if all(end <= name[0] or name[1] <= start for name in names)
+            place
+            for place in find_phrases(tokens, stop_words)
+            if not any(overlap(place, name) for name in names)
         ]
         n_phrases = int(chance) + (rng.random() < chance % 1)
         positives += [_positive(pair, place) for place in rng.sample(others, min(n_phrases, len(others)))]
