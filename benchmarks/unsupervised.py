@@ -7,6 +7,7 @@ followed once, and count at every seed. All that is finished lies in a folder an
 import json
 import statistics
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,8 +49,10 @@ def main(
 ) -> None:
     """Print a Markdown table of every start alone, of all together, and of a dictionary."""
     names = [name for name in initialisers.split(",") if name]
+    files = {"source": source, "target": target, "dictionary": dictionary}
     settings = {
-        "source": str(source), "target": str(target), "restarts": restarts, "iterations": iterations,
+        **{name: zlib.crc32(path.read_bytes()) for name, path in files.items()},
+        "restarts": restarts, "iterations": iterations,
         "explored": explored, "limit": limit,
     }  # fmt: skip
     if keep(out / "settings.json", lambda: settings) != settings:

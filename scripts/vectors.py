@@ -109,7 +109,7 @@ def align_tables(
     entries = read_dictionary(dictionary, reverse=reverse)
     check_direction(entries, set(tables[0].words), set(tables[1].words), dictionary)
     train_entries, test_entries = split_dictionary(entries, n_train, n_test)
-
+    forget(out, source, target)
     sizes = " and ".join(f"{len(table.words):,}" for table in tables)
     msg.info(f"Mapping {sizes} words, {iterations} times by a new dictionary")
     mapped = align(*tables, train_entries, n_iterations=iterations, weighting=weighting)
@@ -119,6 +119,17 @@ def align_tables(
         show_precision(*mapped, test_entries, out / "precision.json")
         msg.info("From target to source")
         show_precision(*mapped[::-1], invert(test_entries, train_entries), out / "precision-back.json")
+
+
+def forget(out: Path, *inputs: Path) -> None:
+    """Remove what an earlier map left, which would look like this one's; stops if these are its inputs."""
+    names = ["source.safetensors", "target.safetensors"]
+    names += ["verdict.json", "failed.json", "precision.json", "precision-back.json"]
+    old = [(out / name).resolve() for name in names]
+    if lost := [path for path in inputs if path.resolve() in old]:
+        msg.fail(f"{lost[0]} would be overwritten by its map: choose another folder than {out}", exits=1)
+    for path in old:
+        path.unlink(missing_ok=True)
 
 
 @app.command("map")
@@ -143,14 +154,12 @@ def map_unsupervised(
 ) -> None:
     """Map two tables into one space without a dictionary; a map that failed is not written (exit code 1)."""
     entries = {} if dictionary is None else read_dictionary(dictionary, reverse=reverse)
+    forget(out, source, target)
     found = map_without_dictionary(
         read_table(source, limit), read_table(target, limit),
         initialisers=split_names(initialisers), restarts=restarts, seed=seed, min_words=min_words,
         weighting=weighting, exploration=EXPLORATION._replace(n_words=explored),
     )  # fmt: skip
-    # What an earlier run left would look like this one's.
-    for name in ("source.safetensors", "target.safetensors", "verdict.json", "failed.json", "precision.json"):
-        (out / name).unlink(missing_ok=True)
     failed = found.verdict == "FAILED"
     rows = [
         (name, *(f"{start[key]:.3f}" for key in ("criterion", "mutual", "agreement")))
@@ -224,7 +233,7 @@ def coverage(
     corpora: Annotated[list[Path], typer.Argument(help="Corpora (.spacy), a language each.")],
     out: Annotated[Path | None, typer.Option(help="JSON file for the report.")] = None,
 ) -> None:
-    """Count words without a vector, by type and by token (Wu et al. 2019, Table 6)."""
+    """Count words without a vector, by type and by token (Huang et al. 2019, Table 6)."""
     known = Lookup(read_table(table))
     found = {}
     for path in corpora:

@@ -323,12 +323,22 @@ def test_explored_words_are_nearest_to_one_another_once_all_similarities_count()
     assert pairs.target.tolist() == [*there.tolist(), *range(50)]
 
 
+@pytest.mark.parametrize("keep", [0.1, 0.4, 0.999, 1.0])
+def test_chance_leaves_a_share_of_the_similarities_in(keep: float) -> None:
+    x, y = (normalise_rows(table.vectors)[:333] for table in make_tables(n=400))
+    scores = torch.empty(333, 333)
+    pairs, objective = unsupervised._induce_by_chance(x, y, keep, torch.Generator(), scores)
+    assert float(scores.isfinite().float().mean()) == pytest.approx(keep, abs=0.01)
+    assert scores.isfinite()[pairs.source, pairs.target].all()
+    assert objective == pytest.approx(float((x @ y.T)[pairs.source, pairs.target].mean()), abs=1e-5)
+
+
 def test_more_similarities_count_whenever_the_objective_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = []
     objectives = iter([0.1, 0.2, 0.2, 0.2, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3])
     start = Pairs(torch.arange(50), torch.arange(50))
 
-    def induce(x, y, keep, generator):
+    def induce(x, y, keep, generator, scores):
         kept.append(keep)
         return start, next(objectives)
 
@@ -476,3 +486,14 @@ def test_the_script_writes_tables_only_if_they_can_be_believed(
     assert "FAILED" in result.output
     assert {path.name for path in out.iterdir()} == {"failed.json"}
     assert json.loads((out / "failed.json").read_text(encoding="utf-8"))["verdict"] == "FAILED"
+
+
+def test_tables_are_not_mapped_over_themselves(tmp_path: Path) -> None:
+    tables = [tmp_path / f"{name}.safetensors" for name in ("source", "target")]
+    for table, path in zip(make_tables(), tables, strict=True):
+        write_table(table, path)
+    result = CliRunner().invoke(script.app, ["map", *map(str, tables), str(tmp_path)])
+    assert result.exit_code == 1
+    # The message is wrapped, where depends on the path in it.
+    assert "would be overwritten" in " ".join(result.output.split())
+    assert all(path.exists() for path in tables)

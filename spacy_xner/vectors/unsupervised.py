@@ -375,8 +375,10 @@ def explore(x: Tensor, y: Tensor, start: Pairs, settings: Exploration, generator
     rotation = procrustes(x[start.source], y[start.target])
     x, y = x[: settings.n_words], y[: settings.n_words]
     keep, best, n_stalled = settings.keep, -1.0, 0
+    # One block of memory for all inductions: a new one each takes as long as what it is for.
+    scores = torch.empty(len(x), len(y))
     for _ in tqdm(range(settings.n_iterations), unit=" inductions", disable=None):
-        start, objective = _induce_by_chance(x @ rotation, y, keep, generator)
+        start, objective = _induce_by_chance(x @ rotation, y, keep, generator, scores)
         rotation = procrustes(x[start.source], y[start.target])
         n_stalled = 0 if objective > best + 1e-5 else n_stalled + 1
         best = max(best, objective)
@@ -387,23 +389,30 @@ def explore(x: Tensor, y: Tensor, start: Pairs, settings: Exploration, generator
     return start
 
 
-def _induce_by_chance(x: Tensor, y: Tensor, keep: float, generator: torch.Generator) -> tuple[Pairs, float]:
+def _induce_by_chance(
+    x: Tensor, y: Tensor, keep: float, generator: torch.Generator, scores: Tensor
+) -> tuple[Pairs, float]:
     """Find every word's nearest by CSLS, of each side, with this share of the similarities.
 
+    scores: Room for them. Shape: (n_source, n_target).
     RETURNS: Pairs, and their mean cosine.
     """
-    cosines = x @ y.T
+    torch.matmul(x, y.T, out=scores)
     own, others = (
-        cosines.topk(min(N_NEIGHBOURS, cosines.shape[dim]), dim=dim).values.mean(dim=dim, keepdim=True) / 2
+        scores.topk(min(N_NEIGHBOURS, scores.shape[dim]), dim=dim).values.mean(dim=dim, keepdim=True) / 2
         for dim in (1, 0)
     )
-    scores = cosines - own - others
+    scores.sub_(own).sub_(others)
     if keep < 1:
-        kept = torch.empty(scores.shape, dtype=torch.bool).bernoulli_(keep, generator=generator)
-        scores.masked_fill_(~kept, -torch.inf)
+        # A random byte each, by eights: near enough to the share, and four times as fast as a number each.
+        # A byte is at most 255, and torch takes a limit of 256 for one of 0.
+        limit = min(255, max(1, round(256 * keep)))
+        eights = torch.empty(-(-scores.numel() // 8), dtype=torch.int64)
+        drawn = eights.random_(-(2**63), None, generator=generator).view(torch.uint8)
+        scores.masked_fill_(drawn[: scores.numel()].view(scores.shape) >= limit, -torch.inf)
     rows, columns = torch.arange(len(x)), torch.arange(len(y))
     pairs = Pairs(torch.cat((rows, scores.argmax(dim=0))), torch.cat((scores.argmax(dim=1), columns)))
-    return pairs, float(cosines[pairs.source, pairs.target].mean())
+    return pairs, float((x[pairs.source] * y[pairs.target]).sum(dim=1).mean())
 
 
 def mean_cosine(x: Tensor, y: Tensor, *, n_frequent: int = 10_000) -> float:
