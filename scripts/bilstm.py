@@ -1,5 +1,6 @@
 """Zero-shot runs of the BiLSTM-CRF, each of its parts switched off in turn."""
 
+import shutil
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -13,13 +14,12 @@ from common import fingerprint, split_names, write_json
 from runs import (
     PARTS,
     augment,
-    claim,
     count_sentences,
-    fixed_steps,
-    is_done,
     reader,
     steps_per_epoch,
     text_steps,
+    unfinished,
+    whole_epochs,
 )
 from train import train_curve
 
@@ -31,9 +31,9 @@ class Variant(NamedTuple):
 
     vectors: Which pipeline of the folder, "{target}" and "{source}" standing for the languages.
     translated: Also learns from the source's sentences in the target's words. shuffled: All sentences in
-    another order. tied: One set of weights for both directions, and a layer before the head. augmented: The
-    second half of the epochs learns from its own labels of the target's text. supervised: Learns from the
-    target's labels, and from no others.
+    another order. tied: One set of weights for both directions, and a layer before the head. again: From its
+    best epoch as many epochs again. augmented: In these it also learns from its own labels of the target's
+    text. supervised: Learns from the target's labels, and from no others.
     """
 
     vectors: str = "{target}"
@@ -44,11 +44,12 @@ class Variant(NamedTuple):
     use_characters: bool = True
     dense: bool = False
     tied: bool = False
+    again: bool = False
     augmented: bool = False
     supervised: bool = False
 
 
-# Tables 2 and 3 of Wu et al. 2019, and each of the paper's three bridges between languages by itself.
+# Tables 2 and 3 of Huang et al. 2019, and each of the paper's three bridges between languages by itself.
 TRANSLATION = {
     "full": Variant(translated=True),
     "source vectors": Variant(translated=True, vectors="{source}"),
@@ -68,7 +69,9 @@ ZERO_RESOURCE = {
     "cross-word no characters": Variant(dense=True, use_characters=False),
     "cross-word": Variant(dense=True),
     "cross-shared": Variant(dense=True, tied=True),
-    "cross-augmented": Variant(dense=True, tied=True, augmented=True),
+    "cross-augmented": Variant(dense=True, tied=True, again=True, augmented=True),
+    # What of the last one is more time.
+    "cross-shared again": Variant(dense=True, tied=True, again=True),
 }
 VARIANTS = TRANSLATION | ZERO_RESOURCE
 # Of whose pipelines the first seed's is kept.
@@ -142,23 +145,21 @@ def main(
         for target in split_names(targets)
         for variant in split_names(variants)
     ]
+    if keep is not None and len(KEPT & set(split_names(variants))) > 1:
+        msg.fail(f"--keep has one place a target: give one of {', '.join(sorted(KEPT))} at a time", exits=1)
     missing = sorted({str(path) for run in plan if not (path := vectors_of(run, vectors, language)).is_dir()})
     if missing:
         msg.fail(f"No merged vectors in {', '.join(missing)}: `vectors.py merge` makes them", exits=1)
     write_json(out / PARTS, {"language": language})
-    for number, run in enumerate(plan, start=1):
-        path = out / f"{run.name}.json"
-        kept = keep / run.target if keep is not None and run.variant in KEPT and run.seed == 0 else None
-        with claim(path.with_suffix(".lock")) as is_mine:
-            if not is_mine:
-                msg.info(f"{run.name}: another process is at it")
-                continue
-            own = {**settings, "made_of": made_of(run, corpus, vectors, settings)}
-            if is_done(path, own, target=run.target, variant=run.variant) and (not kept or kept.exists()):
-                msg.info(f"{run.name}: done before")
-            else:
-                msg.divider(f"{run.name} ({number} of {len(plan)})")
-                train_run(run, corpus, vectors, config, path, own, kept, gpu)
+
+    def settings_of(run: Run) -> dict[str, Any]:
+        return {**settings, "made_of": made_of(run, corpus, vectors, settings)}
+
+    def kept_of(run: Run) -> Path | None:
+        return keep / run.target if keep is not None and run.variant in KEPT and run.seed == 0 else None
+
+    for run, path, own in unfinished(plan, out, settings_of, kept_of):
+        train_run(run, corpus, vectors, config, path, own, kept_of(run), gpu)
 
 
 def vectors_of(run: Run, vectors: Path, language: str) -> Path:
@@ -200,18 +201,8 @@ def train_run(
     n_sentences = count_sentences(corpus, [language], settings["limit"], sources)
     steps = steps_per_epoch(n_sentences, settings["batch_size"])
     both = list(dict.fromkeys((language, run.target)))
-    augmented = {}
-    n_before = settings["epochs"] // 2 if variant.augmented else 0
-    if variant.augmented:
-        n_texts = count_sentences(corpus, [run.target], settings["limit"], [source])
-        texts = text_steps(steps, n_texts, settings["batch_size"])
-        augmented = augment(
-            language, run.target, start_after=texts * n_before, refresh_every=settings["refresh_every"]
-        )
-        steps += texts
     overrides = {
         "paths.corpus": str(corpus),
-        "paths.curves": str(path.with_suffix(".jsonl")),
         "paths.vectors": str(vectors_of(run, vectors, settings["language"])),
         "vars.languages": [language],
         "corpora.train.sources": sources,
@@ -237,19 +228,30 @@ def train_run(
         "vars.use_characters": variant.use_characters,
         "vars.tie": variant.tied,
         "vars.dense": settings["hidden"] if variant.dense else 0,
-        "vars.steps_per_epoch": steps,
-        **fixed_steps(steps * settings["epochs"], eval_frequency=steps),
+        **whole_epochs(settings["epochs"], steps),
         # A corpus a language, so that scores by length are the language's own.
         "training.logger.watch": {
             f"{split} {lang}": reader(corpus, split, [lang], settings[f"{split}_limit"], [source])
             for split, lang in product(("dev", "test"), both)
         },
         "system.seed": run.seed,
-        **augmented,
     }
+    source_model, before = path.with_suffix(".source"), 0.0
+    if variant.again:
+        before, _ = train_curve(config, path.with_suffix(".source.json"), overrides, gpu, source_model)
+        overrides["paths.weights"] = str(source_model)
+    if variant.augmented:
+        n_texts = count_sentences(corpus, [run.target], settings["limit"], [source])
+        texts = text_steps(steps, n_texts, settings["batch_size"])
+        steps += texts
+        overrides |= {
+            **augment(language, run.target, refresh_every=min(texts, settings["refresh_every"])),
+            **whole_epochs(settings["epochs"], steps),
+        }
     # The source's dev set cannot see what is learnt of the target, and would keep the teacher.
     which = "model-last" if variant.augmented else "model-best"
     seconds, curve = train_curve(config, path, overrides, gpu, kept, which)
+    shutil.rmtree(source_model, ignore_errors=True)
     result = {
         **run._asdict(),
         "languages": [language],
@@ -257,9 +259,8 @@ def train_run(
         "settings": settings,
         "sentences": n_sentences,
         "parameters": curve[-1]["parameters"],
-        "train_seconds": seconds,
-        # Those of the teacher are none of what is chosen from; the curve has them.
-        "epochs": [describe_epoch(line, both) for line in curve[n_before:]],
+        "train_seconds": before + seconds,
+        "epochs": [describe_epoch(line, both) for line in curve],
     }
     write_json(path, result)
 

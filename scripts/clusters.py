@@ -15,11 +15,28 @@ from spacy_xner.corpus import find_files
 from spacy_xner.router.grouping import Grouping, read_grouping
 from spacy_xner.scoring import annotate
 
-from common import split_names, write_json
+from common import move_folder, split_names, write_json
 from evaluate import read_examples
 from groupings import OTHER
-from runs import claim, count_sentences, fixed_steps, is_done, run_overrides, steps_per_epoch
+from runs import count_sentences, fixed_steps, run_overrides, steps_per_epoch, unfinished
 from train import train_pipeline
+
+
+class Run(NamedTuple):
+    """One training and its test; `grouping` and `cluster` say what it is for."""
+
+    grouping: str
+    cluster: str
+    languages: list[str]
+    test_languages: list[str]
+    seed: int
+    sources: list[str]
+    test_sources: list[str]
+
+    @property
+    def name(self) -> str:
+        """The name of its result file."""
+        return f"{self.grouping}.{self.cluster}-seed{self.seed}"
 
 
 def main(
@@ -84,24 +101,18 @@ def main(
     if restart:
         shutil.rmtree(out, ignore_errors=True)
     write_json(out / "plan.json", {"groupings": [g.to_json() for g in chosen], "settings": settings})
-    for number, run in enumerate(plan, start=1):
-        path = out / f"{run.name}.json"
-        is_kept = keep is not None and run.seed == 0 and first.clusters.get(run.cluster) == run.languages
-        kept = keep / run.cluster if keep is not None and is_kept else None
-        with claim(path.with_suffix(".lock")) as is_mine:
-            if not is_mine:
-                msg.info(f"{run.name}: another process is at it")
-            elif is_done(path, settings, languages=run.languages, sources=run.sources) and (
-                kept is None or kept.exists()
-            ):
-                msg.info(f"{run.name}: done before")
-            else:
-                msg.divider(f"{run.name} ({number} of {len(plan)}): {', '.join(run.languages)}")
-                train_run(run, corpus, config, path, kept, settings, mixed_precision, gpu)
+
+    def kept_of(run: Run) -> Path | None:
+        is_first = run.seed == 0 and first.clusters.get(run.cluster) == run.languages
+        return keep / run.cluster if keep is not None and is_first else None
+
+    for run, path, own in unfinished(plan, out, lambda run: settings, kept_of):
+        msg.info(", ".join(run.languages))
+        train_run(run, corpus, config, path, kept_of(run), own, mixed_precision, gpu)
 
 
 def train_run(
-    run: "Run",
+    run: Run,
     corpus: Path,
     config: Path,
     path: Path,
@@ -140,28 +151,9 @@ def train_run(
         "counts": count_by_sentence(examples),
     }
     if kept is not None:
-        shutil.rmtree(kept, ignore_errors=True)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        (trained / "model-last").replace(kept)
+        move_folder(trained / "model-last", kept)
     shutil.rmtree(trained)
     write_json(path, result)
-
-
-class Run(NamedTuple):
-    """One training and its test; `grouping` and `cluster` say what it is for."""
-
-    grouping: str
-    cluster: str
-    languages: list[str]
-    test_languages: list[str]
-    seed: int
-    sources: list[str]
-    test_sources: list[str]
-
-    @property
-    def name(self) -> str:
-        """The name of its result file."""
-        return f"{self.grouping}.{self.cluster}-seed{self.seed}"
 
 
 def plan_runs(groupings: list[Grouping], n_seeds: list[int], sources: list[str]) -> Iterator[Run]:

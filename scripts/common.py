@@ -69,6 +69,14 @@ def fresh_folder(path: Path) -> Iterator[Path]:
     half.replace(path)
 
 
+def move_folder(path: Path, place: Path) -> None:
+    """Move a folder to where another one may be, also to another disk; on the same one nothing is copied."""
+    with fresh_folder(place) as folder:
+        for part in path.iterdir():
+            shutil.move(part, folder)
+    path.rmdir()
+
+
 def render(template: str, **values: Any) -> str:
     """Fill a template that lies beside the scripts; text in it is escaped."""
     import jinja2

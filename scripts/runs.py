@@ -1,12 +1,12 @@
 """What the experiments have in common: runs that are shared among processes, kept and never mixed up."""
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
+from filelock import FileLock, Timeout
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 from wasabi import msg
@@ -31,26 +31,62 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def claim(lock: Path) -> Iterator[bool]:
-    """Hold a lock file, so that several processes can share a plan; one left by a dead process counts not.
+def claim(result: Path) -> Iterator[bool]:
+    """Hold the lock of a result, so that several processes can share a plan; that of a dead process is free.
 
-    YIELDS: False if a living process of this machine holds it.
+    YIELDS: False if another process holds it.
     """
-    if lock.exists():
-        try:
-            os.kill(int(lock.read_text()), 0)
-        except (ProcessLookupError, ValueError):
-            lock.unlink(missing_ok=True)
+    # Lock files stay: who removes one may remove another's.
+    locks = result.parent / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(locks / f"{result.stem}.lock")
     try:
-        with lock.open("x") as file:
-            file.write(str(os.getpid()))
-    except FileExistsError:
+        lock.acquire(timeout=0)
+    except Timeout:
         yield False
         return
     try:
         yield True
     finally:
-        lock.unlink(missing_ok=True)
+        lock.release()
+
+
+class PlannedRun(Protocol):
+    """A named tuple of what makes a run; `name` is that of its result file."""
+
+    @property
+    def name(self) -> str: ...
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+
+RunT = TypeVar("RunT", bound=PlannedRun)
+
+
+def unfinished(
+    plan: Sequence[RunT],
+    out: Path,
+    settings_of: Callable[[RunT], dict[str, Any]],
+    kept_of: Callable[[RunT], Path | None] = lambda run: None,
+) -> Iterator[tuple[RunT, Path, dict[str, Any]]]:
+    """Iterate over the runs that neither have a result nor another process at them.
+
+    settings_of: Of a run, only asked once the run is ours: some read the files it is made of.
+    kept_of: Where a run's pipeline belongs; without it a run is not finished.
+    YIELDS: A run, the path of its result and its settings. It is ours until the next one is asked for.
+    """
+    for number, run in enumerate(plan, start=1):
+        path, kept = out / f"{run.name}.json", kept_of(run)
+        with claim(path) as is_mine:
+            if not is_mine:
+                msg.info(f"{run.name}: another process is at it")
+                continue
+            settings = settings_of(run)
+            if is_done(path, settings, **run._asdict()) and (kept is None or kept.exists()):
+                msg.info(f"{run.name}: done before")
+            else:
+                msg.divider(f"{run.name} ({number} of {len(plan)})")
+                yield run, path, settings
 
 
 def is_done(path: Path, settings: dict[str, Any], **run: Any) -> bool:
@@ -60,13 +96,16 @@ def is_done(path: Path, settings: dict[str, Any], **run: Any) -> bool:
     """
     if not path.exists():
         return False
-    found = read_json(path)
-    if any(found[key] != value for key, value in run.items()):
+    try:
+        found = read_json(path)
+        before = found["settings"]
+    except (ValueError, KeyError, TypeError):
+        msg.fail(f"{path} is no result of this script. Move it away, or choose another folder.", exits=1)
+    if any(found.get(key) != value for key, value in run.items()):
         return False
-    if found["settings"] != settings:
-        changed = {
-            k: (found["settings"].get(k), v) for k, v in settings.items() if found["settings"].get(k) != v
-        }
+    if before != settings:
+        names = sorted({*before, *settings})
+        changed = {k: (before.get(k), settings.get(k)) for k in names if before.get(k) != settings.get(k)}
         msg.fail(
             f"{path} was run with other settings (then, now): {changed}. Choose another folder.", exits=1
         )
@@ -117,8 +156,15 @@ def fixed_steps(n_steps: int, *, eval_frequency: int) -> dict[str, Any]:
     }
 
 
+def whole_epochs(n_epochs: int, steps: int) -> dict[str, Any]:
+    """Overrides for epochs of so many steps, each of them scored."""
+    return {"vars.steps_per_epoch": steps, **fixed_steps(steps * n_epochs, eval_frequency=steps)}
+
+
 def learn_from_text(languages: list[str], targets: list[str], objectives: dict[str, Any]) -> dict[str, Any]:
     """Overrides for objectives on the targets' text, a batch of it beside each of the languages' labels."""
+    if both := sorted(set(languages) & set(targets)):
+        msg.fail(f"{', '.join(both)}: a language with labels cannot be one without", exits=1)
     return {
         "corpora.train.languages": [*languages, *targets],
         "vars.unlabelled": targets,

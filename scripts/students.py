@@ -18,7 +18,16 @@ from spacy_xner.scoring import annotate
 
 from common import fingerprint, read_json, split_names, write_json
 from evaluate import read_examples
-from runs import CORPORA, claim, count_sentences, fixed_steps, is_done, run_overrides, steps_per_epoch
+from runs import (
+    CORPORA,
+    claim,
+    count_sentences,
+    fixed_steps,
+    is_done,
+    run_overrides,
+    steps_per_epoch,
+    unfinished,
+)
 from train import train_pipeline
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -111,8 +120,7 @@ def teach(
     }  # fmt: skip
     for seed in range(seeds):
         path = out / str(seed)
-        out.mkdir(parents=True, exist_ok=True)
-        with claim(path.with_suffix(".lock")) as is_mine:
+        with claim(path.with_suffix(".json")) as is_mine:
             if not is_mine:
                 msg.info(f"Teacher {seed}: another process is at it")
                 continue
@@ -184,18 +192,12 @@ def learn(
             [float(n) for n in split_names(gammas)], seeds,
         )
     )  # fmt: skip
-    for number, run in enumerate(plan, start=1):
-        path = out / f"{run.name}.json"
-        with claim(path.with_suffix(".lock")) as is_mine:
-            if not is_mine:
-                msg.info(f"{run.name}: another process is at it")
-                continue
-            own = {**settings, **made_of(run, silver, teachers)}
-            if is_done(path, own, **run._asdict()):
-                msg.info(f"{run.name}: done before")
-            else:
-                msg.divider(f"{run.name} ({number} of {len(plan)})")
-                train_run(run, corpus, silver, teachers, path, own, config, mixed_precision, gpu)
+
+    def settings_of(run: Run) -> dict[str, Any]:
+        return {**settings, **made_of(run, silver, teachers)}
+
+    for run, path, own in unfinished(plan, out, settings_of):
+        train_run(run, corpus, silver, teachers, path, own, config, mixed_precision, gpu)
 
 
 def made_of(run: Run, silver: Path, teachers: Path) -> dict[str, Any]:

@@ -17,16 +17,15 @@ from spacy_xner.transformer.wordpieces import split_texts
 
 from common import split_names, write_json
 from runs import (
-    claim,
     count_sentences,
     fixed_steps,
-    is_done,
     learn_from_text,
     read_sentences,
     reader,
     run_overrides,
     steps_per_epoch,
     text_steps,
+    unfinished,
 )
 from train import train_curve
 
@@ -79,6 +78,8 @@ def main(
     the tables of the report show what selection on source dev, on target dev and without labels gives.
     Start the command several times to share the work among processes.
     """
+    if "ST" in objectives and epochs < 2:
+        msg.fail("ST needs --epochs 2 or more: one of labels, and one of its own", exits=1)
     sources = split_names(source)
     plan = list(plan_runs(languages.split(","), targets, protocol, objectives, weight, frozen, seeds))
     settings = {
@@ -88,16 +89,8 @@ def main(
     risks = compare_languages(corpus, plan, sources, encoder, limit)
     write_json(out / "risk.json", {name: risk._asdict() for name, risk in risks.items()})
     show_risks(risks)
-    for number, run in enumerate(plan, start=1):
-        path = out / f"{run.name}.json"
-        with claim(path.with_suffix(".lock")) as is_mine:
-            if not is_mine:
-                msg.info(f"{run.name}: another process is at it")
-            elif is_done(path, settings, languages=run.languages, targets=run.targets):
-                msg.info(f"{run.name}: done before")
-            else:
-                msg.divider(f"{run.name} ({number} of {len(plan)})")
-                train_run(run, corpus, sources, config, path, settings, mixed_precision, gpu)
+    for run, path, own in unfinished(plan, out, lambda run: settings):
+        train_run(run, corpus, sources, config, path, own, mixed_precision, gpu)
 
 
 class Run(NamedTuple):

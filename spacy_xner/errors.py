@@ -151,6 +151,10 @@ class Errors:
         "in training that hears nothing but the batch of its upstream pipe. Give the tagger an encoder of "
         "its own."
     )
+    XNER315 = (
+        "[XNER315] {name!r} was loaded, not initialized, and its objectives ({objectives}) have not begun. "
+        "To go on from a trained tagger give it as `weights` in [initialize.components.{name}]."
+    )
 
     XNER401 = (
         "[XNER401] {name!r} needs at least two languages to tell apart, got {languages}. Train on a corpus "

@@ -14,7 +14,7 @@ Positive = Annotated[float, Field(gt=0.0)]
 class SGD(Optimizer):
     """Gradient descent with momentum; thinc's has none. Gradients are clipped number by number.
 
-    SOURCE: Polyak 1964; clipping as in Wu et al. 2019, section 3.2.
+    SOURCE: Polyak 1964; clipping as in Huang et al. 2019, section 3.2.
     """
 
     def __init__(self, learn_rate: FloatOrSeq, *, momentum: float, clip: float) -> None:
@@ -59,7 +59,7 @@ def create_epoch_decay(
 ) -> Iterator[float]:
     """Create initial_rate / (1 + n * decay) for the epoch after the n-th, at least `floor`.
 
-    SOURCE: Wu et al. 2019, section 3.2; with a floor Bari et al. 2020.
+    SOURCE: Huang et al. 2019, section 3.2; with a floor Bari et al. 2020.
     """
     step = 0
     while True:

@@ -111,6 +111,10 @@ def test_documents_up_to_the_drawn_length_are_learnt_in_full_batches(monkeypatch
     assert asked == [(3, max(lengths))] * 3
     assert seen == (short * 3)[: len(lengths)]
     assert losses[0] == 0.0 < losses[-1]
+    # The last batch of a corpus is a small one: what is left waits for a whole one.
+    n_seen = len(seen)
+    update(nlp, unlabelled[:1], optimizer)
+    assert len(seen) == n_seen
 
 
 @pytest.mark.parametrize(
@@ -191,6 +195,15 @@ def test_nothing_to_learn_from_and_an_encoder_without_readers_are_coded_errors(c
     nlp = tiny.make_nlp(checkpoint, {"objectives": {"own": OBJECTIVE}})
     with pytest.raises(ValueError, match=r"XNER313.*target_reader = false"):
         nlp.initialize(lambda: [eg for group in make_examples(nlp) for eg in group])
+
+
+def test_objectives_of_a_loaded_tagger_have_not_begun() -> None:
+    nlp = make_nlp()
+    labelled, unlabelled = make_examples(nlp)
+    nlp.initialize(lambda: [*labelled, *unlabelled])
+    loaded = make_nlp().from_bytes(nlp.to_bytes())
+    with pytest.raises(ValueError, match=r"XNER315.*\(own\).*initialize\.components\.ner\]"):
+        loaded.update(unlabelled)
 
 
 def test_defaults_are_the_papers() -> None:

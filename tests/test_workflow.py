@@ -13,6 +13,7 @@ import pytest
 import spacy
 import srsly
 import yaml
+from filelock import FileLock
 from spacy.cli.debug_config import debug_config
 from spacy.cli.init_config import fill_config
 from typer.testing import CliRunner
@@ -26,6 +27,7 @@ import report as report_script
 import transfer as transfer_script
 from clusters import plan_runs, plan_zero_shot
 from tests import tiny
+from train import app as train_app
 from train import train_pipeline
 
 CONFIGS = sorted(Path("configs").glob("*.cfg"))
@@ -475,6 +477,25 @@ def test_help_teaches(name):
     assert len(result.output) > 200
 
 
+@pytest.mark.parametrize(("options", "steps"), [((), [0]), (("--epochs", 3), [0, 2, 4, 6])])
+def test_epochs_follow_the_size_of_the_corpus(options, steps, checkpoint, toy_corpus, tmp_path):
+    sizes = (len(read_docs(path)) for [path] in find_files(toy_corpus, "train", []).values())
+    batch_size = -(-sum(sizes) // 2)
+    found = CliRunner().invoke(
+        train_app,
+        [
+            "configs/transformer.cfg", str(tmp_path / "out"), "--paths.corpus", str(toy_corpus),
+            "--paths.encoder", str(checkpoint), "--vars.batch_size", str(batch_size),
+            "--vars.max_epochs", "1", "--components.ner.model.tok2vec.overlap", "8", *map(str, options),
+        ],
+    )  # fmt: skip
+    assert found.exit_code == 0
+    curve = (tmp_path / "out" / "curves.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in curve] == steps
+    # The message is wrapped, where depends on the path in it.
+    assert ("has learnt nothing" in " ".join(found.output.split())) == (len(steps) == 1)
+
+
 def test_a_stopped_training_leaves_the_old_model(toy_model, checkpoint, toy_corpus, tmp_path):
     out = tmp_path / "toy"
     out.mkdir()
@@ -550,10 +571,8 @@ def test_cluster_runs_are_resumed_and_other_settings_refused(clustered):
     totals = numpy.concatenate([numpy.array(rows) for rows in result["counts"].values()]).sum(0)
     assert totals[0] > 0
     assert 2 * totals[0] / (totals[1] + totals[2]) == pytest.approx(result["test"]["ents_f"])
-    (folder / "runs" / "toy" / "found.cluster1-seed1.lock").write_text("1")
-    (folder / "runs" / "toy" / "found.cluster2-seed0.lock").write_text("99999999")
-    printed = run(*command)
-    # One is held by a living process, the lock of a dead one counts not.
+    with FileLock(folder / "runs" / "toy" / ".locks" / "found.cluster1-seed1.lock"):
+        printed = run(*command)
     assert printed.count("another process") == 1
     assert printed.count("done before") == len(names) - 1
     done = subprocess.run(

@@ -70,7 +70,7 @@ class AugmentedTuning:
             raise ValueError(Errors.XNER312.format(name=name))
         if tagger.listens:
             raise ValueError(Errors.XNER314.format(name=name))
-        self._n_seen = self._longest = self._limit = 0
+        self._n_seen = self._longest = self._limit = self._batch_size = 0
         self._waiting: list[Doc] = []
         self._teacher: dict[Any, Any] = {}
         if self.target_reader:
@@ -90,6 +90,8 @@ class AugmentedTuning:
         RETURNS: The weighted loss in nats; 0 if there was nothing to learn.
         """
         self._longest = max(self._longest, *map(len, docs))
+        # The last batch of a corpus is a small one.
+        self._batch_size = max(self._batch_size, len(docs))
         steps = self._n_seen - self.start_after
         self._n_seen += 1
         if steps < 0:
@@ -103,9 +105,9 @@ class AugmentedTuning:
             longest = self.max_length or self._longest
             self._limit = random.randint(min(self.min_length, longest), longest)
         self._waiting = [doc for doc in [*self._waiting, *docs] if len(doc) <= self._limit]
-        if len(self._waiting) < len(docs):
+        if len(self._waiting) < self._batch_size:
             return 0.0
-        short, self._waiting = self._waiting[: len(docs)], self._waiting[len(docs) :]
+        short, self._waiting = self._waiting[: self._batch_size], self._waiting[self._batch_size :]
         with tagger.model.use_params(self._teacher), _reading_with(encoder, "source"):
             entities = tagger.find_entities(short)
         loss = 0.0

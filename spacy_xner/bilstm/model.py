@@ -56,7 +56,7 @@ def build_bilstm_encoder(
     character_hidden, word_hidden: Size of each direction.
     tie_characters, tie_words: One set of weights for both directions.
     dense_width: Of a layer between the words' states and the head; 0 for none.
-    SOURCE: Wu et al. 2019, sections 2 and 3.2; Bari et al. 2020 (tied directions, dense layer).
+    SOURCE: Huang et al. 2019, sections 2 and 3.2; Bari et al. 2020 (tied directions, dense layer).
     """
     settings = {
         "n_characters": n_characters if use_characters else 0,

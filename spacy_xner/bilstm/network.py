@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from spacy_xner.tagger.crf import pack
 
-# Weights and the vector of unknown words begin in [-0.1, 0.1] (Wu et al. 2019, section 3.2).
+# Weights and the vector of unknown words begin in [-0.1, 0.1] (Huang et al. 2019, section 3.2).
 RANGE = 0.1
 
 
@@ -78,7 +78,7 @@ class BiLSTMNetwork(nn.Module):
         dense_width: of the layer that the token vectors come from, 0 takes the word LSTM's states;
         vector_width: of word vectors, 0 reads none; vector_scale: brings their numbers to the size of the
         characters' states; targets: languages with a reader of their own beside the one of all others.
-    SOURCE: Wu et al. 2019, section 2 (after Lample et al. 2016); Bari et al. 2020, Figure 1 (targets).
+    SOURCE: Huang et al. 2019, section 2 (after Lample et al. 2016); Bari et al. 2020, Figure 1 (targets).
     """
 
     unknown: Tensor

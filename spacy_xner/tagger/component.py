@@ -152,6 +152,7 @@ class EntityTagger(LabelledPipe):
         self.confidence = confidence
         self.objectives = dict(objectives)
         self._warned: set[str] = set()
+        self._has_begun = False
         self.cfg: dict[str, Any] = {"labels": [], "scheme": scheme}
 
     @property
@@ -204,6 +205,7 @@ class EntityTagger(LabelledPipe):
             self._go_on_from(teacher, weights)
         for name, objective in self.objectives.items():
             objective.start(self, languages, name)
+        self._has_begun = True
 
     def _find_teacher(self, weights: str | Path) -> "EntityTagger":
         pipes = [pipe for _, pipe in load_model(weights).pipeline if isinstance(pipe, EntityTagger)]
@@ -330,7 +332,8 @@ class EntityTagger(LabelledPipe):
     ) -> dict[str, float]:
         """Learn from a batch. Unlabelled documents add nothing to this loss, but to the objectives'.
 
-        RAISES: XNER303 if a loss is not a number, before any weight is changed.
+        RAISES: XNER303 if a loss is not a number, before any weight is changed; XNER315 for objectives of a
+            tagger that was not initialized.
         """
         losses = {} if losses is None else losses
         examples = list(examples)
@@ -338,6 +341,9 @@ class EntityTagger(LabelledPipe):
         set_dropout_rate(self.model, drop)
         losses[self.name] = losses.get(self.name, 0.0) + self._update_labelled(examples)
         if self.objectives:
+            if not self._has_begun:
+                names = ", ".join(self.objectives)
+                raise ValueError(Errors.XNER315.format(name=self.name, objectives=names))
             self._update_unlabelled(examples, losses)
         if sgd is not None:
             self.finish_update(sgd)
