@@ -107,7 +107,7 @@ def run_route(name: str, task: Task) -> str:
         return f"needs {missing}"
     path = task.out / f"{name}.json"
     settings = {**task.settings, **route.inputs(task)}
-    with claim(path.with_suffix(".lock")) as is_mine:
+    with claim(path) as is_mine:
         if not is_mine:
             return "another process is at it"
         if is_done(path, settings):

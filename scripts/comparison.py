@@ -124,7 +124,7 @@ def advise(
         times = f"{row.words_per_second / best.words_per_second:.0f} times as fast"
         loss = best.f1 - row.f1
         lines.append(
-            f"`{row.route}` is {times} with {row.megabytes:.0f} MB for {loss:.1f} F1: "
+            f"`{row.route}` is {times} with {row.megabytes:.0f} MB, and {loss:.1f} F1 worse: "
             + ("take it where speed counts." if loss <= CHEAP else "only where nothing else fits.")
         )
     other = max(ranked, key=lambda row: row.target_dev or 0.0)

@@ -1,6 +1,6 @@
 """Tables of BiLSTM-CRF runs. Pure functions on what `bilstm.py` wrote.
 
-SOURCE: Wu et al. 2019, Tables 2 to 5; Bari et al. 2020, Tables 2 to 4.
+SOURCE: Huang et al. 2019, Tables 2 to 5; Bari et al. 2020, Tables 2 to 4.
 """
 
 import json

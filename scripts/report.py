@@ -36,12 +36,10 @@ def main(
     out: Annotated[Path, typer.Argument(help="HTML file to write.")],
     metrics: Annotated[Path, typer.Option(help="Folder of evaluate's JSON files.")],
     training: Annotated[Path, typer.Option(help="Folder of trained pipelines.")],
-    runs: Annotated[
-        Path | None, typer.Option(help="Folder of folders of joint.py's and clusters.py's runs.")
-    ] = None,
+    runs: Annotated[Path | None, typer.Option(help="Folder of folders of runs, one experiment each.")] = None,
     readme: Annotated[Path | None, typer.Option(help="Also renew the table in this README.")] = None,
 ) -> None:
-    """Collect what evaluate, cluster, clusters and joint wrote into one page without outside links."""
+    """Collect scores, clusters and the runs of all experiments into one page without outside links."""
     models = []
     for path in sorted(metrics.glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -185,7 +183,7 @@ def describe_students(folder: Path) -> dict[str, Any] | None:
 
 
 def describe_parts(folder: Path) -> dict[str, Any] | None:
-    """Collect finished BiLSTM-CRF runs into the tables and figures of Wu et al. 2019 and Bari et al. 2020."""
+    """Collect runs of the BiLSTM-CRF: tables and figures of Huang et al. 2019 and Bari et al. 2020."""
     runs = parts.read_results(folder)
     if not runs:
         return None

@@ -230,7 +230,7 @@ def find_teacher(task: Task, folder: Path) -> tuple[Path, float, float]:
 
 
 def run_translate(task: Task, folder: Path) -> Trained:
-    """Train a BiLSTM-CRF on labels and their word-by-word translations (Wu et al. 2019).
+    """Train a BiLSTM-CRF on labels and their word-by-word translations (Huang et al. 2019).
 
     The vectors of words come from the encoder: no vector files are needed.
     """

@@ -36,7 +36,7 @@ def words(
     """Translate a corpus word by word into `{lang}-{source}.{language}-{split}.spacy` beside it.
 
     The file keeps the corpus' language in its name, because that is whose labels these are; its documents
-    are in the other language (Wu et al. 2019, equation 1).
+    are in the other language (Huang et al. 2019, equation 1).
     """
     docs = list(read_docs(corpus).get_docs(spacy.blank("xx").vocab))
     entries = read_dictionary(dictionary, reverse=reverse)
@@ -65,7 +65,7 @@ def shuffle(
 ) -> None:
     """Shuffle the words of every sentence, entities kept whole, into `{lang}-{source}.shuffled-...`.
 
-    What a model loses on such text is what it learns from the order of words (Wu et al. 2019, Table 3).
+    What a model loses on such text is what it learns from the order of words (Huang et al. 2019, Table 3).
     """
     rng = random.Random(seed)
     docs = list(read_docs(corpus).get_docs(spacy.blank("xx").vocab))

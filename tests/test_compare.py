@@ -96,8 +96,8 @@ def test_advice_names_the_best_route_and_what_cannot_be_told_from_it():
 @pytest.mark.parametrize(
     ("f1", "speed", "end"),
     [
-        (72.5, 500.0, "5 times as fast with 33 MB for 2.5 F1: take it where speed counts."),
-        (60.0, 2000.0, "20 times as fast with 33 MB for 15.0 F1: only where nothing else fits."),
+        (72.5, 500.0, "5 times as fast with 33 MB, and 2.5 F1 worse: take it where speed counts."),
+        (60.0, 2000.0, "20 times as fast with 33 MB, and 15.0 F1 worse: only where nothing else fits."),
         (72.5, 400.0, None),
     ],
 )

@@ -1,6 +1,6 @@
 """Romanisation: words of any script in Latin letters.
 
-SOURCE: Hermjakob et al. 2018, uroman; Wu et al. 2019 (what matters for neural cross-lingual NER), section 2.
+SOURCE: Hermjakob et al. 2018, uroman; Huang et al. 2019 (what matters for cross-lingual NER), section 2.
 """
 
 from functools import cache, lru_cache

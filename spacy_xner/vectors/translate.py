@@ -37,7 +37,7 @@ def translate_sentence(
     dictionary: Lower-cased words and their translations, which are not empty.
     alpha: Weight of the token itself; its context has the rest.
     window: Context on each side, 0 takes the whole sentence. Units: tokens.
-    SOURCE: Wu et al. 2019 (what matters for neural cross-lingual NER), equation 1.
+    SOURCE: Huang et al. 2019 (what matters for neural cross-lingual NER), equation 1.
     """
     words = [token.lower() for token in sentence.tokens]
     candidates = [(i, text.split()) for i, word in enumerate(words) for text in dictionary.get(word, ())]

@@ -12,7 +12,7 @@ _ADDRESS = re.compile(r"(https?://|www\.)\S+", re.IGNORECASE)
 def normalise(word: str, lower: bool = True) -> str:
     """Replace numbers by "num" and addresses by "url"; lower-case the rest if asked for.
 
-    SOURCE: Wu et al. 2019 (what matters for neural cross-lingual NER), section 3.1.
+    SOURCE: Huang et al. 2019 (what matters for neural cross-lingual NER), section 3.1.
     """
     if _NUMBER.fullmatch(word):
         return NUMBER
