@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
+from torch import Tensor
 from typer.testing import CliRunner
 
 from spacy_xner.vectors import unsupervised
@@ -315,7 +316,7 @@ def test_chance_takes_a_poor_start_to_where_it_would_not_get_by_itself() -> None
 def test_explored_words_are_nearest_to_one_another_once_all_similarities_count() -> None:
     x, y = (normalise_rows(table.vectors) for table in make_tables(n=90))
     start = Pairs(torch.arange(60), torch.arange(60))
-    settings = Exploration(n_words=50, keep=1.0, n_iterations=1)
+    settings = Exploration(n_words=50, n_groups=1, n_iterations=1)
     pairs = explore(x, y, start, settings, torch.Generator())
     mapped, others = map_tables(x, y, start)[0][:50], y[:50]
     there, back = nearest(mapped, others, 1).ids[:, 0], nearest(others, mapped, 1).ids[:, 0]
@@ -323,34 +324,43 @@ def test_explored_words_are_nearest_to_one_another_once_all_similarities_count()
     assert pairs.target.tolist() == [*there.tolist(), *range(50)]
 
 
-@pytest.mark.parametrize("keep", [0.1, 0.4, 0.999, 1.0])
-def test_chance_leaves_a_share_of_the_similarities_in(keep: float) -> None:
-    x, y = (normalise_rows(table.vectors)[:333] for table in make_tables(n=400))
-    scores = torch.empty(333, 333)
-    pairs, objective = unsupervised._induce_by_chance(x, y, keep, torch.Generator(), scores)
-    assert float(scores.isfinite().float().mean()) == pytest.approx(keep, abs=0.01)
-    assert scores.isfinite()[pairs.source, pairs.target].all()
+@pytest.mark.parametrize("n_groups", [1, 2, 7])
+def test_words_find_the_nearest_of_their_own_group(n_groups: int) -> None:
+    x, y = (normalise_rows(table.vectors) for table in make_tables(n=90))
+    x = x[:71]
+    hubs = torch.rand(71), torch.rand(90)
+    seeds = (torch.Generator().manual_seed(5) for _ in range(2))
+    pairs, objective = unsupervised._induce_in_groups(x, y, hubs, n_groups, next(seeds))
+    drawn = next(seeds)
+    groups = [torch.randperm(n, generator=drawn).tensor_split(n_groups) for n in (71, 90)]
+    scores = x @ y.T - hubs[0][:, None] - hubs[1]
+    there, back = {}, {}
+    for rows, columns in zip(*(map(Tensor.tolist, side) for side in groups), strict=True):
+        there |= {i: max(columns, key=lambda j: scores[i, j]) for i in rows}
+        back |= {j: max(rows, key=lambda i: scores[i, j]) for j in columns}
+    assert pairs.source.tolist() == [*range(71), *(back[j] for j in range(90))]
+    assert pairs.target.tolist() == [*(there[i] for i in range(71)), *range(90)]
     assert objective == pytest.approx(float((x @ y.T)[pairs.source, pairs.target].mean()), abs=1e-5)
 
 
-def test_more_similarities_count_whenever_the_objective_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = []
+def test_words_see_more_of_the_others_whenever_the_objective_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
     objectives = iter([0.1, 0.2, 0.2, 0.2, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3])
     start = Pairs(torch.arange(50), torch.arange(50))
 
-    def induce(x, y, keep, generator, scores):
-        kept.append(keep)
+    def induce(x, y, hubs, n_groups, generator):
+        seen.append(n_groups)
         return start, next(objectives)
 
-    monkeypatch.setattr(unsupervised, "_induce_by_chance", induce)
+    monkeypatch.setattr(unsupervised, "_induce_in_groups", induce)
     x, y = (normalise_rows(table.vectors) for table in make_tables(n=60))
-    settings = Exploration(n_words=50, keep=0.3, growth=2.0, patience=2)
+    settings = Exploration(n_words=50, n_groups=5, patience=2)
     explore(x, y, start, settings, torch.Generator())
-    assert kept == [0.3, 0.3, 0.3, 0.3, 0.6, 0.6, 0.6, 1.0, 1.0]
-    kept.clear()
+    assert seen == [5, 5, 5, 5, 2, 2, 2, 1, 1]
+    seen.clear()
     objectives = iter([0.1, 0.2, 0.2])
     explore(x, y, start, settings._replace(n_iterations=3), torch.Generator())
-    assert kept == [0.3, 0.3, 0.3]
+    assert seen == [5, 5, 5]
 
 
 def test_a_start_leads_to_the_same_place_whatever_others_are_tried() -> None:

@@ -158,8 +158,9 @@ def refine(
 
 def mutual_pairs(x: Tensor, y: Tensor) -> Pairs:
     """Words that are each other's nearest by CSLS."""
-    there = nearest(x, y, 1).ids[:, 0]
-    back = nearest(y, x, 1).ids[:, 0]
+    # What `nearest` takes off a query's own scores does not change their order.
+    there = _search(x, y, 1, mean_similarity(y, x) / 2).ids[:, 0]
+    back = _search(y, x, 1, mean_similarity(x, y) / 2).ids[:, 0]
     rows = torch.arange(len(x))
     mutual = back[there] == rows
     return Pairs(rows[mutual], there[mutual])

@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from spacy_xner.errors import Errors
 from spacy_xner.vectors.mapping import (
-    N_NEIGHBOURS,
     Pairs,
+    mean_similarity,
     mutual_pairs,
     nearest,
     nearest_rotation,
@@ -39,6 +39,9 @@ MIN_PAIRS = 50
 AGREE, RELATED = 0.25, 0.05
 # No two languages share nearly all words; English and Spanish share 453 of 20,000 each, short ones aside.
 MAX_SAME = 0.9
+# Inductions by chance until it is found anew which words are near to everything. The rotation changes little
+# from one to the next.
+HUBS_EVERY = 5
 
 
 class Adversary(NamedTuple):
@@ -71,14 +74,13 @@ ADVERSARY = Adversary()
 class Exploration(NamedTuple):
     """Settings of the stochastic induction.
 
-    n_words: Most frequent words of either side; memory grows with its square (4,000 words: 0.3 GB), 0 leaves
-        the induction out. keep: Share of the similarities that count at first. growth: Factor to it when the
+    n_words: Most frequent words of either side; memory grows with its square (4,000 words: 0.2 GB), 0 leaves
+        the induction out. n_groups: Of words that see one another alone, at first; half as many when the
         objective has not grown for `patience` iterations. n_iterations: At most.
     """
 
     n_words: int = 4_000
-    keep: float = 0.1
-    growth: float = 2.0
+    n_groups: int = 10
     patience: int = 20
     n_iterations: int = 1_000
 
@@ -366,52 +368,46 @@ def self_learn(x: Tensor, y: Tensor, start: Pairs, *, n_iterations: int, n_frequ
 
 
 def explore(x: Tensor, y: Tensor, start: Pairs, settings: Exploration, generator: torch.Generator) -> Pairs:
-    """Rotate by the words that are nearest among those that chance leaves in, at first few, in the end all.
+    """Rotate by the words that are nearest among those that chance shows them, at first few, in the end all.
 
-    Otherwise a poor dictionary finds itself again.
+    Otherwise a poor dictionary finds itself again. Artetxe et al. leave similarities out one by one; groups
+    of words are as good, and are compared in a share of the time.
     RETURNS: The nearest word of each of both sides' most frequent words. Shape: (2 * n_words,), twice.
     SOURCE: Artetxe et al. 2018, section 3.3.
     """
     rotation = procrustes(x[start.source], y[start.target])
     x, y = x[: settings.n_words], y[: settings.n_words]
-    keep, best, n_stalled = settings.keep, -1.0, 0
-    # One block of memory for all inductions: a new one each takes as long as what it is for.
-    scores = torch.empty(len(x), len(y))
-    for _ in tqdm(range(settings.n_iterations), unit=" inductions", disable=None):
-        start, objective = _induce_by_chance(x @ rotation, y, keep, generator, scores)
+    n_groups, best, n_stalled = min(settings.n_groups, len(x), len(y)), -1.0, 0
+    for i in tqdm(range(settings.n_iterations), unit=" inductions", disable=None):
+        mapped = x @ rotation
+        if i % HUBS_EVERY == 0:
+            hubs = mean_similarity(mapped, y) / 2, mean_similarity(y, mapped) / 2
+        start, objective = _induce_in_groups(mapped, y, hubs, n_groups, generator)
         rotation = procrustes(x[start.source], y[start.target])
         n_stalled = 0 if objective > best + 1e-5 else n_stalled + 1
         best = max(best, objective)
         if n_stalled >= settings.patience:
-            if keep >= 1:
+            if n_groups == 1:
                 break
-            keep, n_stalled = min(1.0, settings.growth * keep), 0
+            n_groups, n_stalled = n_groups // 2, 0
     return start
 
 
-def _induce_by_chance(
-    x: Tensor, y: Tensor, keep: float, generator: torch.Generator, scores: Tensor
+def _induce_in_groups(
+    x: Tensor, y: Tensor, hubs: tuple[Tensor, Tensor], n_groups: int, generator: torch.Generator
 ) -> tuple[Pairs, float]:
-    """Find every word's nearest by CSLS, of each side, with this share of the similarities.
+    """Deal the words of both sides into groups, and find every word's nearest by CSLS in its group.
 
-    scores: Room for them. Shape: (n_source, n_target).
-    RETURNS: Pairs, and their mean cosine.
+    hubs: What CSLS takes off the similarities of each side's words. Shapes: (n_source,), (n_target,).
+    RETURNS: Pairs in the order of both sides' words, and their mean cosine.
     """
-    torch.matmul(x, y.T, out=scores)
-    own, others = (
-        scores.topk(min(N_NEIGHBOURS, scores.shape[dim]), dim=dim).values.mean(dim=dim, keepdim=True) / 2
-        for dim in (1, 0)
-    )
-    scores.sub_(own).sub_(others)
-    if keep < 1:
-        # A random byte each, by eights: near enough to the share, and four times as fast as a number each.
-        # A byte is at most 255, and torch takes a limit of 256 for one of 0.
-        limit = min(255, max(1, round(256 * keep)))
-        eights = torch.empty(-(-scores.numel() // 8), dtype=torch.int64)
-        drawn = eights.random_(-(2**63), None, generator=generator).view(torch.uint8)
-        scores.masked_fill_(drawn[: scores.numel()].view(scores.shape) >= limit, -torch.inf)
-    rows, columns = torch.arange(len(x)), torch.arange(len(y))
-    pairs = Pairs(torch.cat((rows, scores.argmax(dim=0))), torch.cat((scores.argmax(dim=1), columns)))
+    dealt = (torch.randperm(len(rows), generator=generator).tensor_split(n_groups) for rows in (x, y))
+    there, back = (torch.empty(len(rows), dtype=torch.long) for rows in (x, y))
+    for rows, columns in zip(*dealt, strict=True):
+        scores = x[rows] @ y[columns].T - hubs[0][rows, None] - hubs[1][columns]
+        there[rows] = columns[scores.argmax(dim=1)]
+        back[columns] = rows[scores.argmax(dim=0)]
+    pairs = Pairs(torch.cat((torch.arange(len(x)), back)), torch.cat((there, torch.arange(len(y)))))
     return pairs, float((x[pairs.source] * y[pairs.target]).sum(dim=1).mean())
 
 
