@@ -19,6 +19,7 @@ from wasabi import msg
 from spacy_xner.corpus import write_bytes
 from spacy_xner.vectors.dictionary import BilingualDictionary, read_dictionary, split_dictionary
 from spacy_xner.vectors.mapping import Pairs, align, precision
+from spacy_xner.vectors.spelling import SPELLING, spelling_features
 from spacy_xner.vectors.table import VectorTable, read_table
 from spacy_xner.vectors.unsupervised import (
     EXPLORATION,
@@ -92,11 +93,12 @@ def keep(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 def supervise(tables: Tables, training: BilingualDictionary, test: BilingualDictionary) -> dict[str, Any]:
     """Map by a dictionary."""
     begin = time.perf_counter()
-    mapped = align(*tables, training)
+    mapped = align(*tables, training, features=spelling_features(*tables))
     seconds = time.perf_counter() - begin
     return {
         "group": SUPERVISED,
         "precision": precision(*mapped, test).by_neighbours[1],
+        "unspelled": precision(*align(*tables, training), test).by_neighbours[1],
         "seconds": seconds,
     }
 
@@ -131,10 +133,11 @@ def judge_one(
         for label, start in part["starts"].items()
     }
     skipped = {label: reason for part in followed for label, reason in part["skipped"].items()}
-    mapped = choose_start(*tables, found, skipped)
+    mapped, unspelled = (choose_start(*tables, found, skipped, spelling=weight) for weight in (SPELLING, 0))
     return {
         "verdict": mapped.verdict,
         "precision": precision(mapped.source, mapped.target, test).by_neighbours[1],
+        "unspelled": precision(unspelled.source, unspelled.target, test).by_neighbours[1],
         "seconds": statistics.mean(part["seconds"] for part in followed[1:]),
         "evidence": mapped.evidence,
     }
@@ -146,21 +149,21 @@ def tabulate(runs: Sequence[Mapping[str, Any]], groups: Sequence[str], failed: f
     runs: That with a dictionary first. failed: P@1 below which a map has failed, whatever the verdict says.
     """
     header = (
-        "start", "P@1, CSLS", "OK", "WEAK", "FAILED", "failures not seen", "false alarms", "agreement",
-        "seconds a start",
+        "start", "P@1, CSLS", "without spelling", "OK", "WEAK", "FAILED", "failures not seen", "false alarms",
+        "agreement", "seconds a start",
     )  # fmt: skip
-    best = f"{100 * runs[0]['precision']:.1f}"
-    rows = [header, ("---",) * len(header), (SUPERVISED, best, *["–"] * 6, f"{runs[0]['seconds']:.0f}")]
+    best = [f"{100 * runs[0][key]:.1f}" for key in ("precision", "unspelled")]
+    rows = [header, ("---",) * len(header), (SUPERVISED, *best, *["–"] * 6, f"{runs[0]['seconds']:.0f}")]
     for group in groups:
         own = [run for run in runs if run["group"] == group]
-        shares = [100 * run["precision"] for run in own]
+        shares = [[100 * run[key] for run in own] for key in ("precision", "unspelled")]
         verdicts = [run["verdict"] for run in own]
         agreements = [run["evidence"].get("agreement", 0.0) for run in own]
         unseen = sum(run["verdict"] != "FAILED" and run["precision"] < failed for run in own)
         alarms = sum(run["verdict"] == "FAILED" and run["precision"] >= failed for run in own)
         row = (
             group,
-            f"{statistics.mean(shares):.1f} ({statistics.pstdev(shares):.1f})",
+            *(f"{statistics.mean(share):.1f} ({statistics.pstdev(share):.1f})" for share in shares),
             *(str(verdicts.count(verdict)) for verdict in ("OK", "WEAK", "FAILED")),
             str(unseen),
             str(alarms),

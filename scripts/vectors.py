@@ -21,6 +21,7 @@ from spacy_xner.vectors.dictionary import (
 )
 from spacy_xner.vectors.distil import distil_vectors
 from spacy_xner.vectors.mapping import Precision, align, precision
+from spacy_xner.vectors.spelling import SPELLING, spelling_features
 from spacy_xner.vectors.table import Lookup, VectorTable, merge_tables, read_table, reduce_width, write_table
 from spacy_xner.vectors.train import train_vectors
 from spacy_xner.vectors.unsupervised import EXPLORATION, INITIALISERS, map_without_dictionary
@@ -33,6 +34,9 @@ app = typer.Typer(add_completion=False, help=__doc__)
 Reverse = Annotated[bool, typer.Option(help="The dictionary goes from target to source.")]
 Skip = Annotated[int, typer.Option(help="Entries not to measure by: MUSE's 5,000 for training.")]
 Limit = Annotated[int, typer.Option(help="The first so many words; 0 takes all.")]
+Spelling = Annotated[
+    float, typer.Option(help="How much a like spelling counts for words to be a pair; 0 for nothing.")
+]
 
 
 @app.command()
@@ -102,6 +106,7 @@ def align_tables(
     n_test: Annotated[int, typer.Option(help="Entries to measure by; 0 measures nothing.")] = 1500,
     iterations: Annotated[int, typer.Option(help="Times that the dictionary is induced anew.")] = 2,
     weighting: Annotated[float, typer.Option(help="Power of the weighting; 0 for a rotation.")] = 0.25,
+    spelling: Spelling = SPELLING,
     limit: Limit = 200_000,
 ) -> None:
     """Map two tables into one space with a dictionary, and refine the map."""
@@ -112,7 +117,10 @@ def align_tables(
     forget(out, source, target)
     sizes = " and ".join(f"{len(table.words):,}" for table in tables)
     msg.info(f"Mapping {sizes} words, {iterations} times by a new dictionary")
-    mapped = align(*tables, train_entries, n_iterations=iterations, weighting=weighting)
+    mapped = align(
+        *tables, train_entries, n_iterations=iterations, weighting=weighting,
+        features=spelling_features(*tables, weight=spelling) if iterations else None,
+    )  # fmt: skip
     for table, name in zip(mapped, ("source", "target"), strict=True):
         write_table(table, out / f"{name}.safetensors")
     if n_test:
@@ -144,6 +152,7 @@ def map_unsupervised(
         typer.Option(help="Words that a start is led through by chance before it is refined; 0 for none."),
     ] = EXPLORATION.n_words,
     weighting: Annotated[float, typer.Option(help="Power in the last map; 0 for a rotation.")] = 0.25,
+    spelling: Spelling = SPELLING,
     seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
     dictionary: Annotated[Path | None, typer.Option(help="Pairs to measure by, no more.")] = None,
     reverse: Reverse = False,
@@ -158,7 +167,7 @@ def map_unsupervised(
     found = map_without_dictionary(
         read_table(source, limit), read_table(target, limit),
         initialisers=split_names(initialisers), restarts=restarts, seed=seed, min_words=min_words,
-        weighting=weighting, exploration=EXPLORATION._replace(n_words=explored),
+        weighting=weighting, spelling=spelling, exploration=EXPLORATION._replace(n_words=explored),
     )  # fmt: skip
     failed = found.verdict == "FAILED"
     rows = [

@@ -20,16 +20,15 @@ from spacy_xner.vectors.mapping import (
     precision,
     refine,
 )
+from spacy_xner.vectors.spelling import identical
 from spacy_xner.vectors.table import VectorTable, read_table, write_table
 from spacy_xner.vectors.unsupervised import (
     Adversary,
     Exploration,
     Unsupervised,
     choose_start,
-    cognates,
     explore,
     follow_starts,
-    identical,
     judge,
     learn_rotation,
     map_without_dictionary,
@@ -247,34 +246,6 @@ def test_a_seed_gives_the_same_tables_again(distributed: Unsupervised) -> None:
     assert other.verdict == "FAILED"
 
 
-def test_words_spelled_alike_without_signs_if_there_are_enough_others() -> None:
-    words = [f"lisbon{letter}" for letter in "abcdefghijklmnopqrstuvwxyzαβγδεζηθικλμνξοπρστυφχψω"]
-    few = ["1900", ".", "de"]
-    width = {"vectors": numpy.zeros((99, 4), "float32")}
-    source = VectorTable([*few, "house", *words], **width)
-    target = VectorTable([*reversed(words), *few, "casa"], **width)
-    pairs = identical(source, target)
-    assert [source.words[i] for i in pairs.source] == words
-    assert [target.words[i] for i in pairs.target] == words
-    source, target = VectorTable([*few, *words[:40]], **width), VectorTable([*words[:40], *few], **width)
-    assert len(identical(source, target).source) == 43
-    assert len(identical(source, target, n_frequent=30).source) == 27
-
-
-def test_cognates_are_alike_in_latin_letters_but_not_in_their_own() -> None:
-    source = VectorTable(["Moskva", "madrid", "nation", "house", "no", "station", "actor", "nations"], None)
-    target = VectorTable(["казак", "Мосcва", "москва", "madrid", "nación", "nó", "nation", "áctor"], None)
-    pairs = cognates(source, target)
-    found = {(source.words[i], target.words[j]) for i, j in zip(*(p.tolist() for p in pairs), strict=True)}
-    assert found == {("Moskva", "москва"), ("actor", "áctor")}
-    source = VectorTable(["national", "nationals", "gato", "gatos", "nacionale"], None)
-    target = VectorTable(["nacional", "gata"], None)
-    pairs = cognates(source, target)
-    assert (pairs.source.tolist(), pairs.target.tolist()) == ([0], [0])
-    assert len(cognates(source, target, near=99).source) == 0
-    assert len(cognates(source, target, near=4).source) == 2
-
-
 def test_distributions_match_whatever_the_rotation() -> None:
     source, target = make_tables(noise=0.0)
     x, y = normalise_rows(source.vectors), normalise_rows(target.vectors)
@@ -436,13 +407,35 @@ def test_a_map_that_stretches_has_a_rotation_near() -> None:
     torch.testing.assert_close(nearest_rotation(stretched), rotation, atol=1e-5, rtol=0)
 
 
-def test_a_start_is_forgotten_when_asked_for() -> None:
+def test_dictionaries_are_found_by_features_too_and_keep_what_is_given() -> None:
     x, y = (normalise_rows(table.vectors) for table in make_tables())
     start = Pairs(torch.arange(30), torch.arange(30))
-    settings = {"n_iterations": 1, "n_frequent": N, "weighting": 0.0}
-    expected = map_tables(x, y, mutual_pairs(map_tables(x, y, start)[0], y))[0]
-    torch.testing.assert_close(refine(x, y, start, **settings, keep_given=False)[0], expected)
-    assert not torch.allclose(refine(x, y, start, **settings)[0], expected, atol=1e-3)
+    settings = {"n_iterations": 1, "n_frequent": 500, "weighting": 0.0}
+    mapped = map_tables(x, y, start)[0][:500]
+    found = mutual_pairs(mapped, y[:500])
+    torch.testing.assert_close(refine(x, y, start, **settings)[0], map_tables(x, y, found)[0])
+    both = Pairs(*(torch.cat(rows) for rows in zip(start, found, strict=True)))
+    torch.testing.assert_close(refine(x, y, start, kept=start, **settings)[0], map_tables(x, y, both)[0])
+    # Features that say more than the vectors: every word's pair is that of its own number.
+    features = (10 * torch.eye(500), 10 * torch.eye(500))
+    same = Pairs(torch.arange(500), torch.arange(500))
+    torch.testing.assert_close(
+        refine(x, y, start, features=features, **settings)[0], map_tables(x, y, same)[0]
+    )
+
+
+def test_spelling_mends_a_dictionary() -> None:
+    tables = make_tables(n_same=250, noise=1.5)
+    x, y = (normalise_rows(table.vectors) for table in tables)
+    start = identical(*tables)
+    few = Pairs(start.source[::16], start.target[::16])
+    found = {"identical 1": self_learn(x, y, few, n_iterations=2, n_frequent=N)}
+    others = {word: pair for word, pair in gold().items() if word not in set(tables[1].words)}
+    plain, spelled = (
+        precision(*choose_start(*tables, found, {}, spelling=spelling)[:2], others).by_neighbours[1]
+        for spelling in (0.0, 0.2)
+    )
+    assert spelled > 2 * plain
 
 
 def test_tables_that_no_map_can_come_of_are_coded_errors() -> None:

@@ -115,10 +115,12 @@ def align(
     n_iterations: int = 2,
     n_frequent: int = 10_000,
     weighting: float = 0.25,
+    features: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[VectorTable, VectorTable]:
     """Map two tables into one space with a dictionary, and refine it with the words that find each other.
 
     n_iterations: Inductions of a dictionary. n_frequent: Of the most frequent words of both sides.
+    features: See `refine`.
     RAISES: XNER611 for tables of different widths, XNER612 for a dictionary that does not cover them.
     """
     if source.vectors.shape[1] != target.vectors.shape[1]:
@@ -128,7 +130,7 @@ def align(
     given = find_pairs(source, target, dictionary)
     x, y = refine(
         normalise_rows(source.vectors), normalise_rows(target.vectors), given,
-        n_iterations=n_iterations, n_frequent=n_frequent, weighting=weighting,
+        n_iterations=n_iterations, n_frequent=n_frequent, weighting=weighting, kept=given, features=features,
     )  # fmt: skip
     return VectorTable(source.words, x.numpy()), VectorTable(target.words, y.numpy())
 
@@ -136,22 +138,27 @@ def align(
 def refine(
     x: Tensor,
     y: Tensor,
-    given: Pairs,
+    start: Pairs,
     *,
     n_iterations: int,
     n_frequent: int,
     weighting: float,
-    keep_given: bool = True,
+    kept: Pairs | None = None,
+    features: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Map, find words that are each other's nearest, and map again with these and the given ones.
+    """Map, find words that are each other's nearest, and map again with these.
 
-    keep_given: Otherwise the given ones are a start that is forgotten.
+    kept: Pairs that are in every dictionary after the first too. features: More numbers of the `n_frequent`
+        words, which count in who is nearest and are not mapped (`spelling_features`).
     """
-    mapped = map_tables(x, y, given, weighting=weighting)
+    mapped = map_tables(x, y, start, weighting=weighting)
     for _ in range(n_iterations):
-        pairs = mutual_pairs(mapped[0][:n_frequent], mapped[1][:n_frequent])
-        if keep_given:
-            pairs = Pairs(torch.cat((given.source, pairs.source)), torch.cat((given.target, pairs.target)))
+        sides = [rows[:n_frequent] for rows in mapped]
+        if features is not None:
+            sides = [torch.cat(side, dim=1) for side in zip(sides, features, strict=True)]
+        pairs = mutual_pairs(*sides)
+        if kept is not None:
+            pairs = Pairs(torch.cat((kept.source, pairs.source)), torch.cat((kept.target, pairs.target)))
         mapped = map_tables(x, y, pairs, weighting=weighting)
     return mapped
 

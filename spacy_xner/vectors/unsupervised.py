@@ -25,12 +25,17 @@ from spacy_xner.vectors.mapping import (
     procrustes,
     refine,
 )
-from spacy_xner.vectors.romanise import romanise
+from spacy_xner.vectors.spelling import (
+    MIN_PAIRS,
+    SPELLING,
+    cognates,
+    identical,
+    spelled_alike,
+    spelling_features,
+)
 from spacy_xner.vectors.table import VectorTable
 
 INITIALISERS = ("identical", "cognates", "distributions", "adversarial")
-# Two halves of fewer than 25 pairs each say next to nothing about a rotation.
-MIN_PAIRS = 50
 # How much of two starts' dictionaries has to be the same. Where there is nothing to find every start ends
 # elsewhere: dictionaries of unrelated synthetic spaces overlap by less than 0.01, those of both halves of the
 # words alike in English and Spanish by 0.45, in English and German by 0.22 (P@1 12), synthetic ones with
@@ -120,6 +125,7 @@ def map_without_dictionary(
     n_iterations: int = 10,
     n_frequent: int = 10_000,
     weighting: float = 0.25,
+    spelling: float = SPELLING,
     min_words: int = 5_000,
     adversary: Adversary = ADVERSARY,
     exploration: Exploration = EXPLORATION,
@@ -127,7 +133,8 @@ def map_without_dictionary(
     """Try several starts, refine each, and keep the one of the best criterion.
 
     restarts: Of the adversarial start, both ways. n_frequent: Most frequent words, from which dictionaries
-        are induced. weighting: Of the last map, see `map_tables`. min_words: Of either side.
+        are induced. weighting, spelling: Of the last map, see `map_tables` and `spelling_features`.
+    min_words: Of either side.
     RAISES: XNER611 for tables of different widths, XNER616 for small ones, XNER617 for twice the same,
         XNER618 for vectors that are not finite, XNER619 for unknown initialisers.
     """
@@ -138,7 +145,9 @@ def map_without_dictionary(
         source, target, ("random", *initialisers), restarts=restarts, seed=seed, n_iterations=n_iterations,
         n_frequent=n_frequent, adversary=adversary, exploration=exploration,
     )  # fmt: skip
-    return choose_start(source, target, found, skipped, n_frequent=n_frequent, weighting=weighting)
+    return choose_start(
+        source, target, found, skipped, n_frequent=n_frequent, weighting=weighting, spelling=spelling
+    )
 
 
 def follow_starts(
@@ -184,8 +193,12 @@ def choose_start(
     *,
     n_frequent: int = 10_000,
     weighting: float = 0.25,
+    spelling: float = SPELLING,
 ) -> Unsupervised:
-    """Map by the start of the best criterion, and judge it by the others."""
+    """Map by the start of the best criterion, and judge it by the others.
+
+    spelling: If any, words that are spelled alike are kept in the last dictionaries too.
+    """
     # One word that is nearest to all others, of vectors that are all the same.
     if not found:
         return Unsupervised(source, target, "FAILED", {"starts": {}, "skipped": skipped})
@@ -194,8 +207,10 @@ def choose_start(
     best = evidence["best"]
     evidence |= {"same_words": _find_same(source, target, found[best].pairs, n_frequent), "skipped": skipped}
     mapped = refine(
-        x, y, found[best].pairs, n_iterations=2, n_frequent=n_frequent, weighting=weighting, keep_given=False
-    )
+        x, y, found[best].pairs, n_iterations=2, n_frequent=n_frequent, weighting=weighting,
+        kept=spelled_alike(source, target) if spelling else None,
+        features=spelling_features(source, target, n_frequent=n_frequent, weight=spelling),
+    )  # fmt: skip
     verdict = judge(evidence["agreement"], len(found[best].pairs.source))
     first, second = (rows.numpy() for rows in mapped)
     return Unsupervised(source._replace(vectors=first), target._replace(vectors=second), verdict, evidence)
@@ -232,46 +247,6 @@ def judge(agreement: float, n_pairs: int) -> str:
     if agreement < RELATED or n_pairs < MIN_PAIRS:
         return "FAILED"
     return "OK" if agreement >= AGREE else "WEAK"
-
-
-def identical(source: VectorTable, target: VectorTable, *, n_frequent: int = 20_000) -> Pairs:
-    """Words that both languages spell alike, without numbers and the like if there are enough others."""
-    targets = {word: row for row, word in enumerate(target.words[:n_frequent])}
-    rows = [(row, targets[word]) for row, word in enumerate(source.words[:n_frequent]) if word in targets]
-    # Numbers, signs and short words are alike without meaning the same, or stand apart from all other words.
-    strong = [pair for pair in rows if sum(map(str.isalpha, source.words[pair[0]])) > 2]
-    return _to_pairs(strong if len(strong) >= max(MIN_PAIRS, source.vectors.shape[1]) else rows)
-
-
-def cognates(source: VectorTable, target: VectorTable, *, n_frequent: int = 10_000, near: int = 6) -> Pairs:
-    """Words that are alike in Latin letters but not in their own; words spelled alike in both are left out.
-
-    near: Words of at least so many letters may differ in one.
-    """
-    both = set(source.words) & set(target.words)
-    sides = [
-        [(row, _forms(word, near)) for row, word in enumerate(table.words[:n_frequent]) if word not in both]
-        for table in (source, target)
-    ]
-    rows: dict[str, int] = {}
-    for row, forms in sides[1]:
-        for form in forms:
-            rows.setdefault(form, row)
-    chosen: dict[int, int] = {}
-    # Of several candidates the exact one, then the most frequent one; every word once.
-    for row, forms in sides[0]:
-        hits = [rows[form] for form in forms if form in rows]
-        if hits:
-            chosen.setdefault(hits[0], row)
-    return _to_pairs([(row, hit) for hit, row in chosen.items()])
-
-
-def _forms(word: str, near: int) -> list[str]:
-    """The word in Latin letters, and without any but the first: words an edit apart share a form."""
-    plain = romanise(word).lower()
-    if sum(map(str.isalpha, plain)) < 3:
-        return []
-    return [plain, *(plain[:i] + plain[i + 1 :] for i in range(1, len(plain)) if len(plain) >= near)]
 
 
 def match_distributions(x: Tensor, y: Tensor, *, n_words: int = 4_000) -> Pairs:
@@ -361,9 +336,7 @@ def random_rotation(width: int, generator: torch.Generator) -> Tensor:
 
 def self_learn(x: Tensor, y: Tensor, start: Pairs, *, n_iterations: int, n_frequent: int) -> Start:
     """Rotate by words that are each other's nearest, time and again (equation 5)."""
-    mapped, _ = refine(
-        x, y, start, n_iterations=n_iterations, n_frequent=n_frequent, weighting=0.0, keep_given=False
-    )
+    mapped, _ = refine(x, y, start, n_iterations=n_iterations, n_frequent=n_frequent, weighting=0.0)
     return Start(_induce(mapped, y, n_frequent), mean_cosine(mapped, y))
 
 
@@ -459,11 +432,6 @@ def _find_starts(
 
 def _induce(x: Tensor, y: Tensor, n_frequent: int) -> Pairs:
     return mutual_pairs(x[:n_frequent], y[:n_frequent])
-
-
-def _to_pairs(rows: Sequence[tuple[int, int]]) -> Pairs:
-    table = torch.tensor(rows, dtype=torch.long).reshape(-1, 2)
-    return Pairs(table[:, 0], table[:, 1])
 
 
 def _find_same(source: VectorTable, target: VectorTable, pairs: Pairs, n_frequent: int) -> dict[str, Any]:
