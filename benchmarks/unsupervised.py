@@ -19,7 +19,7 @@ from wasabi import msg
 from spacy_xner.corpus import write_bytes
 from spacy_xner.vectors.dictionary import BilingualDictionary, read_dictionary, split_dictionary
 from spacy_xner.vectors.mapping import Pairs, align, precision
-from spacy_xner.vectors.spelling import SPELLING, spelling_features
+from spacy_xner.vectors.spelling import SPELLING, compare_spelling
 from spacy_xner.vectors.table import VectorTable, read_table
 from spacy_xner.vectors.unsupervised import (
     EXPLORATION,
@@ -29,7 +29,7 @@ from spacy_xner.vectors.unsupervised import (
     follow_starts,
 )
 
-SUPERVISED, ALL = "dictionary", "all"
+SUPERVISED, ALL, RANDOM = "dictionary", "all", "random"
 # Nothing in them themselves is drawn.
 FIXED = ("identical", "cognates")
 Tables = tuple[VectorTable, VectorTable]
@@ -46,15 +46,17 @@ def main(
     iterations: Annotated[int, typer.Option(help="Times that a dictionary is induced anew.")] = 10,
     explored: Annotated[int, typer.Option(help="Words of the stochastic induction; 0 for none.")] = 4000,
     limit: Annotated[int, typer.Option(help="The first so many words; 0 takes all.")] = 20_000,
-    failed: Annotated[float, typer.Option(help="P@1 below which a map has failed.")] = 0.05,
+    failed: Annotated[
+        float, typer.Option(help="P@1 without spelling below which a start has failed.")
+    ] = 0.05,
 ) -> None:
     """Print a Markdown table of every start alone, of all together, and of a dictionary."""
     names = [name for name in initialisers.split(",") if name]
     files = {"source": source, "target": target, "dictionary": dictionary}
     settings = {
         **{name: zlib.crc32(path.read_bytes()) for name, path in files.items()},
-        "restarts": restarts, "iterations": iterations,
-        "explored": explored, "limit": limit,
+        "restarts": restarts, "iterations": iterations, "limit": limit, "spelling": SPELLING,
+        "exploration": EXPLORATION._replace(n_words=explored)._asdict(),
     }  # fmt: skip
     if keep(out / "settings.json", lambda: settings) != settings:
         msg.fail(f"{out} holds runs of other settings", exits=1)
@@ -70,16 +72,17 @@ def main(
                 lambda: follow_one(tables, name, number, restarts, iterations, explored),
             )
 
-        for group in [*names, ALL]:
-            parts = names if group == ALL else [group]
+        # What comes of spelling where the start is worth nothing.
+        for group in [RANDOM, *names, ALL]:
+            parts = names if group == ALL else [group] * (group != RANDOM)
             label = group if group != ALL else f"{ALL}-{'-'.join(names)}"
             run = keep(
                 out / f"run-{label}-{seed}.json",
-                lambda parts=parts: judge_one(tables, test, [follow(name) for name in ("random", *parts)]),
+                lambda parts=parts: judge_one(tables, test, [follow(name) for name in (RANDOM, *parts)]),
             )
             msg.info(f"{group}, seed {seed}: {run['verdict']}, P@1 {100 * run['precision']:.1f}")
             runs.append({"group": group, **run})
-    print("\n".join(tabulate(runs, [*names, ALL], failed)))
+    print("\n".join(tabulate(runs, [RANDOM, *names, ALL], failed)))
 
 
 def keep(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -93,7 +96,7 @@ def keep(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 def supervise(tables: Tables, training: BilingualDictionary, test: BilingualDictionary) -> dict[str, Any]:
     """Map by a dictionary."""
     begin = time.perf_counter()
-    mapped = align(*tables, training, features=spelling_features(*tables))
+    mapped = align(*tables, training, spelling=compare_spelling(*tables))
     seconds = time.perf_counter() - begin
     return {
         "group": SUPERVISED,
@@ -138,7 +141,7 @@ def judge_one(
         "verdict": mapped.verdict,
         "precision": precision(mapped.source, mapped.target, test).by_neighbours[1],
         "unspelled": precision(unspelled.source, unspelled.target, test).by_neighbours[1],
-        "seconds": statistics.mean(part["seconds"] for part in followed[1:]),
+        "seconds": statistics.mean(part["seconds"] for part in followed[1:] or followed),
         "evidence": mapped.evidence,
     }
 
@@ -146,7 +149,8 @@ def judge_one(
 def tabulate(runs: Sequence[Mapping[str, Any]], groups: Sequence[str], failed: float) -> list[str]:
     """Lines of a table in Markdown.
 
-    runs: That with a dictionary first. failed: P@1 below which a map has failed, whatever the verdict says.
+    runs: That with a dictionary first. failed: P@1 without spelling below which a start has failed, whatever
+        the verdict says: spelling makes a map of any.
     """
     header = (
         "start", "P@1, CSLS", "without spelling", "OK", "WEAK", "FAILED", "failures not seen", "false alarms",
@@ -159,8 +163,8 @@ def tabulate(runs: Sequence[Mapping[str, Any]], groups: Sequence[str], failed: f
         shares = [[100 * run[key] for run in own] for key in ("precision", "unspelled")]
         verdicts = [run["verdict"] for run in own]
         agreements = [run["evidence"].get("agreement", 0.0) for run in own]
-        unseen = sum(run["verdict"] != "FAILED" and run["precision"] < failed for run in own)
-        alarms = sum(run["verdict"] == "FAILED" and run["precision"] >= failed for run in own)
+        unseen = sum(run["verdict"] != "FAILED" and run["unspelled"] < failed for run in own)
+        alarms = sum(run["verdict"] == "FAILED" and run["unspelled"] >= failed for run in own)
         row = (
             group,
             *(f"{statistics.mean(share):.1f} ({statistics.pstdev(share):.1f})" for share in shares),

@@ -21,7 +21,7 @@ from spacy_xner.vectors.dictionary import (
 )
 from spacy_xner.vectors.distil import distil_vectors
 from spacy_xner.vectors.mapping import Precision, align, precision
-from spacy_xner.vectors.spelling import SPELLING, spelling_features
+from spacy_xner.vectors.spelling import SPELLING, compare_spelling
 from spacy_xner.vectors.table import Lookup, VectorTable, merge_tables, read_table, reduce_width, write_table
 from spacy_xner.vectors.train import train_vectors
 from spacy_xner.vectors.unsupervised import EXPLORATION, INITIALISERS, map_without_dictionary
@@ -35,7 +35,10 @@ Reverse = Annotated[bool, typer.Option(help="The dictionary goes from target to 
 Skip = Annotated[int, typer.Option(help="Entries not to measure by: MUSE's 5,000 for training.")]
 Limit = Annotated[int, typer.Option(help="The first so many words; 0 takes all.")]
 Spelling = Annotated[
-    float, typer.Option(help="How much a like spelling counts for words to be a pair; 0 for nothing.")
+    float,
+    typer.Option(
+        min=0, help="How much a like spelling counts in dictionaries that are found anew; 0 for nothing."
+    ),
 ]
 
 
@@ -119,7 +122,7 @@ def align_tables(
     msg.info(f"Mapping {sizes} words, {iterations} times by a new dictionary")
     mapped = align(
         *tables, train_entries, n_iterations=iterations, weighting=weighting,
-        features=spelling_features(*tables, weight=spelling) if iterations else None,
+        spelling=compare_spelling(*tables, weight=spelling) if iterations else None,
     )  # fmt: skip
     for table, name in zip(mapped, ("source", "target"), strict=True):
         write_table(table, out / f"{name}.safetensors")

@@ -1,10 +1,8 @@
 """What spelling says of two languages' words."""
 
-from collections import Counter
-
 import numpy
 
-from spacy_xner.vectors.spelling import cognates, identical, spelled_alike, spelling_features
+from spacy_xner.vectors.spelling import cognates, compare_spelling, identical
 from spacy_xner.vectors.table import VectorTable
 
 
@@ -40,15 +38,9 @@ def test_words_spelled_alike_are_identical_ones_and_cognates() -> None:
     width = {"vectors": numpy.zeros((5, 2), "float32")}
     source = VectorTable(["lisbon", "house", "nation", "madrid", "actor"], **width)
     target = VectorTable(["casa", "áctor", "lisbon", "natión", "madrid"], **width)
-    pairs = spelled_alike(source, target)
-    found = [(source.words[i], target.words[j]) for i, j in zip(*(p.tolist() for p in pairs), strict=True)]
-    assert sorted(found) == [
-        ("actor", "áctor"),
-        ("lisbon", "lisbon"),
-        ("madrid", "madrid"),
-        ("nation", "natión"),
-    ]
-    assert len(spelled_alike(source, target, n_frequent=4).source) == 2
+    pairs = compare_spelling(source, target).pairs
+    found = {source.words[i]: target.words[j] for i, j in zip(*(p.tolist() for p in pairs), strict=True)}
+    assert found == {"actor": "áctor", "lisbon": "lisbon", "madrid": "madrid", "nation": "natión"}
 
 
 def grams(word: str) -> set[str]:
@@ -58,16 +50,24 @@ def grams(word: str) -> set[str]:
 
 
 def test_features_tell_the_share_of_common_letters_in_latin() -> None:
-    source = VectorTable(["night", "water", "moskva", "actor"], None)
-    target = VectorTable(["nacht", "wasser", "москва", "áctor", "water"], None)
+    source = VectorTable(["night", "water", "moskva", "actor"], numpy.zeros((4, 2), "float32"))
+    target = VectorTable(["nacht", "wasser", "москва", "áctor", "water"], numpy.zeros((5, 2), "float32"))
     latin = ["nacht", "wasser", "moskva", "actor", "water"]
-    first, second = spelling_features(source, target, weight=0.3, width=5000)
-    expected = [
-        [len(grams(a) & grams(b)) / (len(grams(a)) * len(grams(b))) ** 0.5 for b in latin]
-        for a in source.words
-    ]
+    first, second = compare_spelling(source, target, weight=0.3, width=5000).features
+    words = [[grams(word) for word in side] for side in (source.words, latin)]
+    expected = [[len(a & b) / (len(a) * len(b)) ** 0.5 for b in words[1]] for a in words[0]]
     numpy.testing.assert_allclose((first @ second.T).numpy(), 0.3 * numpy.array(expected), atol=0.02)
-    assert Counter((first @ second.T).argmax(dim=1).tolist()) == Counter([0, 4, 2, 3])
-    narrow = spelling_features(source, target, n_frequent=2)
+    assert (first @ second.T).argmax(dim=1).tolist() == [0, 4, 2, 3]
+    narrow = compare_spelling(source, target, n_frequent=2).features
     assert [rows.shape for rows in narrow] == [(2, 200), (2, 200)]
-    assert spelling_features(source, target, weight=0) is None
+    assert compare_spelling(source, target, weight=0) is None
+
+
+def test_words_without_letters_and_tables_without_a_common_word_say_nothing() -> None:
+    width = {"vectors": numpy.zeros((2, 2), "float32")}
+    pairs, (first, second) = compare_spelling(
+        VectorTable(["", " "], **width), VectorTable(["a", "b"], **width)
+    )
+    assert len(pairs.source) == 0
+    assert first.abs().sum() == 0
+    assert second.isfinite().all()

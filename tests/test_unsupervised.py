@@ -13,14 +13,17 @@ from typer.testing import CliRunner
 from spacy_xner.vectors import unsupervised
 from spacy_xner.vectors.mapping import (
     Pairs,
+    Spelling,
+    join_pairs,
     map_tables,
+    mean_similarity,
     mutual_pairs,
     nearest,
     normalise_rows,
     precision,
     refine,
 )
-from spacy_xner.vectors.spelling import identical
+from spacy_xner.vectors.spelling import compare_spelling
 from spacy_xner.vectors.table import VectorTable, read_table, write_table
 from spacy_xner.vectors.unsupervised import (
     Adversary,
@@ -45,6 +48,7 @@ import vectors as script
 
 N = 1000
 QUICK = Exploration(n_words=400, patience=3)
+NO_FEATURES = (torch.zeros(N, 1), torch.zeros(N, 1))
 
 
 def make_cloud(rng: numpy.random.Generator, n: int, width: int) -> numpy.ndarray:
@@ -334,6 +338,20 @@ def test_words_see_more_of_the_others_whenever_the_objective_stalls(monkeypatch:
     assert seen == [5, 5, 5]
 
 
+def test_words_near_to_everything_are_found_anew_every_fifth_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def count(queries, keys):
+        calls.append(len(queries))
+        return mean_similarity(queries, keys)
+
+    monkeypatch.setattr(unsupervised, "mean_similarity", count)
+    x, y = (normalise_rows(table.vectors) for table in make_tables(n=90))
+    start = Pairs(torch.arange(60), torch.arange(60))
+    explore(x[:70], y, start, Exploration(n_groups=2, n_iterations=11), torch.Generator())
+    assert calls == [70, 90] * 3
+
+
 def test_a_start_leads_to_the_same_place_whatever_others_are_tried() -> None:
     tables = make_tables(n_same=200)
     settings = {"seed": 3, "exploration": QUICK, "n_iterations": 2}
@@ -407,35 +425,40 @@ def test_a_map_that_stretches_has_a_rotation_near() -> None:
     torch.testing.assert_close(nearest_rotation(stretched), rotation, atol=1e-5, rtol=0)
 
 
-def test_dictionaries_are_found_by_features_too_and_keep_what_is_given() -> None:
+def test_dictionaries_are_found_by_spelling_too_and_keep_what_is_given() -> None:
     x, y = (normalise_rows(table.vectors) for table in make_tables())
     start = Pairs(torch.arange(30), torch.arange(30))
+    kept = Pairs(torch.arange(40, 60), torch.arange(40, 60))
     settings = {"n_iterations": 1, "n_frequent": 500, "weighting": 0.0}
-    mapped = map_tables(x, y, start)[0][:500]
-    found = mutual_pairs(mapped, y[:500])
+    found = mutual_pairs(map_tables(x, y, start)[0][:500], y[:500])
     torch.testing.assert_close(refine(x, y, start, **settings)[0], map_tables(x, y, found)[0])
-    both = Pairs(*(torch.cat(rows) for rows in zip(start, found, strict=True)))
-    torch.testing.assert_close(refine(x, y, start, kept=start, **settings)[0], map_tables(x, y, both)[0])
+    expected = map_tables(x, y, join_pairs(kept, found))[0]
+    torch.testing.assert_close(refine(x, y, start, kept=kept, **settings)[0], expected)
     # Features that say more than the vectors: every word's pair is that of its own number.
-    features = (10 * torch.eye(500), 10 * torch.eye(500))
-    same = Pairs(torch.arange(500), torch.arange(500))
-    torch.testing.assert_close(
-        refine(x, y, start, features=features, **settings)[0], map_tables(x, y, same)[0]
-    )
+    spelling = Spelling(kept, (10 * torch.eye(400), 10 * torch.eye(400)))
+    same = Pairs(torch.arange(400), torch.arange(400))
+    expected = map_tables(x, y, join_pairs(start, kept, same))[0]
+    torch.testing.assert_close(refine(x, y, start, kept=start, spelling=spelling, **settings)[0], expected)
 
 
-def test_spelling_mends_a_dictionary() -> None:
+def test_pairs_and_features_of_spelling_mend_a_dictionary_both() -> None:
     tables = make_tables(n_same=250, noise=1.5)
     x, y = (normalise_rows(table.vectors) for table in tables)
-    start = identical(*tables)
-    few = Pairs(start.source[::16], start.target[::16])
-    found = {"identical 1": self_learn(x, y, few, n_iterations=2, n_frequent=N)}
     others = {word: pair for word, pair in gold().items() if word not in set(tables[1].words)}
-    plain, spelled = (
-        precision(*choose_start(*tables, found, {}, spelling=spelling)[:2], others).by_neighbours[1]
-        for spelling in (0.0, 0.2)
+    spelling = compare_spelling(*tables)
+    few = Pairs(spelling.pairs.source[::16], spelling.pairs.target[::16])
+
+    def share(spelling: Spelling | None) -> float:
+        rows = refine(x, y, few, n_iterations=4, n_frequent=N, weighting=0.25, spelling=spelling)
+        mapped = (table._replace(vectors=side.numpy()) for table, side in zip(tables, rows, strict=True))
+        return precision(*mapped, others).by_neighbours[1]
+
+    nothing = Pairs(few.source[:0], few.target[:0])
+    none, features, pairs, both = map(
+        share, (None, spelling._replace(pairs=nothing), Spelling(spelling.pairs, NO_FEATURES), spelling)
     )
-    assert spelled > 2 * plain
+    assert none + 0.02 < features < both
+    assert none + 0.02 < pairs < both
 
 
 def test_tables_that_no_map_can_come_of_are_coded_errors() -> None:
@@ -489,6 +512,28 @@ def test_the_script_writes_tables_only_if_they_can_be_believed(
     assert "FAILED" in result.output
     assert {path.name for path in out.iterdir()} == {"failed.json"}
     assert json.loads((out / "failed.json").read_text(encoding="utf-8"))["verdict"] == "FAILED"
+
+
+@pytest.mark.parametrize("command", ["align", "map"])
+def test_spelling_counts_unless_it_is_not_to(command: str, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.safetensors" for name in ("one", "two")]
+    for table, path in zip(make_tables(n_same=250, noise=0.8), paths, strict=True):
+        write_table(table, path)
+    words = tmp_path / "words.tsv"
+    words.write_text("".join(f"{word}\t{pair[0]}\n" for word, pair in list(gold().items())[:80]), "utf-8")
+    arguments = {
+        "align": [*paths, words, tmp_path / "out"],
+        "map": [*paths, tmp_path / "out", "--initialisers", "identical", "--min-words", 900, "--explored", 0],
+    }
+    arguments = [command, *map(str, arguments[command])]
+    found = []
+    for spelling in ("0.2", "0"):
+        result = CliRunner().invoke(script.app, [*arguments, "--spelling", spelling])
+        assert result.exit_code == 0, result.output
+        found.append(read_table(tmp_path / "out" / "source.safetensors").vectors)
+    assert not numpy.allclose(*found, atol=1e-3)
+    result = CliRunner().invoke(script.app, [*arguments, "--spelling", "-1"])
+    assert result.exit_code == 2
 
 
 def test_tables_are_not_mapped_over_themselves(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from spacy_xner.vectors.distil import distil_vectors
 from spacy_xner.vectors.mapping import (
     Pairs,
+    Spelling,
     align,
     find_pairs,
     map_tables,
@@ -23,6 +24,7 @@ from spacy_xner.vectors.mapping import (
     normalise_rows,
     precision,
     procrustes,
+    refine,
 )
 from spacy_xner.vectors.table import Lookup, VectorTable, merge_tables, read_table, reduce_width, write_table
 from spacy_xner.vectors.train import train_vectors
@@ -225,6 +227,21 @@ def make_bilingual(noise: float, n: int = 400, width: int = 20) -> tuple[VectorT
         VectorTable([f"e{i}" for i in range(n)], meanings.astype("float32")),
         VectorTable([f"f{i}" for i in range(n)], other.astype("float32")),
     )
+
+
+def test_align_keeps_the_dictionary_and_what_is_spelled_alike() -> None:
+    source, target = make_bilingual(1.5)
+    given = {f"e{i}": [f"f{i}"] for i in range(60)}
+    sides = [normalise_rows(table.vectors) for table in (source, target)]
+    rows = Pairs(torch.arange(60), torch.arange(60))
+    spelling = Spelling(Pairs(torch.arange(90, 99), torch.arange(90, 99)), (torch.eye(400), torch.eye(400)))
+    settings = {"n_iterations": 1, "n_frequent": 400, "weighting": 0.25}
+    for says in (None, spelling):
+        mapped, _ = align(source, target, given, spelling=says, **settings)
+        expected, _ = refine(*sides, rows, kept=rows, spelling=says, **settings)
+        forgotten, _ = refine(*sides, rows, spelling=says, **settings)
+        numpy.testing.assert_allclose(mapped.vectors, expected.numpy(), atol=1e-5)
+        assert not numpy.allclose(mapped.vectors, forgotten.numpy(), atol=1e-3)
 
 
 @pytest.mark.parametrize("weighting", [0.0, 0.5])

@@ -25,6 +25,17 @@ class Pairs(NamedTuple):
     target: Tensor
 
 
+class Spelling(NamedTuple):
+    """What spelling says of the words of two tables (`compare_spelling`).
+
+    pairs: Words that are spelled alike. features: Rows of the most frequent words, whose products tell how
+        much any two are. Shapes: (n_source, n_features), (n_target, n_features).
+    """
+
+    pairs: Pairs
+    features: tuple[Tensor, Tensor]
+
+
 class Precision(NamedTuple):
     """How often a translation is among the nearest target words.
 
@@ -115,12 +126,12 @@ def align(
     n_iterations: int = 2,
     n_frequent: int = 10_000,
     weighting: float = 0.25,
-    features: tuple[Tensor, Tensor] | None = None,
+    spelling: Spelling | None = None,
 ) -> tuple[VectorTable, VectorTable]:
     """Map two tables into one space with a dictionary, and refine it with the words that find each other.
 
     n_iterations: Inductions of a dictionary. n_frequent: Of the most frequent words of both sides.
-    features: See `refine`.
+    spelling: Counts in the inductions; without, vectors alone do.
     RAISES: XNER611 for tables of different widths, XNER612 for a dictionary that does not cover them.
     """
     if source.vectors.shape[1] != target.vectors.shape[1]:
@@ -130,7 +141,7 @@ def align(
     given = find_pairs(source, target, dictionary)
     x, y = refine(
         normalise_rows(source.vectors), normalise_rows(target.vectors), given,
-        n_iterations=n_iterations, n_frequent=n_frequent, weighting=weighting, kept=given, features=features,
+        n_iterations=n_iterations, n_frequent=n_frequent, weighting=weighting, kept=given, spelling=spelling,
     )  # fmt: skip
     return VectorTable(source.words, x.numpy()), VectorTable(target.words, y.numpy())
 
@@ -144,23 +155,30 @@ def refine(
     n_frequent: int,
     weighting: float,
     kept: Pairs | None = None,
-    features: tuple[Tensor, Tensor] | None = None,
+    spelling: Spelling | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Map, find words that are each other's nearest, and map again with these.
 
-    kept: Pairs that are in every dictionary after the first too. features: More numbers of the `n_frequent`
-        words, which count in who is nearest and are not mapped (`spelling_features`).
+    kept: Pairs that are in every dictionary that is found too; those that are found anyway count twice.
+    spelling: Its pairs are kept, and its features count in who is nearest: they are more numbers of a word's
+        vector.
     """
+    held = [pairs for pairs in (kept, spelling and spelling.pairs) if pairs is not None]
     mapped = map_tables(x, y, start, weighting=weighting)
     for _ in range(n_iterations):
         sides = [rows[:n_frequent] for rows in mapped]
-        if features is not None:
-            sides = [torch.cat(side, dim=1) for side in zip(sides, features, strict=True)]
-        pairs = mutual_pairs(*sides)
-        if kept is not None:
-            pairs = Pairs(torch.cat((kept.source, pairs.source)), torch.cat((kept.target, pairs.target)))
-        mapped = map_tables(x, y, pairs, weighting=weighting)
+        if spelling is not None:
+            features = [rows[:n_frequent] for rows in spelling.features]
+            sides = [
+                torch.cat((rows[: len(own)], own), dim=1) for rows, own in zip(sides, features, strict=True)
+            ]
+        mapped = map_tables(x, y, join_pairs(*held, mutual_pairs(*sides)), weighting=weighting)
     return mapped
+
+
+def join_pairs(*parts: Pairs) -> Pairs:
+    """All pairs of several dictionaries."""
+    return Pairs(*(torch.cat(rows) for rows in zip(*parts, strict=True)))
 
 
 def mutual_pairs(x: Tensor, y: Tensor) -> Pairs:
@@ -181,7 +199,7 @@ class Neighbours(NamedTuple):
 
 
 def nearest(queries: Tensor, keys: Tensor, n: int, *, csls: bool = True, k: int = N_NEIGHBOURS) -> Neighbours:
-    """Find the nearest keys of every query. Rows must have unit length.
+    """Find the nearest keys of every query. Rows must have unit length, or one length for all.
 
     csls: Take half the mean similarity of either side's k nearest off: a word that is near to everything
         is nobody's translation. Otherwise by cosine.
@@ -195,7 +213,7 @@ def nearest(queries: Tensor, keys: Tensor, n: int, *, csls: bool = True, k: int 
 
 
 def mean_similarity(queries: Tensor, keys: Tensor, k: int = N_NEIGHBOURS) -> Tensor:
-    """Mean cosine of every query and its k nearest keys. Shape: (n_queries,). RAISES: XNER608."""
+    """Mean product of every query and its k nearest keys. Shape: (n_queries,). RAISES: XNER608."""
     return _search(queries, keys, k).scores.mean(dim=1)
 
 

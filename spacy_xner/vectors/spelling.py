@@ -6,9 +6,9 @@ SOURCE: Riley and Gildea 2018, "Orthographic features for bilingual lexicon indu
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch.nn.functional import normalize
 
-from spacy_xner.vectors.mapping import Pairs
+from spacy_xner.vectors.mapping import Pairs, Spelling, join_pairs
 from spacy_xner.vectors.romanise import romanise
 from spacy_xner.vectors.table import VectorTable
 
@@ -42,7 +42,7 @@ def cognates(source: VectorTable, target: VectorTable, *, n_frequent: int = 10_0
         for form in forms:
             rows.setdefault(form, row)
     chosen: dict[int, int] = {}
-    # Of several candidates the exact one, then the most frequent one; every word once.
+    # A form is its most frequent word's, a source's whole word is looked up first, every word has one pair.
     for row, forms in sides[0]:
         hits = [rows[form] for form in forms if form in rows]
         if hits:
@@ -58,40 +58,35 @@ def _forms(word: str, near: int) -> list[str]:
     return [plain, *(plain[:i] + plain[i + 1 :] for i in range(1, len(plain)) if len(plain) >= near)]
 
 
-def spelled_alike(source: VectorTable, target: VectorTable, *, n_frequent: int = 20_000) -> Pairs:
-    """Words that are identical or cognates."""
-    both = identical(source, target, n_frequent=n_frequent), cognates(source, target, n_frequent=n_frequent)
-    return Pairs(*(torch.cat(rows) for rows in zip(*both, strict=True)))
-
-
-def spelling_features(
+def compare_spelling(
     source: VectorTable,
     target: VectorTable,
     *,
-    n_frequent: int = 10_000,
     weight: float = SPELLING,
+    n_frequent: int = 10_000,
     width: int = 200,
-) -> tuple[Tensor, Tensor] | None:
-    """Rows whose products tell how many n-grams words have in common in Latin letters.
+) -> Spelling | None:
+    """Find identical words and cognates among the first 20,000, and features of the most frequent words.
 
-    weight: Product of two words that are spelled alike. width: More of it is nearer to the truth: the n-grams
-        are projected at random.
-    RETURNS: Of the most frequent words; nothing for no weight. Shapes: (n_source, width), (n_target, width).
+    The product of two words' features is about the share of the letters, and of two and three in a row, that
+    they have in common in Latin letters (the cosine of both sets).
+    weight: That share is multiplied by; nothing comes of none. width: Features are projected at random, which
+        is off by 0.07 of the share at a width of 200.
     """
     if not weight:
         return None
     from sklearn.feature_extraction.text import HashingVectorizer
     from sklearn.random_projection import GaussianRandomProjection
 
+    pairs = join_pairs(*(find(source, target, n_frequent=20_000) for find in (identical, cognates)))
     grams = HashingVectorizer(analyzer="char_wb", ngram_range=(1, 3), n_features=1 << 14, binary=True)
-    projection = GaussianRandomProjection(width, random_state=0)
-    sides = [[romanise(word) for word in table.words[:n_frequent]] for table in (source, target)]
-    projection.fit(grams.transform(sides[0][:1]))
+    projection = GaussianRandomProjection(width, random_state=0).fit(grams.transform([""]))
     first, second = (
-        torch.nn.functional.normalize(torch.from_numpy(projection.transform(grams.transform(words))).float())
-        for words in sides
+        torch.from_numpy(projection.transform(grams.transform(map(romanise, table.words[:n_frequent]))))
+        for table in (source, target)
     )
-    return weight**0.5 * first, weight**0.5 * second
+    scale = weight**0.5
+    return Spelling(pairs, (scale * normalize(first).float(), scale * normalize(second).float()))
 
 
 def _to_pairs(rows: Sequence[tuple[int, int]]) -> Pairs:

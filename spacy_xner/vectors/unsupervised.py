@@ -25,14 +25,7 @@ from spacy_xner.vectors.mapping import (
     procrustes,
     refine,
 )
-from spacy_xner.vectors.spelling import (
-    MIN_PAIRS,
-    SPELLING,
-    cognates,
-    identical,
-    spelled_alike,
-    spelling_features,
-)
+from spacy_xner.vectors.spelling import MIN_PAIRS, SPELLING, cognates, compare_spelling, identical
 from spacy_xner.vectors.table import VectorTable
 
 INITIALISERS = ("identical", "cognates", "distributions", "adversarial")
@@ -133,7 +126,7 @@ def map_without_dictionary(
     """Try several starts, refine each, and keep the one of the best criterion.
 
     restarts: Of the adversarial start, both ways. n_frequent: Most frequent words, from which dictionaries
-        are induced. weighting, spelling: Of the last map, see `map_tables` and `spelling_features`.
+        are induced. weighting, spelling: Of the last map, see `map_tables` and `compare_spelling`.
     min_words: Of either side.
     RAISES: XNER611 for tables of different widths, XNER616 for small ones, XNER617 for twice the same,
         XNER618 for vectors that are not finite, XNER619 for unknown initialisers.
@@ -197,7 +190,8 @@ def choose_start(
 ) -> Unsupervised:
     """Map by the start of the best criterion, and judge it by the others.
 
-    spelling: If any, words that are spelled alike are kept in the last dictionaries too.
+    n_frequent, weighting, spelling: See `map_without_dictionary`. The verdict is the start's, which spelling
+        has not mended yet.
     """
     # One word that is nearest to all others, of vectors that are all the same.
     if not found:
@@ -208,8 +202,7 @@ def choose_start(
     evidence |= {"same_words": _find_same(source, target, found[best].pairs, n_frequent), "skipped": skipped}
     mapped = refine(
         x, y, found[best].pairs, n_iterations=2, n_frequent=n_frequent, weighting=weighting,
-        kept=spelled_alike(source, target) if spelling else None,
-        features=spelling_features(source, target, n_frequent=n_frequent, weight=spelling),
+        spelling=compare_spelling(source, target, weight=spelling, n_frequent=n_frequent),
     )  # fmt: skip
     verdict = judge(evidence["agreement"], len(found[best].pairs.source))
     first, second = (rows.numpy() for rows in mapped)
@@ -345,7 +338,8 @@ def explore(x: Tensor, y: Tensor, start: Pairs, settings: Exploration, generator
 
     Otherwise a poor dictionary finds itself again. Artetxe et al. leave similarities out one by one; groups
     of words are as good, and are compared in a share of the time.
-    RETURNS: The nearest word of each of both sides' most frequent words. Shape: (2 * n_words,), twice.
+    RETURNS: The nearest word of each of both sides' most frequent words. Shape: (2 * n_words,), twice, or
+        fewer in a smaller table.
     SOURCE: Artetxe et al. 2018, section 3.3.
     """
     rotation = procrustes(x[start.source], y[start.target])
