@@ -28,6 +28,7 @@ from spacy_xner.vectors.table import VectorTable, read_table, write_table
 from spacy_xner.vectors.unsupervised import (
     Adversary,
     Exploration,
+    Start,
     Unsupervised,
     choose_start,
     explore,
@@ -350,6 +351,26 @@ def test_words_near_to_everything_are_found_anew_every_fifth_time(monkeypatch: p
     start = Pairs(torch.arange(60), torch.arange(60))
     explore(x[:70], y, start, Exploration(n_groups=2, n_iterations=11), torch.Generator())
     assert calls == [70, 90] * 3
+
+
+def test_the_start_that_the_others_agree_with_is_chosen_and_of_two_the_better() -> None:
+    tables = make_tables()
+    rows = torch.arange(200)
+    alike, near, lone, random = (Pairs(rows, rows + n) for n in (0, 0, 300, 500))
+    near = Pairs(rows, torch.cat((rows[:150], rows[150:] + 400)))
+    found = {
+        "random": Start(Pairs(torch.cat((rows, rows)), torch.cat((random.target, alike.target))), 0.1),
+        "lone": Start(lone, 0.9),
+        "near": Start(near, 0.5),
+        "alike": Start(alike, 0.4),
+    }
+    assert choose_start(*tables, found, {}).evidence["best"] == "near"
+    found["nearer"] = Start(Pairs(rows, torch.cat((rows[:180], rows[180:] + 400))), 0.3)
+    chosen = choose_start(*tables, found, {})
+    assert chosen.evidence["best"] == "nearer"
+    consensus = {name: start["consensus"] for name, start in chosen.evidence["starts"].items()}
+    assert consensus["lone"] == 0
+    assert consensus["nearer"] == pytest.approx(0.9 + 170 / 200)
 
 
 def test_a_start_leads_to_the_same_place_whatever_others_are_tried() -> None:

@@ -123,7 +123,7 @@ def map_without_dictionary(
     adversary: Adversary = ADVERSARY,
     exploration: Exploration = EXPLORATION,
 ) -> Unsupervised:
-    """Try several starts, refine each, and keep the one of the best criterion.
+    """Try several starts, refine each, and keep the one that the others agree with most.
 
     restarts: Of the adversarial start, both ways. n_frequent: Most frequent words, from which dictionaries
         are induced. weighting, spelling: Of the last map, see `map_tables` and `compare_spelling`.
@@ -188,7 +188,7 @@ def choose_start(
     weighting: float = 0.25,
     spelling: float = SPELLING,
 ) -> Unsupervised:
-    """Map by the start of the best criterion, and judge it by the others.
+    """Map by the start that the others agree with most, and judge it by the one that does most.
 
     n_frequent, weighting, spelling: See `map_without_dictionary`. The verdict is the start's, which spelling
         has not mended yet.
@@ -210,7 +210,7 @@ def choose_start(
 
 
 def _compare(found: dict[str, Start], n_words: int) -> dict[str, Any]:
-    """Choose the best start, and look for others that arrived where it did.
+    """Choose the start whose dictionary is most like the others', of such two that of the better criterion.
 
     n_words: That could be each other's nearest.
     """
@@ -223,10 +223,16 @@ def _compare(found: dict[str, Start], n_words: int) -> dict[str, Any]:
             "criterion": start.criterion,
             "mutual": len(start.pairs.source) / n_words,
             "agreement": max(overlaps[name].values(), default=0.0),
+            # What the random rotation has in common with a start is chance.
+            "consensus": sum(
+                share for other, share in overlaps[name].items() if "random" not in (name, other)
+            ),
         }
         for name, start in found.items()
     }
-    best = max(found, key=lambda name: found[name].criterion)
+    # The criterion tells starts that found the map from those that did not, and nothing among the former: on
+    # dictionary words of en-de, those that most others agree with have 31.4 and its own choices 28.6.
+    best = max(found, key=lambda name: (starts[name]["consensus"], starts[name]["criterion"]))
     floor = found["random"].criterion if "random" in found else 0.0
     agreement = starts[best]["agreement"]
     return {"best": best, "floor": floor, "agreement": agreement, "starts": starts, "overlaps": overlaps}
