@@ -356,7 +356,7 @@ def test_words_near_to_everything_are_found_anew_every_fifth_time(monkeypatch: p
 def test_the_start_that_the_others_agree_with_is_chosen_and_of_two_the_better() -> None:
     tables = make_tables()
     rows = torch.arange(200)
-    alike, near, lone, random = (Pairs(rows, rows + n) for n in (0, 0, 300, 500))
+    alike, lone, random = (Pairs(rows, rows + n) for n in (0, 300, 500))
     near = Pairs(rows, torch.cat((rows[:150], rows[150:] + 400)))
     found = {
         "random": Start(Pairs(torch.cat((rows, rows)), torch.cat((random.target, alike.target))), 0.1),

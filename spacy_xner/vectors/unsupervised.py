@@ -17,6 +17,7 @@ from tqdm import tqdm
 from spacy_xner.errors import Errors
 from spacy_xner.vectors.mapping import (
     Pairs,
+    join_pairs,
     mean_similarity,
     mutual_pairs,
     nearest,
@@ -380,7 +381,7 @@ def _induce_in_groups(
         scores = x[rows] @ y[columns].T - hubs[0][rows, None] - hubs[1][columns]
         there[rows] = columns[scores.argmax(dim=1)]
         back[columns] = rows[scores.argmax(dim=0)]
-    pairs = Pairs(torch.cat((torch.arange(len(x)), back)), torch.cat((there, torch.arange(len(y)))))
+    pairs = join_pairs(Pairs(torch.arange(len(x)), there), Pairs(back, torch.arange(len(y))))
     return pairs, float((x[pairs.source] * y[pairs.target]).sum(dim=1).mean())
 
 
