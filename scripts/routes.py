@@ -251,8 +251,9 @@ def run_translate(task: Task, folder: Path) -> Trained:
     vectors.merge([folder / f"{name}.safetensors" for name in found], folder / "vectors", width=200)
     assert task.dictionary is not None
     translate.words(gold, task.dictionary, folder / "vectors", task.target, reverse=task.reverse)
-    n_sentences = count_sentences(folder / "corpus", [task.language], 0)
-    return train_bilstm(task, folder, {}, n_sentences, data=folder)
+    both = ["gold", f"gold.{task.target}"]
+    n_sentences = count_sentences(folder / "corpus", [task.language], 0, both)
+    return train_bilstm(task, folder, {"corpora.train.sources": both}, n_sentences, data=folder)
 
 
 def train_bilstm(

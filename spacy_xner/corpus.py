@@ -401,6 +401,8 @@ def find_files(
 ) -> dict[str, list[Path]]:
     """Find the corpus files of every language.
 
+    sources: All by default, but for what is made of another one there: en-news.fi-train has en-news-train in
+        Finnish words, and is read where it is named.
     RAISES: XNER106 if a language has none, or if there are none at all.
     """
     if path.is_file():
@@ -409,7 +411,7 @@ def find_files(
     files: dict[str, list[Path]] = {}
     for found in sorted(path.glob(pattern)):
         language, _, rest = found.stem.partition("-")
-        if not sources or rest.rpartition("-")[0] in sources:
+        if rest.rpartition("-")[0] in sources if sources else not _is_derived(found):
             files.setdefault(language, []).append(found)
     missing = [lang for lang in languages if lang not in files]
     if missing or not files:
@@ -418,6 +420,13 @@ def find_files(
             Errors.XNER106.format(pattern=path / pattern, missing=", ".join(missing) or "any", found=names)
         )
     return {lang: files[lang] for lang in (languages or files)}
+
+
+def _is_derived(path: Path) -> bool:
+    """True for a corpus beside the one that it is made of."""
+    name, _, split = path.stem.rpartition("-")
+    base, dot, _ = name.rpartition(".")
+    return bool(dot) and path.with_name(f"{base}-{split}.spacy").exists()
 
 
 def sample_sizes(sizes: numpy.ndarray, temperature: float) -> numpy.ndarray:

@@ -211,6 +211,15 @@ def test_missing_languages_and_broken_files_are_named_errors(corpus, tmp_path):
         read_docs(broken)
 
 
+def test_what_is_made_of_a_corpus_is_read_where_it_is_named(tmp_path):
+    for name in ("en-news-train", "en-news.fi-train", "en-news.fi.shuffled-train", "en-web.v2-train"):
+        (tmp_path / f"{name}.spacy").touch()
+    found = find_files(tmp_path, "train", ["en"])
+    assert [path.stem for path in found["en"]] == ["en-news-train", "en-web.v2-train"]
+    found = find_files(tmp_path, "train", ["en"], ["news", "news.fi"])
+    assert [path.stem for path in found["en"]] == ["en-news-train", "en-news.fi-train"]
+
+
 def test_an_interrupted_conversion_leaves_the_old_file(corpus):
     path = corpus / "en-toy-train.spacy"
     before = path.read_bytes()
