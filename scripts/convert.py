@@ -1,8 +1,10 @@
 """Convert corpora to `{lang}-{source}-{split}.spacy` files."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from enum import Enum
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +20,7 @@ from spacy_xner.corpus import (
     Sentence,
     make_doc,
     map_labels,
+    numbered_lines,
     read_sample,
     read_tagged,
     write_docs,
@@ -69,12 +72,14 @@ def convert_tagged(
     if not misc:
         table = {**{old: "" if new == "MISC" else new for old, new in table.items()}, "MISC": ""}
     vocab = spacy.blank("xx").vocab
-    wanted = set(split_names(languages))
+    wanted = {file_language(name) for name in split_names(languages)}
     files = list(find_tagged_files(folder, wanted))
     missing = wanted - {lang for lang, _, _ in files}
     if missing or not files:
         msg.fail(f"No files for {', '.join(sorted(missing)) or 'any language'} in {folder}", exits=1)
-    splits = {(lang, split) for lang, split, _ in files}
+    splits = Counter((lang, split) for lang, split, _ in files)
+    if twice := [f"{lang}/{split}" for (lang, split), n in splits.items() if n > 1]:
+        msg.fail(f"More than one file for {', '.join(twice)} in {folder}: leave one", exits=1)
     for lang, split, path in files:
         target = out / f"{lang}-{source or folder.name}-{split}.spacy"
 
@@ -130,7 +135,7 @@ def convert_sample(
 
 @app.command("text")
 def convert_text(
-    path: Annotated[Path, typer.Argument(help="Plain text, one sentence a line.")],
+    path: Annotated[Path, typer.Argument(help="Plain text, one sentence a line; .gz and .xz too.")],
     out: Annotated[Path, typer.Argument(help="Folder for the .spacy file.")],
     language: Annotated[str, typer.Option(help="Language of the text.")],
     source: Annotated[str, typer.Option(help="Name in the file name.")] = "raw",
@@ -142,29 +147,34 @@ def convert_text(
     register_attributes()
 
     def read() -> Iterator[Doc]:
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                if line.strip():
-                    doc = nlp.make_doc(line.strip())
-                    doc._.language = language
-                    yield doc
+        for _, line in numbered_lines(path):
+            if line.strip():
+                doc = nlp.make_doc(line.strip())
+                doc._.language = language
+                yield doc
 
     _write(read(), out / f"{language}-{source}-{split}.spacy")
 
 
 def find_tagged_files(folder: Path, languages: set[str]) -> Iterator[tuple[str, str, Path]]:
-    """Find {lang}/{split}.* files. RETURNS: Language, split, path."""
+    """Find {lang}/{split}.* files. languages: All if there are none. RETURNS: Language, split, path."""
     for path in sorted(folder.glob("*/*")):
-        stem = re.split(r"[.]", path.name)[0]
-        if stem in SPLITS and path.suffix in SUFFIXES and (not languages or path.parent.name in languages):
-            yield path.parent.name, SPLITS[stem], path
+        stem, language = re.split(r"[.]", path.name)[0], file_language(path.parent.name)
+        if stem in SPLITS and path.suffix in SUFFIXES and (not languages or language in languages):
+            yield language, SPLITS[stem], path
+
+
+def file_language(name: str) -> str:
+    """A language as it stands in file names, where a hyphen ends it: zh_yue of zh-yue."""
+    return name.replace("-", "_")
 
 
 def _write(docs: Iterable[Doc], path: Path) -> None:
-    counts = write_docs(tqdm(docs, desc=path.name, unit=" sentences", leave=False), path)
-    if not counts["sentences"]:
-        path.unlink()
-        msg.fail(f"{path.name} would be empty", exits=1)
+    docs = iter(docs)
+    first = list(islice(docs, 1))
+    if not first:
+        msg.fail(f"{path.name} would be empty: nothing is written", exits=1)
+    counts = write_docs(tqdm(chain(first, docs), desc=path.name, unit=" sentences", leave=False), path)
     numbers = ", ".join(f"{counts[key]:,} {key}" for key in sorted(counts))
     msg.good(f"{path.name}: {numbers}")
 

@@ -1,0 +1,64 @@
+"""Conversion of users' files: what is refused, renamed or left as it was."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+import spacy
+from typer.testing import CliRunner
+
+from spacy_xner.corpus import find_files, read_docs
+
+import convert
+
+SENTENCE = "Maria\tB-PER\nlives\tO\n\n"
+
+
+def invoke(*arguments: object, code: int = 0) -> str:
+    done = CliRunner().invoke(convert.app, [str(argument) for argument in arguments])
+    assert done.exit_code == code, done.output
+    return " ".join(done.output.split())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """{lang}/train.tsv of a language whose code has a hyphen, and of one whose has none."""
+    for language in ("en", "zh-yue"):
+        (tmp_path / "in" / language).mkdir(parents=True)
+        (tmp_path / "in" / language / "train.tsv").write_text(SENTENCE, encoding="utf-8")
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize("options", [(), ("--languages=en,zh-yue",), ("--languages=en,zh_yue",)])
+def test_a_hyphen_in_a_language_is_an_underscore_in_file_names(folder, tmp_path, options):
+    invoke("tagged", folder, tmp_path / "out", "--source=x", *options)
+    files = find_files(tmp_path / "out", "train", ["en", "zh_yue"])
+    [doc] = read_docs(files["zh_yue"][0]).get_docs(spacy.blank("xx").vocab)
+    assert doc._.language == "zh_yue"
+
+
+def test_two_files_of_one_split_are_refused(folder, tmp_path):
+    for name in ("dev.tsv", "validation.tsv"):
+        (folder / "en" / name).write_text(SENTENCE, encoding="utf-8")
+    printed = invoke("tagged", folder, tmp_path / "out", "--source=x", code=1)
+    assert "More than one file for en/dev" in printed
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_file_leaves_what_was_converted_before(tmp_path):
+    text = tmp_path / "es.txt"
+    text.write_text("Ana vive en Lima.\n", encoding="utf-8")
+    invoke("text", text, tmp_path / "out", "--language=es")
+    written = tmp_path / "out" / "es-raw-train.spacy"
+    before = written.read_bytes()
+    text.write_text("\n", encoding="utf-8")
+    assert "would be empty" in invoke("text", text, tmp_path / "out", "--language=es", code=1)
+    assert written.read_bytes() == before
+
+
+def test_packed_text_is_read(tmp_path):
+    text = tmp_path / "es.txt.gz"
+    text.write_bytes(gzip.compress(b"Ana vive en Lima.\n\nY Juan.\n"))
+    invoke("text", text, tmp_path / "out", "--language=es")
+    docs = list(read_docs(tmp_path / "out" / "es-raw-train.spacy").get_docs(spacy.blank("xx").vocab))
+    assert [len(doc) for doc in docs] == [5, 3]
