@@ -9,7 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from wasabi import msg
+
 from spacy_xner.corpus import write_bytes
+
+# One of these is in every folder that a script replaces: pipelines, and trainings of them.
+REPLACED = ("config.cfg", "model-best", "model-last")
 
 
 def split_names(option: str) -> list[str]:
@@ -59,8 +64,14 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def fresh_folder(path: Path) -> Iterator[Path]:
     """Fill a folder beside its place, and put it in the old one's place when nothing went wrong.
 
+    Stops at a folder of other things than pipelines: they would be lost.
     YIELDS: The folder to fill.
     """
+    if path.is_dir() and any(path.iterdir()) and not any((path / name).exists() for name in REPLACED):
+        msg.fail(
+            f"{path} has other files than a pipeline's, and would be replaced. Choose another folder.",
+            exits=1,
+        )
     half = path.with_name(path.name + ".part")
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(parents=True)

@@ -4,15 +4,14 @@ import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import spacy
 import typer
-from wasabi import msg
 
-from common import write_json
+from common import split_names, write_json
 from evaluate import read_examples
-from runs import count_sentences, fixed_steps, reader, run_overrides, steps_per_epoch
+from runs import JOINT, count_sentences, fixed_steps, reader, run_overrides, steps_per_epoch, unfinished
 from train import train_pipeline
 
 
@@ -35,63 +34,82 @@ def main(
     gpu: Annotated[int, typer.Option(help="GPU id, -1 for none.")] = -1,
     keep_models: Annotated[bool, typer.Option(help="Keep every model-best.")] = False,
 ) -> None:
-    """Train every run that has no `{run}.json` yet and score it on all languages' tests."""
-    source, target = languages.split(","), targets.split(",") if targets else []
-    watched = [*source, *target]
+    """Train every run that has no result yet and score it on all languages' tests.
+
+    Start the command several times to share the work among processes.
+    """
+    source, target = split_names(languages), split_names(targets)
     settings = {
-        "encoder": encoder, "limit": limit, "dev_limit": dev_limit, "batch_size": 32,
-        "learn_rate": learn_rate,
+        "encoder": encoder, "languages": [*source, *target], "limit": limit, "dev_limit": dev_limit,
+        "test_limit": test_limit, "epochs": epochs, "batch_size": 32, "learn_rate": learn_rate,
     }  # fmt: skip
-    for name, run in plan_runs(source, frozen.split(","), map(int, seeds.split(",")), monolingual).items():
-        if (out / f"{name}.json").exists():
-            msg.info(f"{name}: done before")
-            continue
-        msg.divider(name)
-        n_sentences = count_sentences(corpus, run.languages, limit)
-        steps = steps_per_epoch(n_sentences, settings["batch_size"])
-        overrides = {
-            **run_overrides(
-                corpus, out / f"{name}.jsonl", settings, languages=run.languages, sources=[],
-                n_frozen_layers=run.n_frozen_layers, seed=run.seed, mixed_precision=mixed_precision,
-            ),
-            **fixed_steps(steps * epochs, eval_frequency=steps),
-            "training.logger.watch": {"dev": reader(corpus, "dev", watched, dev_limit)},
-        }  # fmt: skip
-        start = time.perf_counter()
-        train_pipeline(config, out / name, overrides, gpu)
-        seconds = time.perf_counter() - start
-        best = spacy.load(out / name / "model-best")
-        result = {
-            **run._asdict(),
-            "sentences": n_sentences,
-            "epochs": epochs,
-            "train_seconds": seconds,
-            "test": best.evaluate(read_examples(best, corpus, "test", watched, test_limit)),
-        }
-        write_json(out / f"{name}.json", result)
-        if not keep_models:
-            shutil.rmtree(out / name)
+    plan = plan_runs(source, split_names(frozen), map(int, split_names(seeds)), monolingual)
+    write_json(out / JOINT, {"languages": source, "targets": target})
+    for run, path, own in unfinished(plan, out, lambda run: settings):
+        train_run(run, corpus, config, path, own, mixed_precision, gpu, keep_models)
 
 
 class Run(NamedTuple):
     """One training: languages that are mixed, frozen layers, seed."""
 
+    kind: str
     languages: list[str]
     n_frozen_layers: int
     seed: int
 
+    @property
+    def name(self) -> str:
+        """The name of its result file."""
+        return f"{self.kind}-frozen{self.n_frozen_layers}-seed{self.seed}"
 
-def plan_runs(
-    languages: list[str], frozen: list[str], seeds: Iterable[int], monolingual: bool
-) -> dict[str, Run]:
-    """Name the joint runs for every number of frozen layers, and one run a language."""
-    runs = {}
+
+def plan_runs(languages: list[str], frozen: list[str], seeds: Iterable[int], monolingual: bool) -> list[Run]:
+    """The joint runs for every number of frozen layers, and one run a language."""
+    runs = []
     for seed in seeds:
-        for n in frozen:
-            runs[f"joint-frozen{n}-seed{seed}"] = Run(languages, int(n), seed)
-        for lang in languages if monolingual else []:
-            runs[f"mono-{lang}-frozen0-seed{seed}"] = Run([lang], 0, seed)
+        runs += [Run("joint", languages, int(n), seed) for n in frozen]
+        runs += [Run(f"mono-{lang}", [lang], 0, seed) for lang in languages if monolingual]
     return runs
+
+
+def train_run(
+    run: Run,
+    corpus: Path,
+    config: Path,
+    path: Path,
+    settings: dict[str, Any],
+    mixed_precision: bool,
+    gpu: int,
+    keep_model: bool,
+) -> None:
+    """Train one run, score it and write its result, at last, to `path`."""
+    n_sentences = count_sentences(corpus, run.languages, settings["limit"])
+    steps = steps_per_epoch(n_sentences, settings["batch_size"])
+    watched = settings["languages"]
+    overrides = {
+        **run_overrides(
+            corpus, path.with_suffix(".jsonl"), settings, languages=run.languages, sources=[],
+            n_frozen_layers=run.n_frozen_layers, seed=run.seed, mixed_precision=mixed_precision,
+        ),
+        **fixed_steps(steps * settings["epochs"], eval_frequency=steps),
+        "training.logger.watch": {"dev": reader(corpus, "dev", watched, settings["dev_limit"])},
+    }  # fmt: skip
+    start = time.perf_counter()
+    trained = path.with_suffix("")
+    train_pipeline(config, trained, overrides, gpu)
+    seconds = time.perf_counter() - start
+    best = spacy.load(trained / "model-best")
+    result = {
+        "name": run.name,
+        **run._asdict(),
+        "settings": settings,
+        "sentences": n_sentences,
+        "train_seconds": seconds,
+        "test": best.evaluate(read_examples(best, corpus, "test", watched, settings["test_limit"])),
+    }
+    if not keep_model:
+        shutil.rmtree(trained)
+    write_json(path, result)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import groupings
 import parts
 import silver
 import transfer
-from runs import CORPORA, PARTS, PLAN, RISKS, kind_of
+from runs import CORPORA, JOINT, PARTS, PLAN, RISKS, kind_of, read_results
 
 EXPERIMENTS: dict[str, Callable[[Path], str]] = {
     PLAN: groupings.markdown,
@@ -30,6 +30,10 @@ def main(
     kind = kind_of(folder)
     if kind is None:
         msg.fail(f"{folder} has none of {', '.join(EXPERIMENTS)}: no experiment has been run there", exits=1)
+    elif kind == JOINT:
+        msg.fail(f"{folder} has runs of joint.py: report.py has their table", exits=1)
+    elif not read_results(folder):
+        msg.fail(f"{folder} has no finished run yet", exits=1)
     else:
         typer.echo(EXPERIMENTS[kind](folder))
 

@@ -22,7 +22,7 @@ import silver
 import spaces
 import transfer
 from common import read_lines, render, write_text
-from runs import CORPORA, PARTS, PLAN, RISKS, kind_of
+from runs import CORPORA, JOINT, PARTS, PLAN, RISKS, kind_of, read_results
 from tables import choose, make_panels
 
 matplotlib.use("svg")
@@ -56,16 +56,16 @@ def main(
     folders = (
         sorted(path for path in runs.iterdir() if path.is_dir()) if runs is not None and runs.is_dir() else []
     )
-    described: dict[str | None, list[dict[str, Any]]] = defaultdict(list)
+    described: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for folder in folders:
         kind = kind_of(folder)
-        if found := EXPERIMENTS[kind](folder):
+        if kind is not None and (found := EXPERIMENTS[kind](folder)):
             described[kind].append(found)
     clusterings = [describe_clustering(path) for path in sorted(training.glob("*/found.json"))]
     page = render(
         "report.html.jinja",
         models=models,
-        experiments=described[None],
+        experiments=described[JOINT],
         clusterings=clusterings,
         comparisons=described[PLAN],
         transfers=described[RISKS],
@@ -202,25 +202,25 @@ def describe_parts(folder: Path) -> dict[str, Any] | None:
     }
 
 
-def describe_runs(folder: Path) -> dict[str, Any] | None:
-    """Collect finished runs into tables and the curves of frozen layers."""
-    runs = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+def describe_joint(folder: Path) -> dict[str, Any] | None:
+    """Collect joint and monolingual runs into a table and the curves of frozen layers."""
+    runs = read_results(folder)
     if not runs:
         return None
-    languages = sorted({lang for run in runs.values() for lang in run["test"]["ents_per_language"]})
+    languages = sorted({lang for run in runs for lang in run["test"]["ents_per_language"]})
     rows = []
-    for name, run in sorted(runs.items(), key=lambda item: _order(item[0], item[1])):
+    for run in sorted(runs, key=lambda run: (run["kind"], run["n_frozen_layers"], run["seed"])):
         scores = run["test"]["ents_per_language"]
         values = {lang: {"f": scores[lang]["f"], "seen": lang in run["languages"]} for lang in languages}
         rows.append(
             {
-                "name": name,
+                "name": run["name"],
                 "seconds": run["train_seconds"],
                 "scores": values,
-                "dev": _best_dev(folder / f"{name}.jsonl"),
+                "dev": _best_dev(folder / f"{run['name']}.jsonl"),
             }
         )
-    return {"languages": languages, "rows": rows, "figure": draw_frozen_curves(folder, languages)}
+    return {"languages": languages, "rows": rows, "figure": draw_frozen_curves(folder, runs, languages)}
 
 
 def _best_dev(path: Path) -> dict[str, float]:
@@ -230,16 +230,16 @@ def _best_dev(path: Path) -> dict[str, float]:
     return {lang: scores["f"] for lang, scores in best["watch"]["dev"]["ents_per_language"].items()}
 
 
-def draw_frozen_curves(folder: Path, languages: list[str]) -> str:
+def draw_frozen_curves(folder: Path, runs: list[dict[str, Any]], languages: list[str]) -> str:
     """Draw dev F1 after every epoch, a panel a language, a line a number of frozen layers."""
     curves: dict[str, dict[int, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
-    for result in sorted(folder.glob("joint-frozen*.json")):
-        path = result.with_suffix(".jsonl")
-        n_frozen = int(path.stem.split("-seed")[0].removeprefix("joint-frozen"))
-        lines = read_lines(path)[1:]
+    for run in runs:
+        if run["kind"] != "joint":
+            continue
+        lines = read_lines(folder / f"{run['name']}.jsonl")[1:]
         for language in languages:
             values = [line["watch"]["dev"]["ents_per_language"][language]["f"] for line in lines]
-            curves[language][n_frozen].append(values)
+            curves[language][run["n_frozen_layers"]].append(values)
     if not curves:
         return ""
     figure, panels = make_panels(languages, columns=4, width=12, height=2.6)
@@ -274,23 +274,21 @@ def renew_readme(path: Path, scores: dict[str, Any]) -> None:
         + f" | **{percent(scores['ents_f'])}** |",
     ]
     content = path.read_text(encoding="utf-8")
-    before, _, rest = content.partition(BEGIN)
-    _, _, after = rest.partition(END)
+    before, begin, rest = content.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        msg.fail(f"{path} needs a line {BEGIN} and one {END} after it: the table goes between them", exits=1)
     table = "\n".join(lines)
-    path.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+    write_text(path, f"{before}{BEGIN}\n{table}\n{END}{after}")
 
 
-EXPERIMENTS: dict[str | None, Callable[[Path], dict[str, Any] | None]] = {
-    None: describe_runs,
+EXPERIMENTS: dict[str, Callable[[Path], dict[str, Any] | None]] = {
+    JOINT: describe_joint,
     PLAN: describe_groupings,
     RISKS: describe_transfer,
     CORPORA: describe_students,
     PARTS: describe_parts,
 }
-
-
-def _order(name: str, run: dict[str, Any]) -> tuple[str, int, int]:
-    return (name.split("-")[0], run["n_frozen_layers"], run["seed"])
 
 
 if __name__ == "__main__":

@@ -15,19 +15,19 @@ from spacy_xner.corpus import find_files, read_docs
 
 from common import read_json
 
-# The files that experiments write beside their runs, and are known by; joint.py writes none.
-PLAN, RISKS, CORPORA, PARTS = "plan.json", "risk.json", "silver.json", "parts.json"
+# The files that experiments write beside their runs, and are known by.
+JOINT, PLAN, RISKS, CORPORA, PARTS = "joint.json", "plan.json", "risk.json", "silver.json", "parts.json"
+MARKS = (JOINT, PLAN, RISKS, CORPORA, PARTS)
 
 
 def kind_of(folder: Path) -> str | None:
-    """Which of PLAN, RISKS, CORPORA and PARTS a folder of runs has."""
-    return next((mark for mark in (PLAN, RISKS, CORPORA, PARTS) if (folder / mark).exists()), None)
+    """Which of MARKS a folder of runs has."""
+    return next((mark for mark in MARKS if (folder / mark).exists()), None)
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
     """Read the result of every finished run."""
-    marks = {PLAN, RISKS, CORPORA, PARTS}
-    return [read_json(path) for path in sorted(folder.glob("*.json")) if path.name not in marks]
+    return [read_json(path) for path in sorted(folder.glob("*.json")) if path.name not in MARKS]
 
 
 @contextmanager

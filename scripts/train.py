@@ -46,9 +46,9 @@ def main(
 def count_batches(config: Path, overrides: dict[str, Any]) -> int:
     """Batches of one pass over the training corpus."""
     settings = load_config(config, overrides=overrides, interpolate=True)
-    read = registry.resolve({"corpus": settings["corpora"]["train"]})["corpus"]
-    if "batch_size" not in settings["vars"]:
+    if "batch_size" not in settings.get("vars", {}):
         msg.fail(f"{config} counts no sentences a batch: give its steps instead of --epochs", exits=1)
+    read = registry.resolve({"corpus": settings["corpora"]["train"]})["corpus"]
     n_docs = sum(1 for _ in read(spacy.blank("xx")))
     return steps_per_epoch(n_docs, settings["vars"]["batch_size"])
 

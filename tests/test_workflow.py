@@ -33,12 +33,12 @@ from train import train_pipeline
 CONFIGS = sorted(Path("configs").glob("*.cfg"))
 
 
-def run(*command, **kwargs):
-    """Run a command of this environment and return what it printed."""
+def run(*command, code=0, **kwargs):
+    """Run a command of this environment and return what it printed. code: The exit status it must have."""
     done = subprocess.run(
         [sys.executable, *map(str, command)], capture_output=True, text=True, check=False, **kwargs
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
 
 
@@ -326,13 +326,15 @@ def test_joint_runs_are_resumed_and_reported(toy_corpus, checkpoint, tmp_path):
     ]  # fmt: skip
     run("scripts/joint.py", *command, env=_env())
     names = {"joint-frozen-1-seed0", "joint-frozen2-seed0", "mono-en-frozen0-seed0", "mono-ru-frozen0-seed0"}
-    assert {path.stem for path in tmp_path.glob("*.json")} == names
+    assert {path.stem for path in tmp_path.glob("*.json")} == {"joint", *names}
     result = json.loads((tmp_path / "joint-frozen2-seed0.json").read_text())
     assert (result["languages"], result["n_frozen_layers"], result["sentences"]) == (["en", "ru"], 2, 4)
     assert set(result["test"]["ents_per_language"]) == {"en", "ru", "zh"}
     printed = run("scripts/joint.py", *command, env=_env())
     assert printed.count("done before") == 4
-    described = report_script.describe_runs(tmp_path)
+    printed = run("scripts/joint.py", *command, "--limit=1", env=_env(), code=1)
+    assert "was run with other settings (then, now): {'limit': (4000, 1)}" in " ".join(printed.split())
+    described = report_script.describe_joint(tmp_path)
     assert [row["scores"]["zh"]["seen"] for row in described["rows"]] == [False] * 4
     assert "<svg" in described["figure"]
 
@@ -575,12 +577,9 @@ def test_cluster_runs_are_resumed_and_other_settings_refused(clustered):
         printed = run(*command)
     assert printed.count("another process") == 1
     assert printed.count("done before") == len(names) - 1
-    done = subprocess.run(
-        [sys.executable, *map(str, command), "--limit=7"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert "other settings" in done.stdout
-    assert "limit" in done.stdout
+    printed = run(*command, "--limit=7", code=1)
+    assert "other settings" in printed
+    assert "limit" in printed
 
 
 def test_runs_by_grouping_are_reported(clustered, tmp_path):
