@@ -25,5 +25,5 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[offline,ray,vectors,dev]"
 	touch $(STAMP)
 
-clean:  ## Remove what the workflow made
+clean:  ## Remove all corpora, pipelines, runs, wheels and reports in here, your own too
 	rm -rf corpus training metrics packages report runs project.lock

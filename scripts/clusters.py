@@ -73,7 +73,7 @@ def main(
     keep: Annotated[
         Path | None, typer.Option(help="Keep the first grouping's models (first seed) here, by cluster.")
     ] = None,
-    restart: Annotated[bool, typer.Option(help="Forget runs that are finished.")] = False,
+    restart: Annotated[bool, typer.Option(help="Forget runs that are finished, and kept models.")] = False,
 ) -> None:
     """Train every run that has no result yet and score it on the tests of its languages.
 
@@ -100,6 +100,9 @@ def main(
     }  # fmt: skip
     if restart:
         shutil.rmtree(out, ignore_errors=True)
+        # Those of clusters that are no more would be packaged with the others.
+        for meta in keep.glob("*/meta.json") if keep is not None else ():
+            shutil.rmtree(meta.parent)
     write_json(out / "plan.json", {"groupings": [g.to_json() for g in chosen], "settings": settings})
 
     def kept_of(run: Run) -> Path | None:

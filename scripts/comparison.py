@@ -110,8 +110,12 @@ def advise(
     differences: Of the best route from the other ones. n_sentences: Of the test set.
     """
     ranked = rank(rows)
+    bounds = [f"With labels in {target} it is {row.f1:.1f}." for row in rows if row.route == UPPER_BOUND]
     if not ranked:
-        return ["No route has a pipeline: the last column says why."]
+        return [
+            f"No route without labels in {target} has a pipeline: the last column says why.",
+            *bounds,
+        ]
     best, *others = ranked
     lines = [f"Without labels in {target}, take `{best.route}`: F1 {best.f1:.1f}."]
     alike = [row for row in others if differences[row.route].low <= 0]
@@ -131,10 +135,7 @@ def advise(
     gain = (other.f1_target_dev or 0.0) - best.f1
     if gain >= 1:
         lines.append(f"A labelled dev set would have chosen `{other.route}`, {gain:.1f} F1 better.")
-    for row in rows:
-        if row.route == UPPER_BOUND:
-            lines.append(f"With labels in {target} it is {row.f1:.1f}.")
-    return lines
+    return lines + bounds
 
 
 def markdown(lines: Sequence[Sequence[str]], advice: Sequence[str], conditions: str) -> str:
@@ -148,8 +149,9 @@ def describe_conditions(settings: Mapping[str, Any], n_sentences: int) -> str:
     minutes = settings["minutes"]
     budget = f"{minutes:g} minutes of training steps a route" if minutes else "trained to convergence"
     limit = f"{settings['limit']:,} labelled sentences a language" if settings["limit"] else "all labels"
+    corpora = settings["source"] or "all corpora"
     return (
-        f"{settings['language']} to {settings['target']}, {settings['source']}: {limit}, {budget}, "
+        f"{settings['language']} to {settings['target']}, {corpora}: {limit}, {budget}, "
         f"{Path(settings['encoder']).name}, seed {settings['seed']}, {n_sentences:,} test sentences. "
         "F1 is that of the pipeline on disk: the best on the source's dev set, or the last one where a route "
         "goes on with the target's text. Speed is that of one process."

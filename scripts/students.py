@@ -193,6 +193,8 @@ def learn(
         )
     )  # fmt: skip
 
+    find_files(corpus, "test", split_names(languages))
+
     def settings_of(run: Run) -> dict[str, Any]:
         return {**settings, **made_of(run, silver, teachers)}
 

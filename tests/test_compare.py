@@ -118,7 +118,10 @@ def test_advice_says_what_labels_of_the_target_would_bring():
     assert len(lines) == 1
     rows = [row._replace(f1_target_dev=None, target_dev=None) for row in rows[:2]]
     assert len(advise(rows, {"joint": CLEAR}, 200, "es")) == 1
-    assert "No route" in advise([GOLD], {}, 200, "es")[0]
+    assert advise([GOLD], {}, 200, "es") == [
+        "No route without labels in es has a pipeline: the last column says why.",
+        "With labels in es it is 90.0.",
+    ]
 
 
 def invoke(*arguments, code=0):
