@@ -155,6 +155,11 @@ class Errors:
         "[XNER315] {name!r} was loaded, not initialized, and its objectives ({objectives}) have not begun. "
         "To go on from a trained tagger give it as `weights` in [initialize.components.{name}]."
     )
+    XNER316 = (
+        "[XNER316] The objective {name!r} gives the unlabelled text's language a reader of its own, and "
+        "nobody says which it is. Set `doc._.language` (`convert.py text --language`), or write "
+        "`target_reader = false`."
+    )
 
     XNER401 = (
         "[XNER401] {name!r} needs at least two languages to tell apart, got {languages}. Train on a corpus "

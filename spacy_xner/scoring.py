@@ -56,7 +56,8 @@ def score_entities(examples: Iterable[Example], spans_key: str = "xner", **kwarg
             continue
         n_examples += 1
         language = example.reference._.language or UNKNOWN_LANGUAGE
-        gold, predicted = _entities(example.reference), _entities(example.predicted)
+        gold = _entities(example.reference)
+        predicted = _known(_entities(example.predicted), example.reference)
         total.score_set(predicted, gold)
         groups["language"][language].score_set(predicted, gold)
         for entity in gold | predicted:
@@ -118,6 +119,18 @@ def score_languages(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any
 
 def _entities(doc: Doc) -> set[Entity]:
     return {(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents}
+
+
+def _known(entities: set[Entity], reference: Doc) -> set[Entity]:
+    """Leave out entities on tokens whose annotation is missing: nobody knows whether they are right."""
+    missing = [t for t in reference if t.ent_iob == 0 and not t.is_space]
+    if not missing:
+        return entities
+    return {
+        (start, end, label)
+        for start, end, label in entities
+        if not any(t.idx < end and start < t.idx + len(t) for t in missing)
+    }
 
 
 def _length_group(reference: Doc, entity: Entity) -> str:

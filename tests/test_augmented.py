@@ -192,6 +192,11 @@ def test_nothing_to_learn_from_and_an_encoder_without_readers_are_coded_errors(c
     nlp = make_nlp()
     with pytest.raises(ValueError, match="XNER312"):
         nlp.initialize(lambda: make_examples(nlp)[0])
+    unknown = tiny.make_unlabelled(nlp, ["Maria"], language="")
+    with pytest.raises(ValueError, match=r"XNER316.*doc\._\.language"):
+        make_nlp().initialize(lambda: [*make_examples(nlp)[0], *unknown])
+    # Without a second reader nobody has to know.
+    make_nlp(target_reader=False).initialize(lambda: [*make_examples(nlp)[0], *unknown])
     nlp = tiny.make_nlp(checkpoint, {"objectives": {"own": OBJECTIVE}})
     with pytest.raises(ValueError, match=r"XNER313.*target_reader = false"):
         nlp.initialize(lambda: [eg for group in make_examples(nlp) for eg in group])

@@ -1,5 +1,7 @@
 """The BiLSTM encoder: packing against a plain LSTM, what a word is read by, kept spellings, settings."""
 
+from pathlib import Path
+
 import numpy
 import pytest
 import spacy
@@ -12,7 +14,7 @@ from spacy_xner.bilstm.network import RANGE, BiLSTM, BiLSTMNetwork, Words
 from spacy_xner.optimizer import SGD, create_epoch_decay, create_sgd
 from spacy_xner.shim import TorchShim
 
-from tests.tiny import SENTENCES, fit, make_bilstm, make_examples
+from tests.tiny import SENTENCES, fit, make_bilstm, make_examples, make_unlabelled
 
 CFG = {
     "n_characters": 50,
@@ -153,7 +155,26 @@ def test_words_are_looked_up_as_written_then_in_lower_case() -> None:
     lower = make_bilstm(("Nokia", "maria", "num"))
     fit(lower, make_examples(lower), "ner", 1, 0.02)
     found = read_words(encoder_of(lower), lower.vocab, words)
-    assert found.has_vector.tolist() == [False, False, True, True, False, True, False]
+    # What is lower-cased is what characters read: a table may know names in capitals alone.
+    assert found.has_vector.tolist() == [True, False, True, True, False, True, False]
+
+
+def test_a_tagger_goes_on_where_there_are_more_vectors_and_from_one_with_two_readers(tmp_path: Path) -> None:
+    teacher = make_bilstm(("maria", "nokia"))
+    fit(teacher, make_examples(teacher), "ner", 5, 0.02)
+    objectives = {"own": {"@misc": "spacy_xner.augmented_tuning.v1"}}
+    augmented = make_bilstm(("maria", "nokia"), {"objectives": objectives})
+    unlabelled = make_unlabelled(augmented, ["Maria"])
+    augmented.initialize(lambda: [*make_examples(augmented), *unlabelled])
+    for name, nlp in (("teacher", teacher), ("augmented", augmented)):
+        nlp.to_disk(tmp_path / name)
+        student = make_bilstm(("maria", "nokia", "lisbon"))
+        student.get_pipe("ner").initialize(
+            lambda student=student: make_examples(student), nlp=student, weights=tmp_path / name
+        )
+        kept = [encoder_of(pipeline).shims[0].network.state_dict() for pipeline in (nlp, student)]
+        assert kept[0].keys() == kept[1].keys()
+        assert all(torch.equal(kept[0][key], kept[1][key]) for key in kept[0])
 
 
 def spelling(nlp: Language, word: str) -> list[int]:

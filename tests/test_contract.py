@@ -1,5 +1,6 @@
 """What every component promises, whatever it does. A factory without a subject fails the first test."""
 
+import pickle
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from types import MappingProxyType
@@ -220,6 +221,13 @@ def test_pipe_equals_call_and_two_processes(learned):
     for options in ({"batch_size": 4}, {"batch_size": 100}, {"n_process": 2, "batch_size": 4}):
         for own, doc in zip(called, learned.nlp.pipe(learned.docs(), **options), strict=True):
             assert_alike(own, written(doc))
+
+
+def test_processes_that_are_spawned_get_it_whole(learned):
+    # They do on macOS and Windows; forked ones, as above, share what there is.
+    nlp = pickle.loads(pickle.dumps(learned.nlp))
+    for own, doc in zip(map(learned.nlp, learned.docs()), map(nlp, learned.docs()), strict=True):
+        assert_alike(written(own), written(doc))
 
 
 def test_text_comes_out_as_it_went_in(learned):

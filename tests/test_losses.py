@@ -33,6 +33,13 @@ def test_losses_are_means_of_their_formulas_over_known_tokens(name, weights):
     assert float(loss(logits, torch.full((6,), -1), None)) == 0
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_the_slope_of_what_is_certain_is_a_number(gamma):
+    logits = torch.tensor([[30.0, 0.0, 0.0]], requires_grad=True)
+    create_focal(gamma)(logits, torch.tensor([0]), None).backward()
+    assert torch.isfinite(logits.grad).all()
+
+
 def slope(loss, p):
     """The change of the loss with the logit of the gold tag, where that has probability p."""
     logits = torch.tensor([[math.log(p), math.log(1 - p)]], requires_grad=True)

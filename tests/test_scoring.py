@@ -5,6 +5,7 @@ import spacy
 from hypothesis import given
 from hypothesis import strategies as st
 from seqeval.metrics import f1_score, precision_score, recall_score
+from spacy.scorer import get_ner_prf
 from spacy.tokens import Doc
 from spacy.training import Example
 
@@ -64,6 +65,16 @@ def test_unlabelled_references_are_left_out():
     right = make_example(["B-PER"], ["B-PER"], "en")
     assert score_entities([unlabelled, right])["ents_f"] == 1.0
     assert score_entities([unlabelled])["ents_f"] is None
+
+
+def test_what_is_found_where_annotation_is_missing_is_neither_right_nor_wrong():
+    gold = make_doc(["B-PER", "O", "O", "O"])
+    gold.set_ents([], missing=[gold[2:3]], default="unmodified")
+    example = Example(make_doc(["B-PER", "O", "B-LOC", "B-LOC"]), gold)
+    scores = score_entities([example])
+    assert (scores["ents_p"], scores["ents_r"]) == (0.5, 1.0)
+    assert scores["ents_per_type"]["LOC"]["p"] == 0.0
+    assert scores["ents_p"] == get_ner_prf([example])["ents_p"]
 
 
 def test_tokenization_does_not_matter():

@@ -7,7 +7,7 @@ import numpy
 import pytest
 import spacy
 import torch
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 from thinc.api import fix_random_seed
 
@@ -220,6 +220,54 @@ def test_only_documents_of_the_clusters_are_annotated(taught, tmp_path):
     assert piped == docs
 
 
+def cut(doc, places, clusters):
+    """Route parts of a document, as the router does with sentences."""
+    doc.spans["clusters"] = [
+        Span(doc, start, end, label=label) for (start, end), label in zip(places, clusters, strict=True)
+    ]
+    return doc
+
+
+def test_sentences_are_annotated_whole_and_as_often_as_one_likes(taught, tmp_path):
+    taught[0].to_disk(tmp_path)
+    nlp = spacy.load(tmp_path, config={"components": {"ner": {"clusters": ["a"]}}})
+    doc = cut(nlp.make_doc(f"{TEXTS[0]} It rained"), [(0, 8), (8, 10)], "ab")
+    # Of these one is in the sentence, one reaches into the other and one is there alone.
+    doc.ents = [Span(doc, 3, 4, "OLD"), Span(doc, 7, 9, "OLD"), Span(doc, 9, 10, "OLD")]
+    for _ in range(2):
+        doc = nlp.get_pipe("ner")(doc)
+        assert [(ent.text, ent.label_) for ent in doc.ents] == [
+            ("Maria Santos", "PER"), ("Lisbon", "LOC"), ("rained", "OLD")
+        ]  # fmt: skip
+        assert [span.text for span in doc.spans["xner"]] == ["Maria Santos", "Lisbon"]
+        assert len(doc.spans["xner"].attrs["scores"]) == 2
+    # O where it was read, missing where it was not.
+    assert [token.ent_iob for token in doc] == [3, 1, 2, 2, 2, 2, 3, 2, 0, 3]
+
+
+def test_documents_whose_error_may_pass_are_dropped(taught, monkeypatch):
+    nlp, _ = taught
+    pipe = nlp.get_pipe("ner")
+    predict, errors = type(pipe).predict, []
+
+    def fail(self, docs):
+        docs = list(docs)
+        if any("Nokia" in doc.text for doc in docs):
+            raise ValueError("no such text")
+        return predict(self, docs)
+
+    monkeypatch.setattr(type(pipe), "predict", fail)
+    monkeypatch.setattr(pipe, "clusters", ["a"])
+    pipe.set_error_handler(lambda name, proc, docs, error: errors.append(error))
+    docs = [nlp.make_doc(text) for text in (TEXTS[0], TEXTS[1])]
+    docs.append(cut(nlp.make_doc(f"{TEXTS[0]} {TEXTS[1]}"), [(0, 8), (8, 12)], "aa"))
+    docs.append(cut(nlp.make_doc(f"{TEXTS[0]} {TEXTS[4]}"), [(0, 8), (8, 13)], "ab"))
+    kept = list(pipe.pipe(docs, batch_size=1))
+    assert [doc.text for doc in kept] == [docs[0].text, docs[3].text]
+    assert len(errors) == 2
+    assert pipe(docs[2]) is docs[2]
+
+
 def test_spans_key_and_confidence_are_settings(taught, tmp_path):
     taught[0].to_disk(tmp_path)
     named = spacy.load(tmp_path, config={"components": {"ner": {"spans_key": "found"}}})
@@ -237,6 +285,9 @@ def test_class_weights_change_the_loss_and_must_name_labels(checkpoint):
         fix_random_seed(0)
         losses[weight] = tiny.train(tiny.make_nlp(checkpoint, head), n_steps=3)[-1]
     assert losses[1.0] != losses[5.0]
+    # Numbers of JSON may be whole ones for all tags.
+    whole = {"O": 1, "PER": 2, "LOC": 3, "ORG": 1}
+    tiny.train(tiny.make_nlp(checkpoint, {"model": {"head": {"class_weights": whole}}}), n_steps=1)
     head = {"model": {"head": {"class_weights": {"PERSON": 2.0}}}}
     with pytest.raises(ValueError, match="XNER306"):
         tiny.train(tiny.make_nlp(checkpoint, head), n_steps=1)

@@ -59,15 +59,18 @@ class AugmentedTuning:
         self.min_length = min_length
         self.max_length = max_length
 
-    def start(self, tagger: EntityTagger, languages: Iterable[str], name: str) -> None:
+    def start(self, tagger: EntityTagger, languages: Iterable[str | None], name: str) -> None:
         """Add the second reader.
 
         RAISES: XNER312 without unlabelled text, XNER313 for an encoder that cannot have a second reader,
-            XNER314 for one that listens to another pipe.
+            XNER314 for one that listens to another pipe, XNER316 for a reader of unknown languages.
         """
-        languages = sorted(languages)
+        languages = list(languages)
         if not languages:
             raise ValueError(Errors.XNER312.format(name=name))
+        known = sorted(language for language in languages if language)
+        if self.target_reader and not known:
+            raise ValueError(Errors.XNER316.format(name=name))
         if tagger.listens:
             raise ValueError(Errors.XNER314.format(name=name))
         self._n_seen = self._longest = self._limit = self._batch_size = 0
@@ -77,7 +80,7 @@ class AugmentedTuning:
             encoder = tagger.model.get_ref("tok2vec")
             if not isinstance(encoder_network(tagger.model), BiLSTMNetwork):
                 raise ValueError(Errors.XNER313.format(name=name, found=encoder.name))
-            add_target_reader(encoder, languages)
+            add_target_reader(encoder, known)
             # Until it learns, a tagger that is scored or kept had better read with the first one.
             encoder.attrs["reader"] = "source"
 

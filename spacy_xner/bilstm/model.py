@@ -163,13 +163,14 @@ def read_words(model: Encoder, vocab: Vocab, words: list[str]) -> Words:
     RAISES: XNER614 if the vocabulary's vectors are not those of the training.
     """
     shim: TorchShim = model.shims[0]
-    normal = [normalise(word, model.attrs["lower"]) for word in words]
+    written = [normalise(word, lower=False) for word in words]
+    normal = [word.lower() for word in written] if model.attrs["lower"] else written
     width = shim.cfg["vector_width"]
     vectors, has_vector = torch.zeros(len(words), 0), torch.zeros(len(words), dtype=torch.bool)
     if width:
         if vocab.vectors.shape[1] != width:
             raise ValueError(Errors.XNER614.format(expected=width, found=vocab.vectors.shape[1]))
-        vectors, has_vector = look_up(vocab, normal)
+        vectors, has_vector = look_up(vocab, written)
     characters, lengths = numpy.zeros(0, "int64"), [0] * len(words)
     n_characters = shim.cfg["n_characters"]
     if n_characters:

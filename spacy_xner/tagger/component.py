@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import itemgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -11,7 +12,7 @@ import numpy
 import torch
 from numpy.typing import NDArray
 from spacy.language import Language
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.util import load_model, minibatch
 from spacy.vocab import Vocab
@@ -104,8 +105,8 @@ class Prediction(NamedTuple):
 class Objective(Protocol):
     """A loss on unlabelled documents that is trained together with the tagger."""
 
-    def start(self, tagger: "EntityTagger", languages: Iterable[str], name: str) -> None:
-        """Get ready for a tagger and the languages of its unlabelled documents."""
+    def start(self, tagger: "EntityTagger", languages: Iterable[str | None], name: str) -> None:
+        """Get ready for a tagger and the languages of its unlabelled documents, None where one is unknown."""
 
     def update(self, docs: list[Doc], tagger: "EntityTagger") -> float:
         """Add gradients to the model's. RETURNS: The weighted loss in nats."""
@@ -121,7 +122,8 @@ class EntityTagger(LabelledPipe):
     scheme: Tag scheme of the output layer: IOB1, IOB2 or BIOES.
     clusters: Clusters (`doc._.cluster`) whose documents this tagger annotates; "*" is every document.
         Documents that nobody has routed are annotated by every tagger. Of a document that is routed
-        by sentences (`doc.spans["clusters"]`) a tagger takes its own sentences.
+        by sentences (`doc.spans["clusters"]`) a tagger takes its own sentences. Entities that are there
+        already are replaced: put an `entity_ruler` behind.
     spans_key: Where `doc.spans` gets the entities and, in `attrs["scores"]`, their probabilities;
         empty for nowhere.
     confidence: Compute the probabilities.
@@ -183,13 +185,13 @@ class EntityTagger(LabelledPipe):
         teacher = self._find_teacher(weights) if weights is not None else None
         labels = teacher.labels if teacher is not None else labels
         sample: list[Doc] = []
-        languages: set[str] = set()
+        languages: set[str | None] = set()
         for label in labels or ():
             self.add_label(label)
         for example in get_examples():
             if len(sample) < 10 and len(example.predicted):
                 sample.append(example.predicted)
-            if not is_labelled(example.reference) and example.reference._.language:
+            if not is_labelled(example.reference):
                 languages.add(example.reference._.language)
             if labels is not None and len(sample) == 10 and not self.objectives:
                 break
@@ -299,28 +301,36 @@ class EntityTagger(LabelledPipe):
         """Annotate a stream; documents of other clusters pass untouched, order is kept."""
         for batch in minibatch(stream, batch_size):
             parts = [(doc, segment, part) for doc in batch for segment, part in self._parts(doc)]
-            for _ in super().pipe([part for _, _, part in parts], batch_size=batch_size):
-                pass
+            done = {id(part) for part in super().pipe([p for *_, p in parts], batch_size=batch_size)}
+            # As in spaCy a document is dropped if the error handler lets its error pass.
+            failed = {id(doc) for doc, _, part in parts if id(part) not in done}
             for doc, segment, part in parts:
-                self._merge(doc, segment, part)
-            yield from batch
+                if id(part) in done:
+                    self._merge(doc, segment, part)
+            yield from (doc for doc in batch if id(doc) not in failed)
 
     def _merge(self, doc: Doc, segment: Span | None, part: Doc) -> None:
-        """Write what was found in a sentence on its document."""
+        """Write what was found in a sentence on its document, in place of what was there."""
         if segment is None:
             return
         ents = [
             Span(doc, segment.start + ent.start, segment.start + ent.end, label=ent.label_)
             for ent in part.ents
         ]
+        # One after the other: an entity may reach into other sentences, and what is no entity is O.
+        doc.set_ents([], missing=[ent for ent in doc.ents if _overlap(ent, segment)], default="unmodified")
+        doc.set_ents([], outside=[segment], default="unmodified")
         doc.set_ents(ents, default="unmodified")
         if self.spans_key:
-            found = doc.spans.setdefault(self.spans_key, [])
-            scores = found.attrs.get("scores", []) + part.spans[self.spans_key].attrs.get("scores", [])
-            doc.spans[self.spans_key] = sorted([*found, *ents])
+            before = doc.spans.get(self.spans_key, SpanGroup(doc))
+            scores = before.attrs.get("scores", [None] * len(before))
+            rows = [row for row in zip(before, scores, strict=True) if not _overlap(row[0], segment)]
+            found = part.spans.get(self.spans_key, SpanGroup(part))
+            rows += zip(ents, found.attrs.get("scores", [None] * len(ents)), strict=True)
+            rows.sort(key=itemgetter(0))
+            doc.spans[self.spans_key] = [span for span, _ in rows]
             if self.confidence:
-                order = sorted(range(len(scores)), key=[*found, *ents].__getitem__)
-                doc.spans[self.spans_key].attrs["scores"] = [scores[i] for i in order]
+                doc.spans[self.spans_key].attrs["scores"] = [score for _, score in rows]
 
     def update(
         self,
@@ -447,11 +457,18 @@ class EntityTagger(LabelledPipe):
             warnings.warn(Warnings.W102.format(n=len(unknown), labels=labels), stacklevel=3)
 
 
+def _overlap(one: Span, other: Span) -> bool:
+    return bool(one.start < other.end and other.start < one.end)
+
+
 def _structure(model: Model) -> list[Any]:
-    """What the torch networks of a model are built from, but for the versions that wrote it."""
+    """What the torch networks of a model are built from, but for the versions that wrote it.
+
+    How loud vectors are comes with the weights, and a second reader with an objective.
+    """
     found = []
     for shim in (shim for node in model.walk() for shim in node.shims):
-        cfg = dict(shim.cfg)
+        cfg = {key: value for key, value in shim.cfg.items() if key not in ("vector_scale", "targets")}
         versions = ("transformers_version", "torch_dtype", "dtype")
         config = cfg.get("config") or {}
         cfg["config"] = {key: value for key, value in config.items() if key not in versions}

@@ -1,6 +1,7 @@
 """Token losses of the softmax head, in nats. They know torch and nothing of spaCy."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Protocol
 
 import torch
@@ -27,19 +28,7 @@ def create_cross_entropy(
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0,
 ) -> TokenLoss:
     """Create -log p of the gold tag."""
-
-    def cross_entropy(logits: Tensor, gold: Tensor, tag_weights: Tensor | None) -> Tensor:
-        loss = F.cross_entropy(
-            logits,
-            gold,
-            weight=tag_weights,
-            ignore_index=MISSING,
-            label_smoothing=label_smoothing,
-            reduction="sum",
-        )
-        return loss / _total_weight(gold, tag_weights)
-
-    return cross_entropy
+    return partial(cross_entropy, label_smoothing=label_smoothing)
 
 
 def create_focal(gamma: Annotated[float, Field(ge=0.0)] = 2.0) -> TokenLoss:
@@ -47,11 +36,7 @@ def create_focal(gamma: Annotated[float, Field(ge=0.0)] = 2.0) -> TokenLoss:
 
     SOURCE: Lin et al. 2017, https://arxiv.org/abs/1708.02002, equation 4
     """
-
-    def focal(logits: Tensor, gold: Tensor, tag_weights: Tensor | None) -> Tensor:
-        return _weighted(logits, gold, tag_weights, lambda p: (1 - p) ** gamma)
-
-    return focal
+    return partial(_weighted, weight=partial(_focus, gamma=gamma))
 
 
 def create_reweighted(gamma: Annotated[float, Field(ge=0.0)] = 4.0, *, detached: bool = False) -> TokenLoss:
@@ -64,14 +49,31 @@ def create_reweighted(gamma: Annotated[float, Field(ge=0.0)] = 4.0, *, detached:
         a teacher is mostly beyond.
     SOURCE: the re-weighted loss of cross-lingual NER by parallel-corpus projection.
     """
+    return partial(_weighted, weight=partial(_trust, gamma=gamma, detached=detached))
 
-    def reweighted(logits: Tensor, gold: Tensor, tag_weights: Tensor | None) -> Tensor:
-        def weight(p: Tensor) -> Tensor:
-            return (1 + (p.detach() if detached else p)) ** gamma
 
-        return _weighted(logits, gold, tag_weights, weight)
+def cross_entropy(
+    logits: Tensor, gold: Tensor, tag_weights: Tensor | None, *, label_smoothing: float
+) -> Tensor:
+    """See `TokenLoss`."""
+    loss = F.cross_entropy(
+        logits,
+        gold,
+        weight=tag_weights,
+        ignore_index=MISSING,
+        label_smoothing=label_smoothing,
+        reduction="sum",
+    )
+    return loss / _total_weight(gold, tag_weights)
 
-    return reweighted
+
+def _focus(p: Tensor, gamma: float) -> Tensor:
+    # For a gamma below 1 the slope at p = 1 has no end.
+    return (1 - p).clamp(min=1e-6) ** gamma
+
+
+def _trust(p: Tensor, gamma: float, detached: bool) -> Tensor:
+    return (1 + (p.detach() if detached else p)) ** gamma
 
 
 def _weighted(

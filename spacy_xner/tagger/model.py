@@ -1,6 +1,7 @@
 """Thinc wiring of the entity tagger: an encoder of tokens and a head."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -37,13 +38,21 @@ def build_softmax_head(loss: TokenLoss, class_weights: dict[str, float]) -> Head
 
     Dropout on its input is that of `[training]`.
     """
-    weights = dict(class_weights)
-    return _build_head(lambda cfg: SoftmaxHead(cfg["width"], tag_set_of(cfg), loss, weights))
+    return _build_head(partial(_make_softmax_head, loss=loss, class_weights=dict(class_weights)))
 
 
 def build_crf_head() -> HeadModel:
     """Build a head that decides document by document; see `network.CrfHead`, and above for dropout."""
-    return _build_head(lambda cfg: CrfHead(cfg["width"], tag_set_of(cfg)))
+    return _build_head(_make_crf_head)
+
+
+# Functions with names, as everything that a model keeps: processes that are spawned get it pickled.
+def _make_softmax_head(cfg: dict[str, Any], loss: TokenLoss, class_weights: dict[str, float]) -> Head:
+    return SoftmaxHead(cfg["width"], tag_set_of(cfg), loss, class_weights)
+
+
+def _make_crf_head(cfg: dict[str, Any]) -> Head:
+    return CrfHead(cfg["width"], tag_set_of(cfg))
 
 
 def _build_head(build: Callable[[dict[str, Any]], Head]) -> HeadModel:

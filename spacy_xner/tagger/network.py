@@ -105,7 +105,7 @@ def spread_weights(tag_set: TagSet, class_weights: dict[str, float]) -> Tensor:
     if unknown:
         raise ValueError(Errors.XNER306.format(unknown=unknown, labels=", ".join(tag_set.labels)))
     names: Sequence[str] = ["O" if tag == "O" else tag[2:] for tag in tag_set.tags]
-    return torch.tensor([class_weights.get(name, 1.0) for name in names])
+    return torch.tensor([class_weights.get(name, 1.0) for name in names], dtype=torch.float32)
 
 
 def tag_set_of(cfg: dict[str, Any]) -> TagSet:

@@ -73,7 +73,7 @@ class EncoderObjective(ABC):
         self.overlap = overlap
         self.languages: list[str] = []
 
-    def start(self, tagger: EntityTagger, languages: Iterable[str], name: str) -> None:
+    def start(self, tagger: EntityTagger, languages: Iterable[str | None], name: str) -> None:
         """Build the head for the tagger's encoder and the languages of its unlabelled documents.
 
         RAISES: XNER308 for an encoder that is not `spacy_xner.TransformerEncoder.v1`.
@@ -82,7 +82,7 @@ class EncoderObjective(ABC):
         network = encoder_network(tagger.model)
         if not isinstance(network, TransformerNetwork):
             raise ValueError(Errors.XNER308.format(name=name, found=encoder.name))
-        self.languages = sorted(languages)
+        self.languages = sorted(language for language in languages if language)
         self._encoder = encoder
         self._network = network
         self._head = TorchShim(self._build_head)
@@ -175,9 +175,9 @@ def _entity_pieces(doc: Doc, pieces: Pieces, spans: list[TokenSpan], space_id: i
 class LanguageId(EncoderObjective):
     """The objective LI."""
 
-    def start(self, tagger: EntityTagger, languages: Iterable[str], name: str) -> None:
+    def start(self, tagger: EntityTagger, languages: Iterable[str | None], name: str) -> None:
         """Build the head. RAISES: XNER308, XNER311 for fewer than two languages."""
-        languages = sorted(languages)
+        languages = sorted(language for language in languages if language)
         if len(languages) < 2:
             raise ValueError(Errors.XNER311.format(name=name, languages=", ".join(languages) or "none"))
         super().start(tagger, languages, name)

@@ -1,6 +1,7 @@
 """Thinc wiring of the transformer encoder."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import numpy
@@ -113,7 +114,7 @@ def _build_encoder(
 ) -> Model:
     """settings: Of the `TransformerNetwork`."""
     shim = TorchShim(
-        lambda cfg: TransformerNetwork(cfg, **settings),
+        partial(TransformerNetwork, **settings),
         mixed_precision=mixed_precision,
         grad_scaler_config=grad_scaler_config,
         on_load=TransformerNetwork.share_frozen,
