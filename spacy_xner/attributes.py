@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from spacy.attrs import ENT_IOB, IS_SPACE
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 
 # Segments of a document, in `doc.spans`, labelled with a language or a cluster.
 LANGUAGE_SPANS = "languages"
@@ -49,6 +49,37 @@ def preset_language(doc: Doc) -> str | None:
 def is_blank(doc: Doc) -> bool:
     """True if there is nothing to read. (`doc.text` would be put together from all tokens.)"""
     return len(doc) == 0 or bool(doc.to_array([IS_SPACE]).all())
+
+
+def within_space(doc: Doc, start: int, end: int) -> tuple[int, int]:
+    """Cut whitespace tokens off the ends of a place: spaCy allows no entity to have them there.
+
+    RETURNS: The place, an empty one if it is whitespace alone.
+    """
+    while start < end and doc[start].is_space:
+        start += 1
+    while start < end and doc[end - 1].is_space:
+        end -= 1
+    return start, end
+
+
+def cut_out(segment: Span) -> Doc:
+    """A segment's tokens as a document of their own; the document itself where the segment is all of it.
+
+    `Span.as_doc` converts the whole document for every segment.
+    """
+    doc = segment.doc
+    if len(segment) == len(doc):
+        return doc
+    part = Doc(
+        doc.vocab,
+        words=[token.text for token in segment],
+        spaces=[bool(token.whitespace_) for token in segment],
+    )
+    # What a shared tok2vec or transformer left there.
+    if len(doc.tensor):
+        part.tensor = doc.tensor[segment.start : segment.end]
+    return part
 
 
 def is_labelled(doc: Doc) -> bool:

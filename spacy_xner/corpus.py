@@ -82,6 +82,7 @@ def read_tagged(path: Path, language: str) -> Iterator[Sentence]:
     RAISES: XNER101 to XNER104, XNER108, XNER110, with file and line.
     """
     columns: _Columns | None = None
+    n_fields = 0
     tokens: list[str] = []
     tags: list[str] = []
     text: str | None = None
@@ -93,12 +94,14 @@ def read_tagged(path: Path, language: str) -> Iterator[Sentence]:
                 n_sentences += 1
             tokens, tags, text = [], [], None
             continue
-        if line.startswith("#") and _is_comment(line):
+        if line.startswith("#") and _is_comment(line, n_fields):
             text = line[len("# text = ") :] if line.startswith("# text = ") else text
             continue
         if line.startswith("-DOCSTART-"):
             continue
-        columns = columns or _recognise_columns(path, line)
+        if columns is None:
+            columns = _recognise_columns(path, line)
+            n_fields = len(line.split(columns.separator))
         token, tag = _split_line(path, number, line, columns)
         if token is not None:
             # PAN-X's own files write every token as `en:token`.
@@ -461,13 +464,18 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise ValueError(Errors.XNER104.format(path=path, reason=error.reason)) from error
     except EOFError as error:
         raise ValueError(Errors.XNER108.format(path=path, line=number + 1)) from error
-    except (gzip.BadGzipFile, lzma.LZMAError) as error:
+    except (gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
         raise ValueError(Errors.XNER104.format(path=path, reason=error)) from error
 
 
-def _is_comment(line: str) -> bool:
-    """True for `# key = value` and bare comments, False for a token `#` with its tag."""
-    return "\t" not in line and not re.fullmatch(r"#\S* (O|[BIES]-\S+)", line)
+def _is_comment(line: str, n_fields: int) -> bool:
+    """True for `# key = value` and bare comments, False for a token `#` with its tag.
+
+    n_fields: Of the lines before, 0 if there are none.
+    """
+    fields = line.split(" ")
+    is_row = len(fields) in (2, n_fields) and _TAG.fullmatch(fields[-1])
+    return "\t" not in line and (not is_row or bool(re.match(r"# \w+ = ", line)))
 
 
 def _recognise_columns(path: Path, line: str) -> _Columns:

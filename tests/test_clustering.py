@@ -141,6 +141,8 @@ def test_no_possible_number_of_clusters_is_an_error():
         '{"name": "x", "clusters": {"a": ["de", "de"]}}',
         '{"name": "x", "clusters": {"a": []}}',
         '{"name": "x", "clusters": {"a": [1]}}',
+        '{"name": "x", "clusters": {"a": "de"}}',
+        '{"name": "x", "clusters": {"a": 5}}',
         '{"name": "", "clusters": {"a": ["de"]}}',
     ],
 )

@@ -69,6 +69,24 @@ def test_a_lone_hash_is_a_token_where_words_are_spaced(write):
     assert sentence.tokens == ["#", "Maria"]
 
 
+def test_rows_of_many_columns_may_begin_with_a_hash(write):
+    content = (
+        "EU NNP B-NP B-ORG\n#Brexit NNP B-NP B-MISC\n# # I-NP O\n# text = the O\n# a comment\n5 CD I-NP O\n"
+    )
+    [sentence] = read_tagged(write(content), "en")
+    assert sentence.tokens == ["EU", "#Brexit", "#", "5"]
+    assert sentence.spans == [TokenSpan(0, 1, "ORG"), TokenSpan(1, 2, "MISC")]
+
+
+def test_packed_files_of_damaged_bytes_are_named_errors(tmp_path):
+    packed = gzip.compress(FORMATS["tabs"].encode() * 50)
+    path = tmp_path / "train.tsv.gz"
+    for i in range(10, len(packed)):
+        path.write_bytes(packed[:i] + bytes([packed[i] ^ 0xFF]) + packed[i + 1 :])
+        with pytest.raises(ValueError, match="XNER1"):
+            list(read_tagged(path, "en"))
+
+
 def test_characters_of_japanese_give_back_the_text(write):
     content = "#\tO\nア\tB-PER\nン\tI-PER\n#\tO\nナ\tI-PER\nは\tO\n#\tO\n\n"
     [sentence] = read_tagged(write(content), "ja")

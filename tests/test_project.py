@@ -207,11 +207,21 @@ def test_parquet_shards_are_read(tmp_path):
     assert list(read_shard(path)) == [TextPair(1, "one", "eins"), TextPair(2, "two", "")]
 
 
-@pytest.mark.parametrize("line", ["[1]", "one", '{"source": "one"', '{"source": 5, "target": "x"}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[1]",
+        "one",
+        '{"source": "one"',
+        '{"source": 5, "target": "x"}',
+        '{"en": "one", "de": "eins"}',
+        r'{"source": "half of an emoji \ud83d", "target": "x"}',
+    ],
+)
 def test_lines_of_shards_that_are_no_objects_are_named(tmp_path, line):
     path = tmp_path / "0.jsonl"
-    path.write_text(f'{{"source": "one"}}\n{line}\n')
-    with pytest.raises(ValueError, match=r"XNER507.*line 2"):
+    path.write_text(f'{{"source": "one"}}\n\n{line}\n')
+    with pytest.raises(ValueError, match=r"XNER507.*line 3"):
         list(read_shard(path))
 
 

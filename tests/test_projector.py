@@ -203,8 +203,43 @@ def test_settings_of_the_trained_aligner_show(checkpoint, setting, value):
             nlp.update(examples, sgd=optimizer, losses={})
         found = [row for doc in nlp.pipe([eg.predicted for eg in examples]) for row in doc._.projection]
         pipe = nlp.get_pipe("entity_projector")
-        losses.append((found, pipe.model.attrs["max_gap"]))
+        losses.append((found, pipe.model.attrs["mark"].keywords["max_gap"]))
     assert losses[0] != losses[1]
+
+
+def test_settings_of_the_trained_aligner_can_be_changed_where_it_is_loaded(checkpoint, tmp_path):
+    nlp = tiny.make_aligner(checkpoint, threshold=0.3)
+    nlp.initialize(lambda: tiny.triples(nlp))
+    nlp.to_disk(tmp_path)
+    changes = {"components": {"entity_projector": {"model": {"threshold": 0.99, "max_gap": 7}}}}
+    for config, expected in (({}, (0.3, 1)), (changes, (0.99, 7))):
+        mark = spacy.load(tmp_path, config=config).get_pipe("entity_projector").model.attrs["mark"]
+        assert (mark.keywords["threshold"], mark.keywords["max_gap"]) == expected
+
+
+def test_an_encoder_of_spacy_can_learn(checkpoint):
+    nlp = tiny.blank()
+    encoder = {
+        "@architectures": "spacy.HashEmbedCNN.v2", "width": 16, "depth": 1, "embed_size": 100,
+        "window_size": 1, "maxout_pieces": 2, "subword_features": True, "pretrained_vectors": None,
+    }  # fmt: skip
+    nlp.add_pipe("entity_projector", config={"model": {"tok2vec": encoder}})
+    examples = [eg for eg in tiny.triples(nlp) if eg.reference.ents]
+    optimizer = nlp.initialize(lambda: examples)
+    losses = [nlp.update(examples, sgd=optimizer)["entity_projector"] for _ in range(5)]
+    assert 0 < losses[-1] < losses[0]
+
+
+def test_places_neither_begin_nor_end_with_whitespace(checkpoint):
+    nlp = tiny.make_projector(checkpoint)
+    pipe = nlp.get_pipe("entity_projector")
+    doc = tiny.parallel(nlp, "Nokia won", [(0, 5, "ORG")], "  Nokia \n won")
+    assert [token.text for token in doc] == ["  ", "Nokia", "\n ", "won"]
+    for start, end, expected in ((0, 3, [(1, 2)]), (0, 1, []), (1, 4, [(1, 4)])):
+        found = [[Candidate(start, end, 0.9)]]
+        pipe.model.attrs["align"] = lambda similarity, places, found=found: found
+        [(_, [places], _)] = pipe.predict([doc])
+        assert [place[:2] for place in places] == expected
 
 
 def test_gaps_are_closed_up_to_the_setting():

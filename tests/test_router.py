@@ -4,11 +4,13 @@ import numpy
 import pytest
 import spacy
 import torch
+from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import fix_random_seed
 from transformers import AutoModel, AutoTokenizer
 
+from spacy_xner.attributes import cut_out
 from spacy_xner.router.grouping import Grouping
 from spacy_xner.transformer.model import build_sentence_encoder
 
@@ -301,10 +303,35 @@ def test_preset_languages_and_clusters_need_no_identifier():
     doc._.cluster = "asian"
     assert router(doc)._.cluster == "asian"
     assert [d._.cluster for d, _ in nlp.pipe([("abc", {"language": "zh"})], as_tuples=True)] == ["asian"]
+    # In no cluster, and without a vector: as where there are no means.
+    assert [d._.cluster for d, _ in nlp.pipe([("abc", {"language": "nl"})], as_tuples=True)] == ["european"]
     with pytest.raises(ValueError, match="XNER407"):
         nlp("abc")
     nlp, router = a_router(fallback="asian")
     assert nlp("abc")._.cluster == "asian"
+
+
+def test_functions_may_stand_before_the_router():
+    nlp = spacy.blank("xx")
+    nlp.add_pipe("doc_cleaner")
+    Language.component("as_it_is", func=lambda doc: doc)
+    nlp.add_pipe("as_it_is")
+    router = nlp.add_pipe("cluster_router")
+    doc = nlp.make_doc("x")
+    doc._.language = "en"
+    router.initialize(lambda: [Example(doc, doc)], nlp=nlp, grouping=tiny.GROUPING)
+    assert router.means == {}
+
+
+@pytest.mark.parametrize("text", ["One. Two  three.\n Four", "a"])
+def test_segments_are_cut_out_as_spacy_does(text):
+    doc = spacy.blank("en")(text)
+    doc.tensor = numpy.arange(2 * len(doc), dtype="float32").reshape(-1, 2)
+    for start in range(len(doc)):
+        for end in range(start + 1, len(doc) + 1):
+            own, expected = cut_out(doc[start:end]), doc[start:end].as_doc()
+            assert [t.text_with_ws for t in own] == [t.text_with_ws for t in expected]
+            numpy.testing.assert_array_equal(own.tensor, expected.tensor)
 
 
 def test_a_router_without_grouping_is_an_error():

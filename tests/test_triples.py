@@ -47,6 +47,9 @@ def test_tables_mark_every_occurrence_and_none(nlp, tmp_path):
     # Whole tokens, if there are any; a place that is found twice in a token is one.
     path.write_text("Rome\tRomane spielen in Rom.\tRom\nAnna\tBananana\tana\n", encoding="utf-8")
     assert [marked(t) for t in read_table(path, nlp)] == [("Rome", ["Rom"]), ("Anna", ["Bananana"])]
+    # A blank column is none.
+    path.write_text("Paris\tEr schlief in Rom .\t \n", encoding="utf-8")
+    assert [marked(t) for t in read_table(path, nlp)] == [("Paris", [])]
 
 
 @pytest.mark.parametrize("line", ["Cologne", "\tKöln liegt.\tKöln", "Cologne\tKöln liegt.\tBonn"])
@@ -63,6 +66,8 @@ def test_anchors_are_cut_out_of_the_text(nlp, tmp_path):
     found = list(read_anchors(path, nlp))
     assert [marked(t) for t in found] == [("Cologne", ["Köln"]), ("Rhine", ["Rhein"])]
     assert found[0].sentence.tokens == ["Köln", "liegt", "am", "Rhein", "."]
+    path.write_text("[[Berlin]] ist groß, und [[Berlin|die Hauptstadt]] auch.\n", encoding="utf-8")
+    assert [marked(t) for t in read_anchors(path, nlp)] == [("Berlin", ["Berlin", "die Hauptstadt"])]
 
 
 def test_anchors_have_negatives_of_earlier_lines(nlp, tmp_path):

@@ -111,7 +111,8 @@ def build_pair_aligner(pair2vec: PairEncoder, threshold: Share = 0.5, max_gap: C
     model: Aligner = Model(
         "pair_aligner", forward_pairs, init=init_pairs, layers=[inside],
         refs={"tok2vec": pair2vec, "inside": inside, "output": output},
-        attrs={"threshold": threshold, "max_gap": max_gap, "learn": learn_inside},
+        # Not as plain numbers: thinc would take those that are stored, whatever the config says.
+        attrs={"mark": partial(mark_places, threshold=threshold, max_gap=max_gap), "learn": learn_inside},
     )  # fmt: skip
     return model
 
@@ -127,7 +128,7 @@ def forward_pairs(
         if len(pair.target)
     ]
     answers = iter(model.get_ref("inside").predict(queries) if queries else [])
-    mark = partial(mark_places, threshold=model.attrs["threshold"], max_gap=model.attrs["max_gap"])
+    mark = model.attrs["mark"]
     found = [
         [mark(model.ops.to_numpy(next(answers))[:, 1]) if len(pair.target) else [] for _ in pair.entities]
         for pair in pairs

@@ -1,6 +1,7 @@
 """Parallel text: pairs of lines in, annotated documents of the target language out, as a stream."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
@@ -13,6 +14,8 @@ from spacy.tokens import Doc
 from spacy_xner.attributes import register_attributes
 from spacy_xner.corpus import numbered_lines
 from spacy_xner.errors import Errors
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class TextPair(NamedTuple):
@@ -71,6 +74,8 @@ def read_shard(path: Path) -> Iterator[TextPair]:
             yield _make_pair(path, number, row)
         return
     for number, line in numbered_lines(path):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
         except ValueError as error:
@@ -79,8 +84,10 @@ def read_shard(path: Path) -> Iterator[TextPair]:
 
 
 def _make_pair(path: Path, number: int, row: Any) -> TextPair:
-    sides = [row.get(side) or "" for side in ("source", "target")] if isinstance(row, dict) else [None]
-    if not all(isinstance(side, str) for side in sides):
+    is_pair = isinstance(row, dict) and {"source", "target"} & row.keys()
+    sides = [row.get(side) or "" for side in ("source", "target")] if is_pair else [None]
+    # Half of an emoji, which JSON can spell, is no text.
+    if not all(isinstance(side, str) and not _SURROGATE.search(side) for side in sides):
         raise ValueError(Errors.XNER507.format(path=path, line=number, text=str(row)[:60]))
     return TextPair(number, *sides)
 

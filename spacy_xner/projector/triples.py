@@ -81,7 +81,7 @@ def read_table(path: Path, nlp: Language) -> Iterator[Triple]:
     """
     for number, line in numbered_lines(path):
         entity, *rest = line.split("\t")
-        text, place = (*rest, "", "")[:2]
+        text, place = (*rest, "", "")[0], (*rest, "", "")[1].strip()
         if not entity.strip() or not text.strip() or place not in text:
             raise ValueError(Errors.XNER505.format(path=path, line=number, text=line[:80]))
         yield Triple(entity, _mark(nlp, text, place))
@@ -96,8 +96,10 @@ def read_anchors(path: Path, nlp: Language, *, negatives: float = 0.25, seed: in
     earlier: list[Mention] = []
     for _, line in numbered_lines(path):
         text = _ANCHOR.sub(lambda match: match[2] or match[1], line)
-        places = {match[1]: match[2] or match[1] for match in _ANCHOR.finditer(line)}
-        positives = [Triple(entity, _mark(nlp, text, place)) for entity, place in places.items()]
+        places: dict[str, list[str]] = {}
+        for match in _ANCHOR.finditer(line):
+            places.setdefault(match[1], []).append(match[2] or match[1])
+        positives = [Triple(entity, _mark(nlp, text, *own)) for entity, own in places.items()]
         here = {entity.lower() for entity in places}
         yield from _with_negatives(positives, earlier, here, negatives, rng)
         earlier = [*earlier, *((entity, None) for entity in places)][-N_EARLIER:]
@@ -270,10 +272,12 @@ def _mention(sentence: Sentence, place: Place) -> tuple[str, Sentence]:
     return text, sentence._replace(spans=[TokenSpan(*place, LABEL)])
 
 
-def _mark(nlp: Language, text: str, place: str) -> Sentence:
-    """Tokenize a text and mark all occurrences of a part of it: those that are whole tokens, if there are."""
+def _mark(nlp: Language, text: str, *parts: str) -> Sentence:
+    """Tokenize a text and mark all occurrences of parts of it: those that are whole tokens, if there are."""
     doc = nlp.make_doc(text)
-    found = [match.span() for match in re.finditer(re.escape(place), text)] if place else []
+    # The longest first: one may be in another.
+    pattern = "|".join(re.escape(part) for part in sorted(parts, key=len, reverse=True) if part)
+    found = [match.span() for match in re.finditer(pattern, text)] if pattern else []
     marked: list[TokenSpan] = []
     for mode in ("strict", "expand"):
         spans = [doc.char_span(*own, alignment_mode=mode) for own in found]

@@ -32,7 +32,11 @@ class Grouping:
         for cluster, languages in self.clusters.items():
             if not _NAME.fullmatch(cluster):
                 self._refuse(f"the cluster name {cluster!r} is not lower case letters, digits and _")
-            if not languages or not all(isinstance(lang, str) and lang for lang in languages):
+            if (
+                not languages
+                or not isinstance(languages, list)
+                or not all(isinstance(lang, str) and lang for lang in languages)
+            ):
                 self._refuse(f"the cluster {cluster!r} is not a list of languages")
             twice = seen.intersection(languages)
             if twice or len(set(languages)) < len(languages):

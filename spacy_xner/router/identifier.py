@@ -11,7 +11,7 @@ from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
-from spacy_xner.attributes import LANGUAGE_SPANS, is_blank, preset_language, register_attributes
+from spacy_xner.attributes import LANGUAGE_SPANS, cut_out, is_blank, preset_language, register_attributes
 from spacy_xner.errors import Errors
 from spacy_xner.pipe import LabelledPipe
 from spacy_xner.router.model import LanguageClassifier
@@ -141,7 +141,7 @@ class LanguageIdentifier(LabelledPipe):
         """
         docs = list(docs)
         segments = [self._segments(doc) for doc in docs]
-        parts = [_as_doc(segment) for own in segments for segment in own]
+        parts = [cut_out(segment) for own in segments for segment in own]
         if not parts:
             return [None for _ in docs]
         vectors = self.embed(parts)
@@ -236,8 +236,3 @@ class LanguageIdentifier(LabelledPipe):
         gradient = scores.copy()
         gradient[rows, gold] -= 1.0
         return loss, gradient / len(examples)
-
-
-def _as_doc(segment: Span) -> Doc:
-    """The document itself where the segment is all of it."""
-    return segment.doc if len(segment) == len(segment.doc) else segment.as_doc()

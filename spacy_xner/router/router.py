@@ -124,8 +124,8 @@ class ClusterRouter(Pipe):
         means = {}
         for language, own in texts.items():
             docs: Iterable[Doc] = map(nlp.make_doc, islice(own, n_texts))
-            for pipe_name in before:
-                docs = nlp.get_pipe(pipe_name).pipe(docs)
+            for pipe in map(nlp.get_pipe, before):
+                docs = pipe.pipe(docs) if hasattr(pipe, "pipe") else map(pipe, docs)
             rows = [doc.spans[LANGUAGE_SPANS].attrs["vectors"] for doc in docs if LANGUAGE_SPANS in doc.spans]
             if rows:
                 means[language] = numpy.concatenate(rows).mean(0)
@@ -165,9 +165,10 @@ class ClusterRouter(Pipe):
             doc._.cluster, doc._.cluster_score = cluster_of[language], 1.0
             return doc
         if segments is None or not len(segments):
-            if self.fallback is None:
+            if self.fallback is None and language is None:
                 raise ValueError(Errors.XNER407.format(name=self.name, text=doc.text[:40]))
-            doc._.cluster, doc._.cluster_score = self.fallback, 0.0
+            # Known, and in no cluster: there is no vector that would say which is the nearest.
+            doc._.cluster, doc._.cluster_score = self._far(0.0)
             return doc
         routes = [
             self._route(segment.label_, probabilities, vector)

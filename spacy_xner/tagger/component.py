@@ -19,7 +19,14 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate, torch2xp
 from thinc.types import Floats2d
 
-from spacy_xner.attributes import CLUSTER_SPANS, is_blank, is_labelled, register_attributes
+from spacy_xner.attributes import (
+    CLUSTER_SPANS,
+    cut_out,
+    is_blank,
+    is_labelled,
+    register_attributes,
+    within_space,
+)
 from spacy_xner.errors import Errors, Warnings
 from spacy_xner.pipe import LabelledPipe
 from spacy_xner.tagger.gold import Gold, align_gold
@@ -289,7 +296,7 @@ class EntityTagger(LabelledPipe):
         if len({segment.label_ for segment in segments}) < 2 or "*" in self.clusters:
             return [(None, doc)] if self._is_mine(doc) else []
         own = [segment for segment in segments if segment.label_ in self.clusters]
-        return [(segment, segment.as_doc()) for segment in own]
+        return [(segment, cut_out(segment)) for segment in own]
 
     def __call__(self, doc: Doc) -> Doc:
         for segment, part in self._parts(doc):
@@ -477,14 +484,10 @@ def _structure(model: Model) -> list[Any]:
 
 
 def _without_outer_space(doc: Doc, spans: list[TokenSpan]) -> list[TokenSpan]:
-    """Cut whitespace tokens off the ends of spans: spaCy allows no entity to have them there."""
+    """Cut whitespace tokens off the ends of spans."""
     kept = []
     for span in spans:
-        start, end = span.start, span.end
-        while start < end and doc[start].is_space:
-            start += 1
-        while start < end and doc[end - 1].is_space:
-            end -= 1
+        start, end = within_space(doc, span.start, span.end)
         if start < end:
             kept.append(TokenSpan(start, end, span.label))
     return kept
