@@ -118,8 +118,9 @@ def main(
     characters: Annotated[int, typer.Option(help="Width of characters and of their LSTM.")] = 100,
     scheme: Annotated[str, typer.Option(help="Tags of the output layer: BIOES or IOB2.")] = "BIOES",
     floor: Annotated[float, typer.Option(help="The learning rate falls no lower.")] = 0.0,
+    averages: Annotated[bool, typer.Option(help="Score and keep running averages of the weights.")] = False,
     refresh_every: Annotated[int, typer.Option(help="Batches until a newer teacher (cross-augmented).")] = 60,
-    lower: Annotated[bool, typer.Option(help="Read words in lower case, as the paper does.")] = True,
+    lower: Annotated[bool, typer.Option(help="Read characters in lower case, as the paper does.")] = True,
     config: Annotated[Path, typer.Option(help="Training config.")] = Path("configs/bilstm.cfg"),
     keep: Annotated[
         Path | None, typer.Option(help=f"Folder for the pipelines of {' and '.join(sorted(KEPT))}.")
@@ -138,6 +139,7 @@ def main(
         "dev_limit": dev_limit, "test_limit": test_limit, "epochs": epochs, "batch_size": batch_size,
         "learn_rate": learn_rate, "decay": decay, "hidden": hidden, "lower": lower,
         "refresh_every": refresh_every, "characters": characters, "scheme": scheme, "floor": floor,
+        "use_averages": averages,
     }  # fmt: skip
     plan = [
         Run(target, variant, seed)
@@ -219,6 +221,7 @@ def train_run(
                 "hidden",
                 "lower",
                 "scheme",
+                "use_averages",
             )
         },
         "vars.character_width": settings["characters"],

@@ -43,6 +43,8 @@ def create_curve_logger(
             log(info)
             if info is None or info["score"] is None:
                 return
+            with nlp.use_params(_averages(nlp)):
+                found = {name: corpus.evaluate(nlp) for name, corpus in watched.items() if info["step"]}
             line = {
                 "epoch": info["epoch"],
                 "step": info["step"],
@@ -51,7 +53,7 @@ def create_curve_logger(
                 "parameters": count_parameters(nlp),
                 "score": info["score"],
                 "scores": info["other_scores"],
-                "watch": {name: corpus.evaluate(nlp) for name, corpus in watched.items() if info["step"]},
+                "watch": found,
             }
             with Path(path).open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(line, default=float) + "\n")
@@ -59,6 +61,12 @@ def create_curve_logger(
         return log_step, finish
 
     return setup
+
+
+def _averages(nlp: Language) -> dict[Any, Any]:
+    """The weights that spaCy scores and keeps, where the optimizer has averages; loggers do not get it."""
+    pipes = (pipe for _, pipe in nlp.pipeline)
+    return next((found for pipe in pipes if (found := getattr(pipe, "averages", None))), {})
 
 
 def count_parameters(nlp: Language) -> int:

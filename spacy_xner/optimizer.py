@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 from thinc.api import Optimizer
+from thinc.backends import get_array_ops
 from thinc.optimizers import FloatOrSeq
 from thinc.types import FloatsXd
 
@@ -17,9 +18,13 @@ class SGD(Optimizer):
     SOURCE: Polyak 1964; clipping as in Huang et al. 2019, section 3.2.
     """
 
-    def __init__(self, learn_rate: FloatOrSeq, *, momentum: float, clip: float) -> None:
+    def __init__(
+        self, learn_rate: FloatOrSeq, *, momentum: float, clip: float, use_averages: bool = False
+    ) -> None:
         # Without a second moment no part of thinc takes this for Adam.
-        super().__init__(learn_rate, L2=0.0, beta1=momentum, beta2=0.0, grad_clip=0.0, use_averages=False)
+        super().__init__(
+            learn_rate, L2=0.0, beta1=momentum, beta2=0.0, grad_clip=0.0, use_averages=use_averages
+        )
         self.clip = clip
 
     def __call__(
@@ -36,6 +41,10 @@ class SGD(Optimizer):
         velocity += gradient
         weights -= lr_scale * self.learn_rate * velocity
         gradient *= 0
+        if self.averages is not None:
+            if key not in self.averages:
+                self.averages[key] = weights.copy()
+            get_array_ops(weights).update_averages(self.averages[key], weights, self.nr_update[key])
         return weights, gradient
 
 
@@ -43,12 +52,16 @@ def create_sgd(
     learn_rate: FloatOrSeq,
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9,
     clip: Annotated[float, Field(ge=0.0)] = 5.0,
+    *,
+    use_averages: bool = False,
 ) -> Optimizer:
     """Create gradient descent with momentum.
 
     clip: Gradients are cut to [-clip, clip]; 0 leaves them.
+    use_averages: Score and keep a running average of the weights, of about the last ninth of the steps, as
+        thinc's optimizers do.
     """
-    return SGD(learn_rate, momentum=momentum, clip=clip)
+    return SGD(learn_rate, momentum=momentum, clip=clip, use_averages=use_averages)
 
 
 def create_epoch_decay(

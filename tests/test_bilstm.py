@@ -299,6 +299,19 @@ def test_momentum_and_clipping_step_as_torchs_sgd_does() -> None:
         shim.finish_update(ours)
     torch.testing.assert_close(shim.network.weight, network.weight)
     assert isinstance(ours, SGD)
+    assert ours.averages is None
+
+
+def test_averages_are_those_of_thinc_without_its_beginning_at_nothing() -> None:
+    optimizer = create_sgd(0.1, use_averages=True)
+    rng = numpy.random.default_rng(0)
+    weights, average = rng.normal(size=(3, 2)).astype("float32"), numpy.zeros(())
+    for step in range(1, 30):
+        weights, _ = optimizer((0, "w"), weights, rng.normal(size=(3, 2)).astype("float32"))
+        share = (1 + step) / (10 + step) if step > 1 else 0.0
+        average = share * average + (1 - share) * weights
+        numpy.testing.assert_allclose(optimizer.averages[0, "w"], average, rtol=1e-4)
+    assert not numpy.allclose(average, weights, atol=0.1)
 
 
 def test_the_rate_falls_after_every_epoch_down_to_the_floor() -> None:

@@ -13,9 +13,11 @@ import typer
 from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
+from spacy.util import registry
 from typer.testing import CliRunner
 
 from spacy_xner.corpus import Sentence, make_doc, read_docs, sentence_of, write_docs
+from spacy_xner.logger import Watched
 from spacy_xner.tags import TokenSpan
 from spacy_xner.vectors.table import read_table
 
@@ -27,7 +29,8 @@ import spaces
 import translate
 import vectors as vectors_script
 from common import write_json
-from runs import claim, is_done, unfinished
+from runs import claim, is_done, reader, unfinished, whole_epochs
+from train import train_curve
 
 SENTENCES = [
     ("Maria Santos won in Lisbon .", [(0, 2, "PER"), (4, 5, "LOC")]),
@@ -110,6 +113,24 @@ def test_from_an_encoder_to_runs_and_tables(checkpoint: Path, tmp_path: Path) ->
     printed = invoke(app, tmp_path / "runs")
     assert "| char-only |" in printed
     assert "| es en-toy-train | 0.0 % | 0.0 % |" in printed
+
+
+def test_curves_are_of_the_weights_that_are_kept(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "corpus")
+    dev = reader(corpus, "dev", ["en"], 0)
+    overrides = {
+        "paths.corpus": str(corpus), "paths.vectors": None, "vars.languages": ["en"], "vars.batch_size": 4,
+        "vars.use_vectors": False, "vars.hidden": 8, "vars.character_width": 8, "vars.character_hidden": 8,
+        "vars.use_averages": True, "training.logger.watch": {"dev": dev}, **whole_epochs(6, 3),
+    }  # fmt: skip
+    _, curve = train_curve(
+        Path("configs/bilstm.cfg"), tmp_path / "run.json", overrides, -1, tmp_path / "kept", "model-last"
+    )
+    nlp = spacy.load(tmp_path / "kept")
+    read = registry.resolve({"dev": dev})["dev"]
+    kept = Watched(nlp, read, "xner").evaluate(nlp)["unlabelled"]["en"]
+    assert kept["confidence"] > 0
+    assert curve[-1]["watch"]["dev"]["unlabelled"]["en"]["confidence"] == pytest.approx(kept["confidence"])
 
 
 def test_zero_resource_runs_from_two_tables_to_the_table(checkpoint: Path, tmp_path: Path) -> None:
