@@ -17,8 +17,8 @@ from spacy_xner.scoring import annotate
 
 from common import move_folder, split_names, write_json
 from evaluate import read_examples
-from groupings import OTHER
-from runs import count_sentences, fixed_steps, run_overrides, steps_per_epoch, unfinished
+from groupings import OTHER, read_runs
+from runs import PLAN, count_sentences, fixed_steps, run_overrides, steps_per_epoch, unfinished
 from train import train_pipeline
 
 
@@ -99,11 +99,13 @@ def main(
         "learn_rate": learn_rate, "frozen": frozen,
     }  # fmt: skip
     if restart:
+        if keep is not None and (out / PLAN).exists():
+            # Those of clusters that are no more would be packaged with the others.
+            before, *_ = read_runs(out)[0]
+            for cluster in before.clusters:
+                shutil.rmtree(keep / cluster, ignore_errors=True)
         shutil.rmtree(out, ignore_errors=True)
-        # Those of clusters that are no more would be packaged with the others.
-        for meta in keep.glob("*/meta.json") if keep is not None else ():
-            shutil.rmtree(meta.parent)
-    write_json(out / "plan.json", {"groupings": [g.to_json() for g in chosen], "settings": settings})
+    write_json(out / PLAN, {"groupings": [g.to_json() for g in chosen], "settings": settings})
 
     def kept_of(run: Run) -> Path | None:
         is_first = run.seed == 0 and first.clusters.get(run.cluster) == run.languages

@@ -18,6 +18,7 @@ from spacy_xner.attributes import register_attributes
 from spacy_xner.corpus import (
     LABEL_TABLE,
     Sentence,
+    file_language,
     make_doc,
     map_labels,
     numbered_lines,
@@ -145,6 +146,7 @@ def convert_text(
     nlp = spacy.blank("xx")
     nlp.tokenizer = create_multilingual_tokenizer()(nlp)
     register_attributes()
+    language = file_language(language)
 
     def read() -> Iterator[Doc]:
         for _, line in numbered_lines(path):
@@ -162,11 +164,6 @@ def find_tagged_files(folder: Path, languages: set[str]) -> Iterator[tuple[str, 
         stem, language = re.split(r"[.]", path.name)[0], file_language(path.parent.name)
         if stem in SPLITS and path.suffix in SUFFIXES and (not languages or language in languages):
             yield language, SPLITS[stem], path
-
-
-def file_language(name: str) -> str:
-    """A language as it stands in file names, where a hyphen ends it: zh_yue of zh-yue."""
-    return name.replace("-", "_")
 
 
 def _write(docs: Iterable[Doc], path: Path) -> None:

@@ -40,20 +40,23 @@ def main(
     """
     source, target = split_names(languages), split_names(targets)
     settings = {
-        "encoder": encoder, "languages": [*source, *target], "limit": limit, "dev_limit": dev_limit,
-        "test_limit": test_limit, "epochs": epochs, "batch_size": 32, "learn_rate": learn_rate,
+        "encoder": encoder, "languages": source, "targets": target, "limit": limit,
+        "dev_limit": dev_limit, "test_limit": test_limit, "epochs": epochs, "batch_size": 32,
+        "learn_rate": learn_rate,
     }  # fmt: skip
     plan = plan_runs(source, split_names(frozen), map(int, split_names(seeds)), monolingual)
-    write_json(out / JOINT, {"languages": source, "targets": target})
     for run, path, own in unfinished(plan, out, lambda run: settings):
+        write_json(out / JOINT, {"languages": source, "targets": target})
         train_run(run, corpus, config, path, own, mixed_precision, gpu, keep_models)
 
 
+JOINT_KIND, MONOLINGUAL = "joint", "mono-"
+
+
 class Run(NamedTuple):
-    """One training: languages that are mixed, frozen layers, seed."""
+    """One training: of all languages or of one, frozen layers, seed."""
 
     kind: str
-    languages: list[str]
     n_frozen_layers: int
     seed: int
 
@@ -67,8 +70,8 @@ def plan_runs(languages: list[str], frozen: list[str], seeds: Iterable[int], mon
     """The joint runs for every number of frozen layers, and one run a language."""
     runs = []
     for seed in seeds:
-        runs += [Run("joint", languages, int(n), seed) for n in frozen]
-        runs += [Run(f"mono-{lang}", [lang], 0, seed) for lang in languages if monolingual]
+        runs += [Run(JOINT_KIND, int(n), seed) for n in frozen]
+        runs += [Run(f"{MONOLINGUAL}{lang}", 0, seed) for lang in languages if monolingual]
     return runs
 
 
@@ -83,12 +86,13 @@ def train_run(
     keep_model: bool,
 ) -> None:
     """Train one run, score it and write its result, at last, to `path`."""
-    n_sentences = count_sentences(corpus, run.languages, settings["limit"])
+    languages = settings["languages"] if run.kind == JOINT_KIND else [run.kind.removeprefix(MONOLINGUAL)]
+    n_sentences = count_sentences(corpus, languages, settings["limit"])
     steps = steps_per_epoch(n_sentences, settings["batch_size"])
-    watched = settings["languages"]
+    watched = [*settings["languages"], *settings["targets"]]
     overrides = {
         **run_overrides(
-            corpus, path.with_suffix(".jsonl"), settings, languages=run.languages, sources=[],
+            corpus, path.with_suffix(".jsonl"), settings, languages=languages, sources=[],
             n_frozen_layers=run.n_frozen_layers, seed=run.seed, mixed_precision=mixed_precision,
         ),
         **fixed_steps(steps * settings["epochs"], eval_frequency=steps),
@@ -102,6 +106,7 @@ def train_run(
     result = {
         "name": run.name,
         **run._asdict(),
+        "languages": languages,
         "settings": settings,
         "sentences": n_sentences,
         "train_seconds": seconds,

@@ -18,7 +18,7 @@ from spacy.tokens import Doc, DocBin
 from tqdm import tqdm
 from wasabi import msg
 
-from spacy_xner.corpus import make_doc, read_docs, sentence_of, write_bytes, write_docs
+from spacy_xner.corpus import file_language, make_doc, read_docs, sentence_of, write_bytes, write_docs
 from spacy_xner.errors import Warnings
 from spacy_xner.projector.filters import Fate
 from spacy_xner.projector.parallel import (
@@ -97,6 +97,7 @@ def main(
     shards = sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else []
     if engine is Engine.ray and not shards:
         raise typer.BadParameter(f"--engine ray works on a folder of shards, and {source} is none")
+    language = file_language(language)
     if source.is_dir() and not shards:
         raise typer.BadParameter(f"{source} is a folder without shards")
     if shards and target is not None:

@@ -16,7 +16,8 @@ from spacy_xner.corpus import find_files, read_docs
 from common import read_json
 
 # The files that experiments write beside their runs, and are known by.
-JOINT, PLAN, RISKS, CORPORA, PARTS = "joint.json", "plan.json", "risk.json", "silver.json", "parts.json"
+JOINT, PLAN, RISKS = "joint-plan.json", "plan.json", "risk.json"
+CORPORA, PARTS = "silver.json", "parts.json"
 MARKS = (JOINT, PLAN, RISKS, CORPORA, PARTS)
 
 

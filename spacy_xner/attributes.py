@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from spacy.attrs import ENT_IOB, IS_SPACE
+from spacy.attrs import ENT_IOB, IS_SPACE, LEMMA, MORPH, POS, TAG
 from spacy.tokens import Doc, Span
 
 # Segments of a document, in `doc.spans`, labelled with a language or a cluster.
@@ -10,6 +10,8 @@ LANGUAGE_SPANS = "languages"
 CLUSTER_SPANS = "clusters"
 # Where `doc._.source` is, in `doc.user_data`.
 SOURCE_KEY = "xner_source"
+# Of tokens that an encoder may read.
+TOKEN_ATTRIBUTES = (TAG, POS, MORPH, LEMMA)
 
 
 def register_attributes() -> None:
@@ -76,7 +78,8 @@ def cut_out(segment: Span) -> Doc:
         words=[token.text for token in segment],
         spaces=[bool(token.whitespace_) for token in segment],
     )
-    # What a shared tok2vec or transformer left there.
+    # What earlier components left there.
+    part.from_array(TOKEN_ATTRIBUTES, segment.to_array(TOKEN_ATTRIBUTES))
     if len(doc.tensor):
         part.tensor = doc.tensor[segment.start : segment.end]
     return part

@@ -82,6 +82,8 @@ def read_tagged(path: Path, language: str) -> Iterator[Sentence]:
     RAISES: XNER101 to XNER104, XNER108, XNER110, with file and line.
     """
     columns: _Columns | None = None
+    # Underscores of languages are hyphens there.
+    prefix = re.compile(re.escape(language).replace("_", "[-_]") + ":")
     n_fields = 0
     tokens: list[str] = []
     tags: list[str] = []
@@ -101,11 +103,11 @@ def read_tagged(path: Path, language: str) -> Iterator[Sentence]:
             continue
         if columns is None:
             columns = _recognise_columns(path, line)
-            n_fields = len(line.split(columns.separator))
+            n_fields = len(line.split(" ")) if columns.separator == " " else 0
         token, tag = _split_line(path, number, line, columns)
         if token is not None:
             # PAN-X's own files write every token as `en:token`.
-            tokens.append(token.removeprefix(f"{language}:") or token)
+            tokens.append(prefix.sub("", token, count=1) or token)
             tags.append(tag)
     if tokens:
         yield _make_sentence(tokens, tags, text, language)
@@ -397,6 +399,11 @@ def alternate_batches(
 def without_annotation(doc: Doc) -> Doc:
     """Copy tokens and language, and nothing else."""
     return make_doc(doc.vocab, sentence_of(doc), doc._.language, labelled=False)
+
+
+def file_language(name: str) -> str:
+    """A language as it stands in file names, where a hyphen ends it: zh_yue of zh-yue."""
+    return name.replace("-", "_")
 
 
 def find_files(

@@ -12,6 +12,7 @@ from spacy_xner.corpus import find_files, read_docs
 import convert
 
 SENTENCE = "Maria\tB-PER\nlives\tO\n\n"
+PREFIXED = "zh-yue:香\tB-LOC\nzh-yue:港\tI-LOC\n\n"
 
 
 def invoke(*arguments: object, code: int = 0) -> str:
@@ -25,7 +26,8 @@ def folder(tmp_path: Path) -> Path:
     """{lang}/train.tsv of a language whose code has a hyphen, and of one whose has none."""
     for language in ("en", "zh-yue"):
         (tmp_path / "in" / language).mkdir(parents=True)
-        (tmp_path / "in" / language / "train.tsv").write_text(SENTENCE, encoding="utf-8")
+        content = SENTENCE if language == "en" else PREFIXED
+        (tmp_path / "in" / language / "train.tsv").write_text(content, encoding="utf-8")
     return tmp_path / "in"
 
 
@@ -34,7 +36,7 @@ def test_a_hyphen_in_a_language_is_an_underscore_in_file_names(folder, tmp_path,
     invoke("tagged", folder, tmp_path / "out", "--source=x", *options)
     files = find_files(tmp_path / "out", "train", ["en", "zh_yue"])
     [doc] = read_docs(files["zh_yue"][0]).get_docs(spacy.blank("xx").vocab)
-    assert doc._.language == "zh_yue"
+    assert (doc._.language, [token.text for token in doc]) == ("zh_yue", ["香", "港"])
 
 
 def test_two_files_of_one_split_are_refused(folder, tmp_path):
@@ -59,6 +61,7 @@ def test_an_empty_file_leaves_what_was_converted_before(tmp_path):
 def test_packed_text_is_read(tmp_path):
     text = tmp_path / "es.txt.gz"
     text.write_bytes(gzip.compress(b"Ana vive en Lima.\n\nY Juan.\n"))
-    invoke("text", text, tmp_path / "out", "--language=es")
-    docs = list(read_docs(tmp_path / "out" / "es-raw-train.spacy").get_docs(spacy.blank("xx").vocab))
+    invoke("text", text, tmp_path / "out", "--language=es-AR")
+    docs = list(read_docs(tmp_path / "out" / "es_AR-raw-train.spacy").get_docs(spacy.blank("xx").vocab))
+    assert {doc._.language for doc in docs} == {"es_AR"}
     assert [len(doc) for doc in docs] == [5, 3]

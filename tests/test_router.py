@@ -326,11 +326,15 @@ def test_functions_may_stand_before_the_router():
 @pytest.mark.parametrize("text", ["One. Two  three.\n Four", "a"])
 def test_segments_are_cut_out_as_spacy_does(text):
     doc = spacy.blank("en")(text)
+    for token in doc:
+        token.pos_, token.tag_, token.lemma_ = "NOUN", f"TAG{token.i}", token.text.lower()
+        token.set_morph("Case=Acc")
     doc.tensor = numpy.arange(2 * len(doc), dtype="float32").reshape(-1, 2)
     for start in range(len(doc)):
         for end in range(start + 1, len(doc) + 1):
             own, expected = cut_out(doc[start:end]), doc[start:end].as_doc()
-            assert [t.text_with_ws for t in own] == [t.text_with_ws for t in expected]
+            for name in ("text_with_ws", "pos_", "tag_", "lemma_", "morph"):
+                assert [str(getattr(t, name)) for t in own] == [str(getattr(t, name)) for t in expected]
             numpy.testing.assert_array_equal(own.tensor, expected.tensor)
 
 

@@ -260,12 +260,14 @@ def test_documents_whose_error_may_pass_are_dropped(taught, monkeypatch):
     monkeypatch.setattr(pipe, "clusters", ["a"])
     pipe.set_error_handler(lambda name, proc, docs, error: errors.append(error))
     docs = [nlp.make_doc(text) for text in (TEXTS[0], TEXTS[1])]
-    docs.append(cut(nlp.make_doc(f"{TEXTS[0]} {TEXTS[1]}"), [(0, 8), (8, 12)], "aa"))
+    text = f"{TEXTS[0]} {TEXTS[1]} {TEXTS[4]}"
+    docs.append(cut(nlp.make_doc(text), [(0, 8), (8, 12), (12, 17)], "aab"))
     docs.append(cut(nlp.make_doc(f"{TEXTS[0]} {TEXTS[4]}"), [(0, 8), (8, 13)], "ab"))
     kept = list(pipe.pipe(docs, batch_size=1))
     assert [doc.text for doc in kept] == [docs[0].text, docs[3].text]
     assert len(errors) == 2
-    assert pipe(docs[2]) is docs[2]
+    docs[2].ents = [Span(docs[2], 8, 9, "OLD")]
+    assert [ent.label_ for ent in pipe(docs[2]).ents] == ["PER", "LOC", "OLD"]
 
 
 def test_spans_key_and_confidence_are_settings(taught, tmp_path):

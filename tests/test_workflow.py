@@ -326,7 +326,7 @@ def test_joint_runs_are_resumed_and_reported(toy_corpus, checkpoint, tmp_path):
     ]  # fmt: skip
     run("scripts/joint.py", *command, env=_env())
     names = {"joint-frozen-1-seed0", "joint-frozen2-seed0", "mono-en-frozen0-seed0", "mono-ru-frozen0-seed0"}
-    assert {path.stem for path in tmp_path.glob("*.json")} == {"joint", *names}
+    assert {path.stem for path in tmp_path.glob("*.json")} == {"joint-plan", *names}
     result = json.loads((tmp_path / "joint-frozen2-seed0.json").read_text())
     assert (result["languages"], result["n_frozen_layers"], result["sentences"]) == (["en", "ru"], 2, 4)
     assert set(result["test"]["ents_per_language"]) == {"en", "ru", "zh"}
@@ -334,6 +334,7 @@ def test_joint_runs_are_resumed_and_reported(toy_corpus, checkpoint, tmp_path):
     assert printed.count("done before") == 4
     printed = run("scripts/joint.py", *command, "--limit=1", env=_env(), code=1)
     assert "was run with other settings (then, now): {'limit': (4000, 1)}" in " ".join(printed.split())
+    assert "{'languages':" in run("scripts/joint.py", *command, "--languages=ru,en", env=_env(), code=1)
     described = report_script.describe_joint(tmp_path)
     assert [row["scores"]["zh"]["seen"] for row in described["rows"]] == [False] * 4
     assert "<svg" in described["figure"]

@@ -50,7 +50,7 @@ def build_bilstm_encoder(
     on the output of both LSTMs.
 
     use_vectors, use_characters: What is read of a word.
-    lower: Read words in lower case; numbers and addresses are always read as "num" and "url".
+    lower: Read characters in lower case; numbers and addresses are always read as "num" and "url".
     romanise: Read characters of other scripts in Latin ones.
     n_characters: Rows of the character table; a code point's row is its remainder.
     character_hidden, word_hidden: Size of each direction.
@@ -170,7 +170,8 @@ def read_words(model: Encoder, vocab: Vocab, words: list[str]) -> Words:
     if width:
         if vocab.vectors.shape[1] != width:
             raise ValueError(Errors.XNER614.format(expected=width, found=vocab.vectors.shape[1]))
-        vectors, has_vector = look_up(vocab, written)
+        # Floret makes a vector of any word, and has nothing to fall back from.
+        vectors, has_vector = look_up(vocab, normal if vocab.vectors.mode == Mode.floret else written)
     characters, lengths = numpy.zeros(0, "int64"), [0] * len(words)
     n_characters = shim.cfg["n_characters"]
     if n_characters:

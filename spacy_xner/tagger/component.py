@@ -162,6 +162,8 @@ class EntityTagger(LabelledPipe):
         self.objectives = dict(objectives)
         self._warned: set[str] = set()
         self._has_begun = False
+        # Of the optimizer: what training scores and keeps in place of the last weights.
+        self.averages: dict[Any, Any] | None = None
         self.cfg: dict[str, Any] = {"labels": [], "scheme": scheme}
 
     @property
@@ -300,8 +302,9 @@ class EntityTagger(LabelledPipe):
 
     def __call__(self, doc: Doc) -> Doc:
         for segment, part in self._parts(doc):
-            super().__call__(part)
-            self._merge(doc, segment, part)
+            # None if the error handler let an error pass.
+            if super().__call__(part) is not None:
+                self._merge(doc, segment, part)
         return doc
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
@@ -330,10 +333,8 @@ class EntityTagger(LabelledPipe):
         doc.set_ents(ents, default="unmodified")
         if self.spans_key:
             before = doc.spans.get(self.spans_key, SpanGroup(doc))
-            scores = before.attrs.get("scores", [None] * len(before))
-            rows = [row for row in zip(before, scores, strict=True) if not _overlap(row[0], segment)]
-            found = part.spans.get(self.spans_key, SpanGroup(part))
-            rows += zip(ents, found.attrs.get("scores", [None] * len(ents)), strict=True)
+            rows = [row for row in zip(before, _scores(before), strict=True) if not _overlap(row[0], segment)]
+            rows += zip(ents, _scores(part.spans[self.spans_key]), strict=True)
             rows.sort(key=itemgetter(0))
             doc.spans[self.spans_key] = [span for span, _ in rows]
             if self.confidence:
@@ -406,6 +407,7 @@ class EntityTagger(LabelledPipe):
     def finish_update(self, sgd: Optimizer) -> None:
         """Step the model and the objectives' own weights."""
         super().finish_update(sgd)
+        self.averages = sgd.averages
         for objective in self.objectives.values():
             objective.finish_update(sgd)
 
@@ -462,6 +464,12 @@ class EntityTagger(LabelledPipe):
             self._warned.add("unknown")
             labels = ", ".join(sorted(set(unknown)))
             warnings.warn(Warnings.W102.format(n=len(unknown), labels=labels), stacklevel=3)
+
+
+def _scores(spans: SpanGroup) -> list[float | None]:
+    """The scores of spans; none of spans that somebody else has changed."""
+    scores = spans.attrs.get("scores", [])
+    return scores if len(scores) == len(spans) else [None] * len(spans)
 
 
 def _overlap(one: Span, other: Span) -> bool:
