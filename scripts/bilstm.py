@@ -118,7 +118,9 @@ def main(
     characters: Annotated[int, typer.Option(help="Width of characters and of their LSTM.")] = 100,
     scheme: Annotated[str, typer.Option(help="Tags of the output layer: BIOES or IOB2.")] = "BIOES",
     floor: Annotated[float, typer.Option(help="The learning rate falls no lower.")] = 0.0,
-    averages: Annotated[bool, typer.Option(help="Score and keep running averages of the weights.")] = False,
+    averages: Annotated[
+        bool, typer.Option(help="Score and keep running averages of the weights; the papers have none.")
+    ] = False,
     refresh_every: Annotated[int, typer.Option(help="Batches until a newer teacher (cross-augmented).")] = 60,
     lower: Annotated[bool, typer.Option(help="Read characters in lower case, as the paper does.")] = True,
     config: Annotated[Path, typer.Option(help="Training config.")] = Path("configs/bilstm.cfg"),
