@@ -83,7 +83,7 @@ def read_tagged(path: Path, language: str) -> Iterator[Sentence]:
     """
     columns: _Columns | None = None
     # Underscores of languages are hyphens there.
-    prefix = re.compile(re.escape(language).replace("_", "[-_]") + ":")
+    prefix = re.compile("^" + re.escape(language).replace("_", "[-_]") + ":")
     n_fields = 0
     tokens: list[str] = []
     tags: list[str] = []
@@ -107,7 +107,7 @@ def read_tagged(path: Path, language: str) -> Iterator[Sentence]:
         token, tag = _split_line(path, number, line, columns)
         if token is not None:
             # PAN-X's own files write every token as `en:token`.
-            tokens.append(prefix.sub("", token, count=1) or token)
+            tokens.append(prefix.sub("", token) or token)
             tags.append(tag)
     if tokens:
         yield _make_sentence(tokens, tags, text, language)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
+from thinc.api import Optimizer
 
 from spacy_xner.errors import Errors, named_damage
 
@@ -15,7 +16,17 @@ Self = TypeVar("Self", bound="GuardedPipe")
 
 
 class GuardedPipe(TrainablePipe):
-    """A component with a model that names damaged files and bytes as such."""
+    """A component with a model that names damaged files and bytes as such.
+
+    averages: Those of the optimizer that stepped it, if it has any: what training scores and keeps.
+    """
+
+    averages: dict[Any, Any] | None = None
+
+    def finish_update(self, sgd: Optimizer) -> None:
+        """Step the model."""
+        super().finish_update(sgd)
+        self.averages = sgd.averages
 
     def from_disk(self: Self, path: str | Path, *, exclude: Iterable[str] = ()) -> Self:
         """Load the component. RAISES: XNER302 for missing, damaged or foreign files."""

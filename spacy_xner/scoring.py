@@ -6,6 +6,7 @@ from functools import partial
 from statistics import mean
 from typing import Any
 
+from spacy.attrs import ENT_IOB
 from spacy.language import Language
 from spacy.scorer import PRFScore, Scorer
 from spacy.tokens import Doc
@@ -123,9 +124,9 @@ def _entities(doc: Doc) -> set[Entity]:
 
 def _known(entities: set[Entity], reference: Doc) -> set[Entity]:
     """Leave out entities on tokens whose annotation is missing: nobody knows whether they are right."""
-    missing = [t for t in reference if t.ent_iob == 0 and not t.is_space]
-    if not missing:
+    if reference.to_array([ENT_IOB]).all():
         return entities
+    missing = [t for t in reference if t.ent_iob == 0 and not t.is_space]
     return {
         (start, end, label)
         for start, end, label in entities

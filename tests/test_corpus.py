@@ -64,6 +64,11 @@ def test_gzip_is_read(tmp_path):
         list(read_tagged(path, "en"))
 
 
+def test_prefixes_of_the_language_are_no_part_of_tokens(write):
+    [sentence] = read_tagged(write("en:Golden:Gate\tB-LOC\nen:\tO\nchildren:en:x\tO\n\n"), "en")
+    assert sentence.tokens == ["Golden:Gate", "en:", "children:en:x"]
+
+
 def test_a_lone_hash_is_a_token_where_words_are_spaced(write):
     [sentence] = read_tagged(write("#\tO\nMaria\tB-PER\n\n"), "en")
     assert sentence.tokens == ["#", "Maria"]

@@ -162,8 +162,6 @@ class EntityTagger(LabelledPipe):
         self.objectives = dict(objectives)
         self._warned: set[str] = set()
         self._has_begun = False
-        # Of the optimizer: what training scores and keeps in place of the last weights.
-        self.averages: dict[Any, Any] | None = None
         self.cfg: dict[str, Any] = {"labels": [], "scheme": scheme}
 
     @property
@@ -407,7 +405,6 @@ class EntityTagger(LabelledPipe):
     def finish_update(self, sgd: Optimizer) -> None:
         """Step the model and the objectives' own weights."""
         super().finish_update(sgd)
-        self.averages = sgd.averages
         for objective in self.objectives.values():
             objective.finish_update(sgd)
 
