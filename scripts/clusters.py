@@ -17,7 +17,7 @@ from spacy_xner.scoring import annotate
 
 from common import move_folder, split_names, write_json
 from evaluate import read_examples
-from groupings import OTHER, read_runs
+from groupings import OTHER, read_plan
 from runs import PLAN, count_sentences, fixed_steps, run_overrides, steps_per_epoch, unfinished
 from train import train_pipeline
 
@@ -101,8 +101,8 @@ def main(
     if restart:
         if keep is not None and (out / PLAN).exists():
             # Those of clusters that are no more would be packaged with the others.
-            before, *_ = read_runs(out)[0]
-            for cluster in before.clusters:
+            before, _ = read_plan(out)
+            for cluster in before[0].clusters:
                 shutil.rmtree(keep / cluster, ignore_errors=True)
         shutil.rmtree(out, ignore_errors=True)
     write_json(out / PLAN, {"groupings": [g.to_json() for g in chosen], "settings": settings})

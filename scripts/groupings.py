@@ -35,11 +35,16 @@ class Comparison(NamedTuple):
     p: float
 
 
+def read_plan(folder: Path) -> tuple[list[Grouping], dict[str, Any]]:
+    """Read the plan of a folder of runs. RETURNS: Groupings, settings."""
+    plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+    return [Grouping.from_json(content, str(folder)) for content in plan["groupings"]], plan["settings"]
+
+
 def read_runs(folder: Path) -> tuple[list[Grouping], list[dict[str, Any]], dict[str, Any]]:
     """Read the plan and every finished run. RETURNS: Groupings, runs, settings."""
-    plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-    groupings = [Grouping.from_json(content, str(folder)) for content in plan["groupings"]]
-    return groupings, read_results(folder), plan["settings"]
+    groupings, settings = read_plan(folder)
+    return groupings, read_results(folder), settings
 
 
 def runs_of_language(grouping: Grouping, language: str, runs: Iterable[dict[str, Any]]) -> list[dict]:

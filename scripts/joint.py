@@ -11,7 +11,7 @@ import typer
 
 from common import split_names, write_json
 from evaluate import read_examples
-from runs import JOINT, count_sentences, fixed_steps, reader, run_overrides, steps_per_epoch, unfinished
+from runs import JOINT, count_sentences, reader, run_overrides, steps_per_epoch, unfinished, whole_epochs
 from train import train_pipeline
 
 
@@ -95,7 +95,7 @@ def train_run(
             corpus, path.with_suffix(".jsonl"), settings, languages=languages, sources=[],
             n_frozen_layers=run.n_frozen_layers, seed=run.seed, mixed_precision=mixed_precision,
         ),
-        **fixed_steps(steps * settings["epochs"], eval_frequency=steps),
+        **whole_epochs(settings["epochs"], steps),
         "training.logger.watch": {"dev": reader(corpus, "dev", watched, settings["dev_limit"])},
     }  # fmt: skip
     start = time.perf_counter()

@@ -27,6 +27,7 @@ from runs import (
     run_overrides,
     steps_per_epoch,
     unfinished,
+    whole_epochs,
 )
 from train import train_pipeline
 
@@ -134,7 +135,7 @@ def teach(
                     mixed_precision=mixed_precision,
                 ),
                 "components.ner.model.head.loss": {"@misc": "spacy_xner.focal.v1", "gamma": gamma},
-                **fixed_steps(steps * epochs, eval_frequency=steps),
+                **whole_epochs(epochs, steps),
             }  # fmt: skip
             train_pipeline(config, path, overrides, gpu)
             shutil.rmtree(path / "model-last")

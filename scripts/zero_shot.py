@@ -18,7 +18,6 @@ from spacy_xner.transformer.wordpieces import split_texts
 from common import split_names, write_json
 from runs import (
     count_sentences,
-    fixed_steps,
     learn_from_text,
     read_sentences,
     reader,
@@ -26,6 +25,7 @@ from runs import (
     steps_per_epoch,
     text_steps,
     unfinished,
+    whole_epochs,
 )
 from train import train_curve
 
@@ -174,7 +174,7 @@ def train_run(
             corpus, path.with_suffix(".jsonl"), settings, languages=run.languages, sources=sources,
             n_frozen_layers=run.n_frozen_layers, seed=run.seed, mixed_precision=mixed_precision,
         ),
-        **fixed_steps(steps * settings["epochs"], eval_frequency=steps),
+        **whole_epochs(settings["epochs"], steps),
         "training.logger.watch": {
             split: reader(corpus, split, watched, settings[f"{split}_limit"], sources)
             for split in ("dev", "test")

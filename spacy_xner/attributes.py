@@ -1,6 +1,7 @@
 """What the components write on documents: languages, clusters, projections."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, TypeVar
 
 from spacy.attrs import ENT_IOB, IS_SPACE, LEMMA, MORPH, POS, TAG
 from spacy.tokens import Doc, Span
@@ -12,6 +13,21 @@ CLUSTER_SPANS = "clusters"
 SOURCE_KEY = "xner_source"
 # Of tokens that an encoder may read.
 TOKEN_ATTRIBUTES = (TAG, POS, MORPH, LEMMA)
+
+
+class Place(Protocol):
+    """A named tuple of a place in a document."""
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
+
+    def _replace(self, **changes: Any) -> Any: ...
+
+
+PlaceT = TypeVar("PlaceT", bound=Place)
 
 
 def register_attributes() -> None:
@@ -53,16 +69,22 @@ def is_blank(doc: Doc) -> bool:
     return len(doc) == 0 or bool(doc.to_array([IS_SPACE]).all())
 
 
-def within_space(doc: Doc, start: int, end: int) -> tuple[int, int]:
-    """Cut whitespace tokens off the ends of a place: spaCy allows no entity to have them there.
+def without_outer_space(doc: Doc, places: Iterable[PlaceT]) -> list[PlaceT]:
+    """Cut whitespace tokens off the ends of places, and drop those of nothing else.
 
-    RETURNS: The place, an empty one if it is whitespace alone.
+    spaCy allows no entity to have them there.
+    places: Named tuples with `start` and `end`. Units: tokens.
     """
-    while start < end and doc[start].is_space:
-        start += 1
-    while start < end and doc[end - 1].is_space:
-        end -= 1
-    return start, end
+    kept = []
+    for place in places:
+        start, end = place.start, place.end
+        while start < end and doc[start].is_space:
+            start += 1
+        while start < end and doc[end - 1].is_space:
+            end -= 1
+        if start < end:
+            kept.append(place._replace(start=start, end=end))
+    return kept
 
 
 def cut_out(segment: Span) -> Doc:

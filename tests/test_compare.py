@@ -9,7 +9,6 @@ import pytest
 import spacy
 import srsly
 import typer
-from typer.testing import CliRunner
 
 from spacy_xner.corpus import read_docs
 
@@ -20,6 +19,7 @@ import vectors as vectors_script
 from comparison import HEADER, UPPER_BOUND, Row, advise, compare_with_best, make_row, tabulate
 from groupings import Comparison
 from tables import choose
+from tests import cli
 from tests.test_lexical import DICTIONARY, SENTENCES, make_corpus
 
 JOINT = Row("joint", "labels in en", 70.0, 69.0, 71.0, 71.0, 72.0, 68.0, 100.0, 450.0, 2.5)
@@ -127,9 +127,7 @@ def test_advice_says_what_labels_of_the_target_would_bring():
 def invoke(*arguments, code=0):
     app = typer.Typer()
     app.command()(compare.main)
-    found = CliRunner().invoke(app, list(map(str, arguments)))
-    assert found.exit_code == code, found.output + repr(found.exception)
-    return " ".join(found.output.split())
+    return cli.invoke(app, *arguments, code=code)
 
 
 def test_help_says_what_equal_time_counts():

@@ -1,24 +1,20 @@
 """Conversion of users' files: what is refused, renamed or left as it was."""
 
 import gzip
+from functools import partial
 from pathlib import Path
 
 import pytest
 import spacy
-from typer.testing import CliRunner
 
 from spacy_xner.corpus import find_files, read_docs
 
 import convert
+from tests import cli
 
 SENTENCE = "Maria\tB-PER\nlives\tO\n\n"
+invoke = partial(cli.invoke, convert.app)
 PREFIXED = "zh-yue:香\tB-LOC\nzh-yue:港\tI-LOC\n\n"
-
-
-def invoke(*arguments: object, code: int = 0) -> str:
-    done = CliRunner().invoke(convert.app, [str(argument) for argument in arguments])
-    assert done.exit_code == code, done.output
-    return " ".join(done.output.split())
 
 
 @pytest.fixture

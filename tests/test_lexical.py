@@ -30,6 +30,7 @@ import translate
 import vectors as vectors_script
 from common import write_json
 from runs import claim, is_done, reader, unfinished, whole_epochs
+from tests.cli import invoke
 from train import train_curve
 
 SENTENCES = [
@@ -54,12 +55,6 @@ def make_corpus(folder: Path) -> Path:
             docs.append(make_doc(vocab, sentence, language))
         write_docs(docs, folder / f"{language}-toy-{split}.spacy")
     return folder
-
-
-def invoke(app: typer.Typer, *arguments: object) -> str:
-    found = CliRunner().invoke(app, list(map(str, arguments)))
-    assert found.exit_code == 0, found.output + repr(found.exception)
-    return found.output
 
 
 def test_from_an_encoder_to_runs_and_tables(checkpoint: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Optimizer, set_dropout_rate
 
-from spacy_xner.attributes import register_attributes, within_space
+from spacy_xner.attributes import register_attributes, without_outer_space
 from spacy_xner.errors import Errors
 from spacy_xner.pipe import GuardedPipe
 from spacy_xner.projector.alignment import Candidate, share_of_overlap
@@ -143,8 +143,9 @@ class EntityProjector(GuardedPipe):
         pairs = [self._pair(doc) for doc in docs]
         if not self.is_built:
             raise ValueError(Errors.XNER301.format(name=self.name))
+        # Whitespace has no vectors, and looks like anything.
         candidates = [
-            [_without_outer_space(pair.target, entity) for entity in own]
+            [without_outer_space(pair.target, entity) for entity in own]
             for pair, own in zip(pairs, self.model.predict(pairs), strict=True)
         ]
         confirmed = self._confirm(pairs, candidates) if self.back_projection else None
@@ -211,11 +212,12 @@ class EntityProjector(GuardedPipe):
     @property
     def is_trainable(self) -> bool:
         """False if all of the encoder is frozen, or not built yet."""
-        tok2vec = self.model.get_ref("tok2vec")
+        if not self.is_built:
+            return False
+        shims = [shim for shim in self.model.get_ref("tok2vec").shims if isinstance(shim, TorchShim)]
         # spaCy's own encoders have no torch network, and nothing frozen.
-        networks = [shim.network for shim in tok2vec.shims if self.is_built and isinstance(shim, TorchShim)]
-        return self.is_built and (
-            not networks or any(weights.requires_grad for own in networks for weights in own.parameters())
+        return not shims or any(
+            weights.requires_grad for own in shims for weights in own.network.parameters()
         )
 
     def update(
@@ -252,12 +254,6 @@ class EntityProjector(GuardedPipe):
             self.finish_update(sgd)
         losses[self.name] += loss
         return losses
-
-
-def _without_outer_space(doc: Doc, candidates: list[Candidate]) -> list[Candidate]:
-    """Cut whitespace tokens off the ends of places: they have no vectors and look like anything."""
-    cut = ((within_space(doc, start, end), score) for start, end, score in candidates)
-    return [Candidate(start, end, score) for (start, end), score in cut if start < end]
 
 
 def _gold(example: Example) -> Gold:

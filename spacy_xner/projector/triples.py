@@ -81,7 +81,8 @@ def read_table(path: Path, nlp: Language) -> Iterator[Triple]:
     """
     for number, line in numbered_lines(path):
         entity, *rest = line.split("\t")
-        text, place = (*rest, "", "")[0], (*rest, "", "")[1].strip()
+        text, place = (*rest, "", "")[:2]
+        place = place.strip()
         if not entity.strip() or not text.strip() or place not in text:
             raise ValueError(Errors.XNER505.format(path=path, line=number, text=line[:80]))
         yield Triple(entity, _mark(nlp, text, place))

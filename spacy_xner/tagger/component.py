@@ -25,7 +25,7 @@ from spacy_xner.attributes import (
     is_blank,
     is_labelled,
     register_attributes,
-    within_space,
+    without_outer_space,
 )
 from spacy_xner.errors import Errors, Warnings
 from spacy_xner.pipe import LabelledPipe
@@ -260,7 +260,7 @@ class EntityTagger(LabelledPipe):
             lengths = torch.tensor(sizes, device=flat.device)
             tags = head.best_tags(flat, lengths)
             spans = self.tag_set.decode(tags.cpu().numpy(), sizes)
-            spans = [_without_outer_space(doc, s) for doc, s in zip(docs, spans, strict=True)]
+            spans = [without_outer_space(doc, s) for doc, s in zip(docs, spans, strict=True)]
             if not self.confidence:
                 return [Prediction(s, None) for s in spans]
             places = [
@@ -486,16 +486,6 @@ def _structure(model: Model) -> list[Any]:
         cfg["config"] = {key: value for key, value in config.items() if key not in versions}
         found.append(cfg)
     return found
-
-
-def _without_outer_space(doc: Doc, spans: list[TokenSpan]) -> list[TokenSpan]:
-    """Cut whitespace tokens off the ends of spans."""
-    kept = []
-    for span in spans:
-        start, end = within_space(doc, span.start, span.end)
-        if start < end:
-            kept.append(TokenSpan(start, end, span.label))
-    return kept
 
 
 def _offsets(sizes: list[int]) -> list[int]:
