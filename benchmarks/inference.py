@@ -17,7 +17,8 @@ import typer
 from transformers import AutoModelForTokenClassification, TokenClassificationPipeline
 from wasabi import msg
 
-from spacy_xner.corpus import find_files, read_docs
+from spacy_xner.corpus.docs import read_docs
+from spacy_xner.corpus.names import find_files
 from spacy_xner.tokenizer import create_multilingual_tokenizer
 from spacy_xner.transformer.checkpoint import load_checkpoint
 

@@ -10,7 +10,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from wasabi import msg
 
-from spacy_xner.corpus import create_multilingual_corpus
+from spacy_xner.corpus.reader import create_multilingual_corpus
 from spacy_xner.scoring import annotate
 
 

@@ -18,7 +18,8 @@ from spacy.tokens import Doc
 from spacy.util import minibatch
 from wasabi import msg
 
-from spacy_xner.corpus import Sentence, make_doc, read_tagged
+from spacy_xner.corpus.conll import Sentence, read_tagged
+from spacy_xner.corpus.docs import make_doc
 from spacy_xner.tags import TokenSpan
 from spacy_xner.transformer.checkpoint import load_checkpoint
 

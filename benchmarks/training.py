@@ -15,7 +15,7 @@ from spacy.util import fix_random_seed, minibatch
 from thinc.api import Adam
 from wasabi import msg
 
-from spacy_xner.corpus import create_multilingual_corpus
+from spacy_xner.corpus.reader import create_multilingual_corpus
 from spacy_xner.transformer.checkpoint import load_checkpoint
 from spacy_xner.transformer.freezing import freeze
 

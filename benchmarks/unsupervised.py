@@ -16,7 +16,7 @@ import torch
 import typer
 from wasabi import msg
 
-from spacy_xner.corpus import write_bytes
+from spacy_xner.files import write_bytes
 from spacy_xner.vectors.dictionary import BilingualDictionary, read_dictionary, split_dictionary
 from spacy_xner.vectors.mapping import Pairs, align, precision
 from spacy_xner.vectors.spelling import SPELLING, compare_spelling

@@ -8,11 +8,12 @@ import typer
 from spacy.language import Language
 from wasabi import msg
 
-from spacy_xner.corpus import create_multilingual_corpus
-from spacy_xner.errors import Errors
+from spacy_xner.corpus.reader import create_multilingual_corpus
+from spacy_xner.errors import Errors, XnerError
+from spacy_xner.files import fresh_folder
 from spacy_xner.router.grouping import Grouping, read_grouping
 
-from common import fresh_folder, split_names
+from common import split_names
 
 
 def main(
@@ -67,7 +68,7 @@ def assemble(
         message = Errors.XNER405.format(
             name=grouping.name, missing=", ".join(missing), where=taggers, found=", ".join(found) or "none"
         )
-        raise ValueError(message)
+        raise XnerError(message)
     source = spacy.load(identifier)
     tokenizer = source.config["nlp"]["tokenizer"]
     nlp = spacy.blank("xx", config={"nlp": {"tokenizer": tokenizer, "batch_size": 256}})

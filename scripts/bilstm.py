@@ -8,20 +8,12 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from wasabi import msg
 
-from spacy_xner.corpus import find_files
+from spacy_xner.corpus.names import find_files
+from spacy_xner.files import fingerprint, write_json
+from spacy_xner.training import steps_per_epoch, train_curve, whole_epochs
 
-from common import fingerprint, split_names, write_json
-from runs import (
-    PARTS,
-    augment,
-    count_sentences,
-    reader,
-    steps_per_epoch,
-    text_steps,
-    unfinished,
-    whole_epochs,
-)
-from train import train_curve
+from common import split_names
+from runs import PARTS, augment, count_sentences, reader, text_steps, unfinished
 
 app = typer.Typer(add_completion=False)
 

@@ -14,12 +14,13 @@ from spacy.tokens import Doc
 from tqdm import tqdm
 from wasabi import msg
 
-from spacy_xner.corpus import create_multilingual_corpus
+from spacy_xner.corpus.reader import create_multilingual_corpus
+from spacy_xner.files import write_json
 from spacy_xner.router.clustering import choose_k, cluster_sentences, make_grouping, vote
 from spacy_xner.router.grouping import Grouping
 from spacy_xner.transformer.model import build_sentence_encoder
 
-from common import split_names, write_json
+from common import split_names
 
 
 class Vectors(str, Enum):

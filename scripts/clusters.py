@@ -8,18 +8,18 @@ from typing import Annotated, Any, NamedTuple
 
 import spacy
 import typer
-from spacy.training import Example
 from wasabi import msg
 
-from spacy_xner.corpus import find_files
+from spacy_xner.corpus.names import find_files
+from spacy_xner.files import move_folder, write_json
 from spacy_xner.router.grouping import Grouping, read_grouping
-from spacy_xner.scoring import annotate
+from spacy_xner.scoring import annotate, count_by_sentence
+from spacy_xner.training import fixed_steps, steps_per_epoch, train_pipeline
 
-from common import move_folder, split_names, write_json
+from common import split_names
 from evaluate import read_examples
 from groupings import OTHER, read_plan
-from runs import PLAN, count_sentences, fixed_steps, run_overrides, steps_per_epoch, unfinished
-from train import train_pipeline
+from runs import PLAN, count_sentences, run_overrides, unfinished
 
 
 class Run(NamedTuple):
@@ -203,19 +203,6 @@ def plan_combinations(grouping: Grouping, other: str, source: str, language: str
         Run(f"{OTHER}{other}", name, languages, [language], 0, sources, [other])
         for name, (languages, sources) in trained_on.items()
     ]
-
-
-def count_by_sentence(examples: list[Example]) -> dict[str, list[tuple[int, int, int]]]:
-    """Right, predicted and gold entities of every test sentence, by language, for bootstraps."""
-    counts: dict[str, list[tuple[int, int, int]]] = {}
-    for example in examples:
-        gold, predicted = (
-            {(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents}
-            for doc in (example.reference, example.predicted)
-        )
-        own = counts.setdefault(example.reference._.language, [])
-        own.append((len(gold & predicted), len(predicted), len(gold)))
-    return counts
 
 
 if __name__ == "__main__":

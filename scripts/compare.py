@@ -13,13 +13,14 @@ import typer
 from spacy.cli._util import setup_gpu
 from wasabi import msg
 
-from spacy_xner.corpus import create_multilingual_corpus, find_files
+from spacy_xner.corpus.names import find_files
+from spacy_xner.corpus.reader import create_multilingual_corpus
+from spacy_xner.files import read_json, write_json, write_text
 from spacy_xner.router.grouping import read_grouping
-from spacy_xner.scoring import annotate
+from spacy_xner.scoring import annotate, count_by_sentence
 
 import comparison
-from clusters import count_by_sentence
-from common import read_json, split_names, write_json, write_text
+from common import split_names
 from comparison import UPPER_BOUND
 from routes import ROUTES, Task
 from runs import claim, is_done

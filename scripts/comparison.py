@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from groupings import Comparison, bootstrap
+from spacy_xner.significance import Comparison, bootstrap
+
 from tables import choose, to_markdown
 
 # Labels of the target: the upper line, which is no route.

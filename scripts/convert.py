@@ -15,21 +15,15 @@ from tqdm import tqdm
 from wasabi import msg
 
 from spacy_xner.attributes import register_attributes
-from spacy_xner.corpus import (
-    LABEL_TABLE,
-    Sentence,
-    file_language,
-    make_doc,
-    map_labels,
-    numbered_lines,
-    read_sample,
-    read_tagged,
-    write_docs,
-)
+from spacy_xner.corpus.conll import LABEL_TABLE, Sentence, map_labels, read_tagged
+from spacy_xner.corpus.docs import make_doc, write_docs
+from spacy_xner.corpus.names import file_language
+from spacy_xner.files import numbered_lines
 from spacy_xner.tags import TokenSpan
 from spacy_xner.tokenizer import create_multilingual_tokenizer
 
 from common import split_names
+from sample import read_sample
 
 SUFFIXES = (".tsv", ".conllu", ".iob2", ".conll", ".conll02", ".conll03", ".txt", ".bio", ".gz")
 SPLITS = {"train": "train", "dev": "dev", "test": "test", "validation": "dev", "valid": "dev"}

@@ -11,10 +11,11 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from wasabi import msg
 
-from spacy_xner.corpus import create_multilingual_corpus
+from spacy_xner.corpus.reader import create_multilingual_corpus
+from spacy_xner.files import write_json
 from spacy_xner.scoring import UNKNOWN_LANGUAGE, annotate
 
-from common import split_names, write_json
+from common import split_names
 
 
 def main(

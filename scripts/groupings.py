@@ -7,32 +7,18 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy
-from numpy.typing import NDArray
 
 from spacy_xner.router.grouping import Grouping
+from spacy_xner.significance import Comparison, Counts, bootstrap
 
 from runs import PLAN, read_results
 from tables import Cell, embolden, make_panels, summarize, to_markdown
 
 # The grouping of runs that are tested on another corpus starts so.
 OTHER = "on-"
-Counts = NDArray[numpy.float64]
-
-
-class Comparison(NamedTuple):
-    """A paired bootstrap of two groupings on one language's test sentences. Units: F1 in percent.
-
-    low, high: 95 % of the differences. p: Two-sided, twice the share of resamples
-        in which the sign is the other.
-    """
-
-    difference: float
-    low: float
-    high: float
-    p: float
 
 
 def read_plan(folder: Path) -> tuple[list[Grouping], dict[str, Any]]:
@@ -113,25 +99,6 @@ def table5(runs: list[dict[str, Any]]) -> dict[str, float]:
     return {run["cluster"]: 100 * run["test"]["ents_f"] for run in runs if run["grouping"].startswith(OTHER)}
 
 
-def bootstrap(
-    ours: list[Counts], theirs: list[Counts], *, n_resamples: int = 1000, seed: int = 0
-) -> Comparison:
-    """Compare two systems on the same sentences, each the mean of its seeds.
-
-    ours, theirs: Right, predicted and gold entities of every sentence, an array a seed.
-        Shape: (n_sentences, 3).
-    SOURCE: paired bootstrap of Koehn 2004 over sentences.
-    """
-    a, b = numpy.mean(ours, axis=0), numpy.mean(theirs, axis=0)
-    weights = numpy.random.default_rng(seed).multinomial(len(a), [1 / len(a)] * len(a), size=n_resamples)
-    differences = _f1(weights @ a) - _f1(weights @ b)
-    difference = float(_f1(a.sum(0)) - _f1(b.sum(0)))
-    low, high = numpy.percentile(differences, [2.5, 97.5])
-    other_sign = (differences <= 0) if difference > 0 else (differences >= 0)
-    p = min(1.0, 2 * float(other_sign.mean()))
-    return Comparison(100 * difference, 100 * float(low), 100 * float(high), p)
-
-
 def compare(groupings: list[Grouping], runs: list[dict[str, Any]]) -> dict[str, dict[str, Comparison | None]]:
     """Compare the first grouping with every other, by language."""
     first, *others = groupings
@@ -147,11 +114,6 @@ def compare(groupings: list[Grouping], runs: list[dict[str, Any]]) -> dict[str, 
 
 def _counts(runs: list[dict[str, Any]], language: str) -> list[Counts]:
     return [numpy.array(run["counts"][language], dtype="float64") for run in runs]
-
-
-def _f1(totals: Counts) -> Any:
-    """F1 from right, predicted and gold entities. Shape: (..., 3) to (...)."""
-    return 2 * totals[..., 0] / numpy.maximum(totals[..., 1] + totals[..., 2], 1e-12)
 
 
 def markdown(folder: Path) -> str:

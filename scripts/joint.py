@@ -9,10 +9,12 @@ from typing import Annotated, Any, NamedTuple
 import spacy
 import typer
 
-from common import split_names, write_json
+from spacy_xner.files import write_json
+from spacy_xner.training import steps_per_epoch, train_pipeline, whole_epochs
+
+from common import split_names
 from evaluate import read_examples
-from runs import JOINT, count_sentences, reader, run_overrides, steps_per_epoch, unfinished, whole_epochs
-from train import train_pipeline
+from runs import JOINT, count_sentences, reader, run_overrides, unfinished
 
 
 def main(

@@ -13,8 +13,7 @@ from spacy.cli.package import package
 from wasabi import msg
 
 import spacy_xner
-
-from common import read_json
+from spacy_xner.files import read_json
 
 
 def main(

@@ -18,8 +18,10 @@ from spacy.tokens import Doc, DocBin
 from tqdm import tqdm
 from wasabi import msg
 
-from spacy_xner.corpus import file_language, make_doc, read_docs, sentence_of, write_bytes, write_docs
+from spacy_xner.corpus.docs import make_doc, read_docs, sentence_of, write_docs
+from spacy_xner.corpus.names import file_language
 from spacy_xner.errors import Warnings
+from spacy_xner.files import describe_file, read_json, write_bytes, write_json, write_text
 from spacy_xner.projector.filters import Fate
 from spacy_xner.projector.parallel import (
     TextPair,
@@ -31,7 +33,7 @@ from spacy_xner.projector.parallel import (
 )
 from spacy_xner.tokenizer import create_multilingual_tokenizer
 
-from common import describe_file, read_json, render, split_names, write_json, write_text
+from common import render, split_names
 
 # So many pairs of the beginning are shown to the identifier.
 N_IDENTIFIED = 200

@@ -14,6 +14,7 @@ import typer
 from spacy import displacy
 from wasabi import msg
 
+from spacy_xner.files import read_lines, write_text
 from spacy_xner.router.grouping import read_grouping
 
 import groupings
@@ -21,7 +22,7 @@ import parts
 import silver
 import spaces
 import transfer
-from common import read_lines, render, write_text
+from common import render
 from runs import CORPORA, JOINT, PARTS, PLAN, RISKS, kind_of, read_results
 from tables import choose, make_panels
 

@@ -16,9 +16,12 @@ from spacy.training.initialize import init_nlp
 from spacy.training.loop import create_train_batches
 from spacy.util import load_config, registry, resolve_dot_names
 
-from spacy_xner.corpus import find_files, make_doc, numbered_lines, read_docs, sentence_of, write_docs
+from spacy_xner.corpus.docs import make_doc, read_docs, sentence_of, write_docs
+from spacy_xner.corpus.names import find_files
+from spacy_xner.files import describe_file, numbered_lines, read_json, read_lines
 from spacy_xner.router.grouping import read_grouping
 from spacy_xner.tokenizer import create_multilingual_tokenizer
+from spacy_xner.training import fixed_steps, steps_per_epoch, train_pipeline
 from spacy_xner.transformer.checkpoint import load_checkpoint
 from spacy_xner.vectors.table import write_table
 from spacy_xner.vectors.train import train_vectors
@@ -26,20 +29,10 @@ from spacy_xner.vectors.train import train_vectors
 import project
 import translate
 import vectors
-from common import describe_file, read_json, read_lines, split_names
+from common import split_names
 from comparison import UPPER_BOUND
-from runs import (
-    augment,
-    count_sentences,
-    fixed_steps,
-    read_sentences,
-    reader,
-    run_overrides,
-    steps_per_epoch,
-    text_steps,
-)
+from runs import augment, count_sentences, read_sentences, reader, run_overrides, text_steps
 from tables import choose
-from train import train_pipeline
 
 # Of every training with a time limit.
 N_EVALUATIONS = 8

@@ -11,9 +11,10 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 from wasabi import msg
 
-from spacy_xner.corpus import find_files, read_docs
-
-from common import read_json
+from spacy_xner.corpus.docs import read_docs
+from spacy_xner.corpus.names import find_files
+from spacy_xner.files import read_json
+from spacy_xner.training import steps_per_epoch
 
 # The files that experiments write beside their runs, and are known by.
 JOINT, PLAN, RISKS = "joint-plan.json", "plan.json", "risk.json"
@@ -113,11 +114,6 @@ def is_done(path: Path, settings: dict[str, Any], **run: Any) -> bool:
     return True
 
 
-def steps_per_epoch(n_sentences: int, batch_size: int = 32) -> int:
-    """Batches of one pass over the corpus."""
-    return -(-n_sentences // batch_size)
-
-
 def run_overrides(
     corpus: Path,
     curves: Path,
@@ -144,22 +140,6 @@ def run_overrides(
         "vars.mixed_precision": mixed_precision,
         "system.seed": seed,
     }
-
-
-def fixed_steps(n_steps: int, *, eval_frequency: int) -> dict[str, Any]:
-    """Overrides for a training of so many steps, the last of which is evaluated."""
-    return {
-        "vars.eval_frequency": eval_frequency,
-        "vars.total_steps": n_steps,
-        # The step after the last epoch is the one that spaCy evaluates.
-        "training.max_epochs": 0,
-        "training.max_steps": n_steps,
-    }
-
-
-def whole_epochs(n_epochs: int, steps: int) -> dict[str, Any]:
-    """Overrides for epochs of so many steps, each of them scored."""
-    return {"vars.steps_per_epoch": steps, **fixed_steps(steps * n_epochs, eval_frequency=steps)}
 
 
 def learn_from_text(languages: list[str], targets: list[str], objectives: dict[str, Any]) -> dict[str, Any]:

@@ -14,11 +14,13 @@ from spacy.language import Language
 from spacy.tokens import Doc, Token
 from wasabi import msg
 
-from spacy_xner.corpus import find_files, without_annotation
+from spacy_xner.corpus.docs import without_annotation
+from spacy_xner.corpus.names import find_files
+from spacy_xner.files import write_json
 from spacy_xner.vectors.table import Lookup, VectorTable, read_table
 from spacy_xner.vectors.words import normalise
 
-from common import split_names, write_json
+from common import split_names
 from runs import read_sentences
 from tables import make_panels
 

@@ -11,8 +11,9 @@ import typer
 from tqdm import tqdm
 from wasabi import msg
 
-from spacy_xner.corpus import Sentence, make_doc, read_docs, sentence_of, write_docs
-from spacy_xner.errors import Errors
+from spacy_xner.corpus.conll import Sentence
+from spacy_xner.corpus.docs import make_doc, read_docs, sentence_of, write_docs
+from spacy_xner.errors import Errors, XnerError
 from spacy_xner.tags import TokenSpan
 from spacy_xner.vectors.dictionary import check_direction, read_dictionary
 from spacy_xner.vectors.table import Lookup, read_table
@@ -47,7 +48,7 @@ def words(
     embed = Lookup(table)
     known = [word for texts in entries.values() for text in texts for word in text.split()]
     if not embed(known).any():
-        raise ValueError(Errors.XNER615.format(n=len(known), where=dictionary, first=known[0]))
+        raise XnerError(Errors.XNER615.format(n=len(known), where=dictionary, first=known[0]))
     sentences = [sentence_of(doc) for doc in docs]
     progress = tqdm(sentences, unit=" sentences", disable=None)
     translated = (translate_sentence(s, entries, embed, alpha=alpha, window=window) for s in progress)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from wasabi import msg
 
 from spacy_xner.attributes import register_attributes
-from spacy_xner.corpus import sentence_of, write_docs
+from spacy_xner.corpus.docs import sentence_of, write_docs
 from spacy_xner.projector.parallel import TextPair, make_text, read_pairs
 from spacy_xner.projector.triples import (
     LinkedPair,

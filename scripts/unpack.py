@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from spacy_xner.corpus import write_bytes
+from spacy_xner.files import write_bytes
 
 SPLITS = ("train", "dev", "test")
 # The largest split of PAN-X has 5 MB; a member that claims more is no corpus.

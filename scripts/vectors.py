@@ -11,7 +11,8 @@ import typer
 from spacy.vectors import Vectors
 from wasabi import msg
 
-from spacy_xner.corpus import numbered_lines, read_docs
+from spacy_xner.corpus.docs import read_docs
+from spacy_xner.files import fresh_folder, numbered_lines, write_json
 from spacy_xner.vectors.dictionary import (
     BilingualDictionary,
     check_direction,
@@ -27,7 +28,7 @@ from spacy_xner.vectors.train import train_vectors
 from spacy_xner.vectors.unsupervised import EXPLORATION, INITIALISERS, map_without_dictionary
 from spacy_xner.vectors.words import normalise
 
-from common import fresh_folder, split_names, write_json
+from common import split_names
 
 app = typer.Typer(add_completion=False, help=__doc__)
 

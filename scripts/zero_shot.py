@@ -10,24 +10,23 @@ import spacy
 import typer
 from wasabi import msg
 
-from spacy_xner.corpus import find_files
+from spacy_xner.corpus.names import find_files
+from spacy_xner.files import write_json
+from spacy_xner.training import steps_per_epoch, train_curve, whole_epochs
 from spacy_xner.transformer.checkpoint import describe, load_checkpoint
 from spacy_xner.transformer.risk import TransferRisk, describe_risk
 from spacy_xner.transformer.wordpieces import split_texts
 
-from common import split_names, write_json
+from common import split_names
 from runs import (
     count_sentences,
     learn_from_text,
     read_sentences,
     reader,
     run_overrides,
-    steps_per_epoch,
     text_steps,
     unfinished,
-    whole_epochs,
 )
-from train import train_curve
 
 NONE = "ML"
 OBJECTIVES = {

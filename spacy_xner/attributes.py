@@ -1,6 +1,6 @@
 """What the components write on documents: languages, clusters, projections."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from spacy.attrs import ENT_IOB, IS_SPACE, LEMMA, MORPH, POS, TAG
@@ -24,7 +24,8 @@ class Place(Protocol):
     @property
     def end(self) -> int: ...
 
-    def _replace(self, **changes: Any) -> Any: ...
+    @property
+    def _replace(self) -> Callable[..., Any]: ...
 
 
 PlaceT = TypeVar("PlaceT", bound=Place)

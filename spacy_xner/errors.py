@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from safetensors import SafetensorError
 
 
+class XnerError(ValueError):
+    """An error of the user's data or settings, with its code; a command prints it without a traceback."""
+
+
 class Errors:
     """Texts of the errors. Fill in with `str.format`."""
 
@@ -62,6 +66,7 @@ class Errors:
         "[XNER114] Expected the predicted and the reference document to have the same text, got "
         "{predicted!r} and {reference!r}. Build both from one text."
     )
+    XNER115 = "[XNER115] There is no installed config {name!r}. Expected one of {known}."
 
     XNER201 = (
         "[XNER201] Cannot load the encoder {name!r}: {reason}. Give a folder with config.json, "
@@ -341,4 +346,4 @@ def named_damage(name: str) -> Iterator[None]:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         if str(error).startswith("[XNER"):
             raise
-        raise ValueError(Errors.XNER302.format(name=name, reason=error)) from error
+        raise XnerError(Errors.XNER302.format(name=name, reason=error)) from error

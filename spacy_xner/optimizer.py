@@ -1,15 +1,14 @@
 """Stochastic gradient descent with momentum, and a rate that falls from epoch to epoch."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
 from thinc.api import Optimizer
 from thinc.backends import get_array_ops
 from thinc.optimizers import FloatOrSeq
 from thinc.types import FloatsXd
 
-Positive = Annotated[float, Field(gt=0.0)]
+from spacy_xner.types import Discount, Positive, Size, Weight
 
 
 class SGD(Optimizer):
@@ -50,8 +49,8 @@ class SGD(Optimizer):
 
 def create_sgd(
     learn_rate: FloatOrSeq,
-    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9,
-    clip: Annotated[float, Field(ge=0.0)] = 5.0,
+    momentum: Discount = 0.9,
+    clip: Weight = 5.0,
     *,
     use_averages: bool = False,
 ) -> Optimizer:
@@ -66,9 +65,9 @@ def create_sgd(
 
 def create_epoch_decay(
     initial_rate: Positive,
-    decay: Annotated[float, Field(ge=0.0)],
-    steps_per_epoch: Annotated[int, Field(ge=1)],
-    floor: Annotated[float, Field(ge=0.0)] = 0.0,
+    decay: Weight,
+    steps_per_epoch: Size,
+    floor: Weight = 0.0,
 ) -> Iterator[float]:
     """Create initial_rate / (1 + n * decay) for the epoch after the n-th, at least `floor`.
 

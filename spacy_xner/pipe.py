@@ -10,7 +10,7 @@ from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
 from thinc.api import Optimizer
 
-from spacy_xner.errors import Errors, named_damage
+from spacy_xner.errors import Errors, XnerError, named_damage
 
 Self = TypeVar("Self", bound="GuardedPipe")
 
@@ -46,7 +46,7 @@ class GuardedPipe(TrainablePipe):
     def check_loss(self, loss: float, docs: list[Doc]) -> float:
         """Give back the loss of a batch. RAISES: XNER303 if it is not a number."""
         if not math.isfinite(loss):
-            raise ValueError(Errors.XNER303.format(name=self.name, loss=loss, text=docs[0].text[:60]))
+            raise XnerError(Errors.XNER303.format(name=self.name, loss=loss, text=docs[0].text[:60]))
         return loss
 
 
@@ -79,12 +79,12 @@ class LabelledPipe(GuardedPipe):
         RAISES: XNER305 once the output layer is built, XNER307 for no text.
         """
         if not isinstance(label, str) or not label:
-            raise ValueError(Errors.XNER307.format(label=label))
+            raise XnerError(Errors.XNER307.format(label=label))
         if label in self.labels:
             return 0
         if self.is_built:
             labels = ", ".join(self.labels)
-            raise ValueError(Errors.XNER305.format(label=label, name=self.name, labels=labels))
+            raise XnerError(Errors.XNER305.format(label=label, name=self.name, labels=labels))
         # Sorted, so that the order of the examples does not show in the model.
         self.cfg["labels"] = sorted((*self.labels, label))
         self.vocab.strings.add(label)

@@ -156,3 +156,16 @@ def _to_dicts(scores: dict[str, PRFScore]) -> dict[str, dict[str, float]]:
         }
         for key, score in sorted(scores.items())
     }
+
+
+def count_by_sentence(examples: list[Example]) -> dict[str, list[tuple[int, int, int]]]:
+    """Right, predicted and gold entities of every test sentence, by language, for bootstraps."""
+    counts: dict[str, list[tuple[int, int, int]]] = {}
+    for example in examples:
+        gold, predicted = (
+            {(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents}
+            for doc in (example.reference, example.predicted)
+        )
+        own = counts.setdefault(example.reference._.language, [])
+        own.append((len(gold & predicted), len(predicted), len(gold)))
+    return counts

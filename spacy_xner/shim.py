@@ -14,7 +14,7 @@ from thinc.api import Model, Optimizer, PyTorchGradScaler, PyTorchShim, torch2xp
 from thinc.types import ArgsKwargs
 from thinc.util import get_torch_default_device
 
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, XnerError
 
 
 class TorchShim(PyTorchShim):
@@ -52,7 +52,7 @@ class TorchShim(PyTorchShim):
     def network(self) -> torch.nn.Module:
         """The network. RAISES: XNER301 before it is built."""
         if self._model is None:
-            raise ValueError(Errors.XNER301.format(name="network"))
+            raise XnerError(Errors.XNER301.format(name="network"))
         return self._model
 
     def start(self, cfg: dict[str, Any], network: torch.nn.Module | None = None) -> None:
@@ -129,14 +129,14 @@ class TorchShim(PyTorchShim):
             message = srsly.msgpack_loads(bytes_data)
             cfg, tensors = message["config"], load_tensors(message["state"])
         except (ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise ValueError(Errors.XNER302.format(name="network", reason=error)) from error
+            raise XnerError(Errors.XNER302.format(name="network", reason=error)) from error
         self.start(cfg)
         try:
             # The tensors themselves become the weights: one copy less of the largest thing there is.
             tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
             self.network.load_state_dict(tensors, assign=True)
         except RuntimeError as error:
-            raise ValueError(Errors.XNER302.format(name="network", reason=error)) from error
+            raise XnerError(Errors.XNER302.format(name="network", reason=error)) from error
         self._grad_scaler.to_(self.device)
         if self._on_load is not None:
             self._on_load(self.network)

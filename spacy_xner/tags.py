@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy
 from numpy.typing import NDArray
 
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, XnerError
 
 Scheme = Literal["IOB1", "IOB2", "BIOES"]
 PREFIXES: dict[str, tuple[str, ...]] = {
@@ -65,7 +65,7 @@ class TagSet:
         previous: TokenSpan | None = None
         for span in sorted(spans):
             if previous is not None and span.start < previous.end:
-                raise ValueError(Errors.XNER113.format(a=tuple(previous), b=tuple(span)))
+                raise XnerError(Errors.XNER113.format(a=tuple(previous), b=tuple(span)))
             b = first_tag[span.label]
             ids[span.start : span.end] = b + 1
             if self.scheme == "IOB1":
@@ -163,7 +163,7 @@ def tags_to_spans(tags: Sequence[str], labels: Sequence[str] | None = None) -> l
     id_of_tag = {tag: i for i, tag in enumerate(tag_set.tags)}
     for i, tag in enumerate(tags):
         if tag not in id_of_tag:
-            raise ValueError(Errors.XNER109.format(tag=tag, i=i, scheme="any", labels=known))
+            raise XnerError(Errors.XNER109.format(tag=tag, i=i, scheme="any", labels=known))
     return tag_set.decode(numpy.array([id_of_tag[tag] for tag in tags], dtype="int64"))[0]
 
 

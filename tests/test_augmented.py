@@ -11,7 +11,7 @@ from spacy.language import Language
 from spacy.training import Example
 from thinc.api import fix_random_seed
 
-from spacy_xner.bilstm.augmented import create_augmented_tuning, trained_weights
+from spacy_xner.objectives.augmented import create_augmented_tuning, trained_weights
 from spacy_xner.tags import TokenSpan
 
 from tests import tiny

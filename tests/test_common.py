@@ -5,10 +5,11 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from spacy_xner.files import fresh_folder
+
 import print_tables
 import report
 import runs
-from common import fresh_folder
 from train import app as train_app
 
 

@@ -10,14 +10,14 @@ import spacy
 import srsly
 import typer
 
-from spacy_xner.corpus import read_docs
+from spacy_xner.corpus.docs import read_docs
+from spacy_xner.significance import Comparison
 
 import compare
 import comparison
 import routes
 import vectors as vectors_script
 from comparison import HEADER, UPPER_BOUND, Row, advise, compare_with_best, make_row, tabulate
-from groupings import Comparison
 from tables import choose
 from tests import cli
 from tests.test_lexical import DICTIONARY, SENTENCES, make_corpus

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import spacy
 
-from spacy_xner.corpus import find_files, read_docs
+from spacy_xner.corpus.docs import read_docs
+from spacy_xner.corpus.names import find_files
 
 import convert
 from tests import cli

@@ -9,20 +9,14 @@ import spacy
 from spacy.training import Example
 
 from spacy_xner.attributes import is_labelled
-from spacy_xner.corpus import (
-    LABEL_TABLE,
-    create_alternating_batcher,
-    create_multilingual_corpus,
-    find_files,
-    make_doc,
-    map_labels,
-    read_docs,
-    read_sample,
-    read_tagged,
-    sample_sizes,
-    write_docs,
-)
+from spacy_xner.corpus.batching import create_alternating_batcher
+from spacy_xner.corpus.conll import LABEL_TABLE, map_labels, read_tagged
+from spacy_xner.corpus.docs import make_doc, read_docs, write_docs
+from spacy_xner.corpus.names import find_files
+from spacy_xner.corpus.reader import create_multilingual_corpus, sample_sizes
 from spacy_xner.tags import TokenSpan
+
+from sample import read_sample
 
 MARIA = [TokenSpan(0, 2, "PER")]
 FORMATS = {

@@ -13,14 +13,17 @@ from spacy_xner.errors import Errors, Warnings
 
 PACKAGE = Path("spacy_xner")
 LAYERS = [
-    {"errors"},
-    {"tags", "attributes", "tokenizer", "shim", "optimizer", "pipe", "stability"},
+    {"errors", "types"},
+    {"tags", "attributes", "tokenizer", "shim", "optimizer", "pipe", "stability", "files"},
     {"corpus", "scoring"},
-    {"logger"},
+    {"logger", "training", "significance"},
     {"tagger"},
     {"transformer"},
     {"vectors"},
     {"bilstm", "router", "projector"},
+    {"objectives"},
+    {"routes", "deploy"},
+    {"cli"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 TORCH_ONLY = [
@@ -30,6 +33,8 @@ TORCH_ONLY = [
     "bilstm/network.py",
     "transformer/network.py",
     "transformer/sharing.py",
+    "transformer/freezing.py",
+    "objectives/network.py",
 ]
 
 

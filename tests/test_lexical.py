@@ -16,9 +16,12 @@ from hypothesis import strategies as st
 from spacy.util import registry
 from typer.testing import CliRunner
 
-from spacy_xner.corpus import Sentence, make_doc, read_docs, sentence_of, write_docs
+from spacy_xner.corpus.conll import Sentence
+from spacy_xner.corpus.docs import make_doc, read_docs, sentence_of, write_docs
+from spacy_xner.files import write_json
 from spacy_xner.logger import Watched
 from spacy_xner.tags import TokenSpan
+from spacy_xner.training import train_curve, whole_epochs
 from spacy_xner.vectors.table import read_table
 
 import bilstm
@@ -28,10 +31,8 @@ import report
 import spaces
 import translate
 import vectors as vectors_script
-from common import write_json
-from runs import claim, is_done, reader, unfinished, whole_epochs
+from runs import claim, is_done, reader, unfinished
 from tests.cli import invoke
-from train import train_curve
 
 SENTENCES = [
     ("Maria Santos won in Lisbon .", [(0, 2, "PER"), (4, 5, "LOC")]),

@@ -10,9 +10,11 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import fix_random_seed
 
+from spacy_xner.objectives.base import Batch
+from spacy_xner.objectives.cloze import create_cloze
+from spacy_xner.objectives.language_id import create_language_id
+from spacy_xner.objectives.network import mask_all, mask_randomly, sampled_cross_entropy
 from spacy_xner.tags import TokenSpan
-from spacy_xner.transformer.auxiliary import Batch, create_cloze, create_language_id
-from spacy_xner.transformer.objectives import mask_all, mask_randomly, sampled_cross_entropy
 
 from tests import tiny
 

@@ -10,7 +10,7 @@ import srsly
 import typer
 from typer.testing import CliRunner
 
-from spacy_xner.corpus import read_docs
+from spacy_xner.corpus.docs import read_docs
 from spacy_xner.projector.parallel import TextPair, check_lengths, read_pairs, read_shard
 
 import project

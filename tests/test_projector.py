@@ -7,7 +7,8 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import fix_random_seed
 
-from spacy_xner.corpus import make_doc, read_tagged
+from spacy_xner.corpus.conll import read_tagged
+from spacy_xner.corpus.docs import make_doc
 from spacy_xner.projector.alignment import Candidate
 from spacy_xner.projector.model import Gold, mark_places
 from spacy_xner.scoring import annotate

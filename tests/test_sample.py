@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import spacy
 
-from spacy_xner.corpus import read_sample
 from spacy_xner.tokenizer import create_multilingual_tokenizer
+
+from sample import read_sample
 
 FOLDER = Path("assets/sample")
 LANGUAGES = ["ar", "da", "de", "en", "es", "fr", "he", "hi", "it", "ja", "ko", "ru", "sw", "yo", "zh"]

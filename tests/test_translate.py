@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_xner.corpus import Sentence, read_tagged
+from spacy_xner.corpus.conll import Sentence, read_tagged
 from spacy_xner.tags import TokenSpan, spans_to_tags
 from spacy_xner.vectors.dictionary import read_dictionary
 from spacy_xner.vectors.translate import Coverage, measure_coverage, translate_sentence

@@ -8,7 +8,7 @@ import spacy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_xner.corpus import Sentence
+from spacy_xner.corpus.conll import Sentence
 from spacy_xner.projector.triples import (
     LinkedPair,
     aligned_place,

@@ -18,8 +18,11 @@ from spacy.cli.debug_config import debug_config
 from spacy.cli.init_config import fill_config
 from typer.testing import CliRunner
 
-from spacy_xner.corpus import create_multilingual_corpus, find_files, read_docs
+from spacy_xner.corpus.docs import read_docs
+from spacy_xner.corpus.names import find_files
+from spacy_xner.corpus.reader import create_multilingual_corpus
 from spacy_xner.router.grouping import Grouping
+from spacy_xner.training import train_pipeline
 
 import groupings as groupings_script
 import package as package_script
@@ -28,7 +31,6 @@ import transfer as transfer_script
 from clusters import plan_runs, plan_zero_shot
 from tests import tiny
 from train import app as train_app
-from train import train_pipeline
 
 CONFIGS = sorted(Path("configs").glob("*.cfg"))
 

@@ -1,11 +1,10 @@
 """Thinc wiring of the BiLSTM encoder: documents to distinct words, characters, vectors."""
 
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from typing import Any
 
 import numpy
 import torch
-from pydantic import Field
 from spacy.attrs import ORTH
 from spacy.tokens import Doc
 from spacy.vectors import Mode
@@ -16,14 +15,13 @@ from thinc.types import Floats2d
 from torch import Tensor
 
 from spacy_xner.bilstm.network import BiLSTMNetwork, Words
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, XnerError
 from spacy_xner.shim import TorchShim
 from spacy_xner.tagger.model import Encoder
+from spacy_xner.types import Count, Size
 from spacy_xner.vectors.romanise import romanise
 from spacy_xner.vectors.words import normalise
 
-Size = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
 # Longer words are read by their first characters.
 MAX_CHARACTERS = 100
 # Words whose spelling is kept between batches.
@@ -95,11 +93,11 @@ def init_bilstm(model: Encoder, X: list[Doc] | None = None, Y: Any = None) -> No
     scale = _scale(vocab) if vocab is not None and width else 1.0
     settings = model.attrs["settings"]
     if not width and (vocab is not None or not settings["n_characters"]):
-        raise ValueError(Errors.XNER613.format(name=model.name))
+        raise XnerError(Errors.XNER613.format(name=model.name))
     model.shims[0].start({**settings, "vector_width": width, "vector_scale": scale, "targets": []})
     words = sorted({token.text for doc in X or () for token in doc})
     if width and words and X and not read_words(model, X[0].vocab, words).has_vector.any():
-        raise ValueError(Errors.XNER615.format(n=len(words), where="the first documents", first=words[0]))
+        raise XnerError(Errors.XNER615.format(n=len(words), where="the first documents", first=words[0]))
 
 
 def add_target_reader(model: Encoder, languages: Iterable[str]) -> None:
@@ -169,7 +167,7 @@ def read_words(model: Encoder, vocab: Vocab, words: list[str]) -> Words:
     vectors, has_vector = torch.zeros(len(words), 0), torch.zeros(len(words), dtype=torch.bool)
     if width:
         if vocab.vectors.shape[1] != width:
-            raise ValueError(Errors.XNER614.format(expected=width, found=vocab.vectors.shape[1]))
+            raise XnerError(Errors.XNER614.format(expected=width, found=vocab.vectors.shape[1]))
         # Floret makes a vector of any word, and has nothing to fall back from.
         vectors, has_vector = look_up(vocab, normal if vocab.vectors.mode == Mode.floret else written)
     characters, lengths = numpy.zeros(0, "int64"), [0] * len(words)

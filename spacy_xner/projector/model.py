@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy
-from pydantic import Field
 from spacy.tokens import Doc
 from thinc.api import Dropout, Model, Softmax_v2, chain, with_array
 from thinc.types import Floats2d
@@ -28,10 +27,8 @@ from spacy_xner.projector.alignment import (
 )
 from spacy_xner.tagger.model import Encoder
 from spacy_xner.transformer.model import PairEncoder, Query
+from spacy_xner.types import Count, Positive, Share, Size
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
 Method = Literal["span", "mutual", "itermax", "matching"]
 
 
@@ -66,7 +63,7 @@ def build_similarity_aligner(
     temperature: Positive = 0.05,
     min_score: Share = 0.1,
     rival: Share = 0.9,
-    max_length: Annotated[int, Field(ge=1)] = 40,
+    max_length: Size = 40,
     max_gap: Count = 2,
     null: float = 0.0,
 ) -> Aligner:

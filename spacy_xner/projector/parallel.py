@@ -12,8 +12,8 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from spacy_xner.attributes import register_attributes
-from spacy_xner.corpus import numbered_lines
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, XnerError
+from spacy_xner.files import numbered_lines
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -41,14 +41,14 @@ def read_pairs(source: Path, target: Path | None = None) -> Iterator[TextPair]:
         for number, line in numbered_lines(source):
             left, tab, right = line.partition("\t")
             if not tab and line.strip():
-                raise ValueError(Errors.XNER503.format(path=source, line=number, text=line[:60]))
+                raise XnerError(Errors.XNER503.format(path=source, line=number, text=line[:60]))
             yield TextPair(number, left, right.split("\t")[0])
         return
     for ours, theirs in zip_longest(numbered_lines(source), numbered_lines(target)):
         if ours is None or theirs is None:
             longer, shorter = (target, source) if ours is None else (source, target)
             n_lines = (ours or theirs)[0] - 1
-            raise ValueError(Errors.XNER502.format(longer=longer, shorter=shorter, n_lines=n_lines))
+            raise XnerError(Errors.XNER502.format(longer=longer, shorter=shorter, n_lines=n_lines))
         yield TextPair(ours[0], ours[1], theirs[1])
 
 
@@ -57,7 +57,7 @@ def check_lengths(source: Path, target: Path) -> None:
     sizes = [(sum(1 for _ in numbered_lines(path)), path) for path in (source, target)]
     (fewest, shorter), (most, longer) = sorted(sizes)
     if fewest < most:
-        raise ValueError(Errors.XNER502.format(longer=longer, shorter=shorter, n_lines=fewest))
+        raise XnerError(Errors.XNER502.format(longer=longer, shorter=shorter, n_lines=fewest))
 
 
 def read_shard(path: Path) -> Iterator[TextPair]:
@@ -79,7 +79,7 @@ def read_shard(path: Path) -> Iterator[TextPair]:
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise ValueError(Errors.XNER507.format(path=path, line=number, text=line[:60])) from error
+            raise XnerError(Errors.XNER507.format(path=path, line=number, text=line[:60])) from error
         yield _make_pair(path, number, row)
 
 
@@ -88,7 +88,7 @@ def _make_pair(path: Path, number: int, row: Any) -> TextPair:
     sides = [row.get(side) or "" for side in ("source", "target")] if is_pair else [None]
     # Half of an emoji, which JSON can spell, is no text.
     if not all(isinstance(side, str) and not _SURROGATE.search(side) for side in sides):
-        raise ValueError(Errors.XNER507.format(path=path, line=number, text=str(row)[:60]))
+        raise XnerError(Errors.XNER507.format(path=path, line=number, text=str(row)[:60]))
     return TextPair(number, *sides)
 
 

@@ -15,8 +15,10 @@ import numpy
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-from spacy_xner.corpus import Sentence, make_doc, numbered_lines, sentence_of
-from spacy_xner.errors import Errors
+from spacy_xner.corpus.conll import Sentence
+from spacy_xner.corpus.docs import make_doc, sentence_of
+from spacy_xner.errors import Errors, XnerError
+from spacy_xner.files import numbered_lines
 from spacy_xner.projector.alignment import (
     Links,
     Place,
@@ -84,7 +86,7 @@ def read_table(path: Path, nlp: Language) -> Iterator[Triple]:
         text, place = (*rest, "", "")[:2]
         place = place.strip()
         if not entity.strip() or not text.strip() or place not in text:
-            raise ValueError(Errors.XNER505.format(path=path, line=number, text=line[:80]))
+            raise XnerError(Errors.XNER505.format(path=path, line=number, text=line[:80]))
         yield Triple(entity, _mark(nlp, text, place))
 
 
@@ -120,7 +122,7 @@ def read_linked(path: Path) -> Iterator[LinkedPair]:
                 row, column = map(int, link.split("-"))
                 links[row, column] = True
         except (ValueError, IndexError) as error:
-            raise ValueError(Errors.XNER506.format(path=path, line=number, text=line[-80:])) from error
+            raise XnerError(Errors.XNER506.format(path=path, line=number, text=line[-80:])) from error
         yield LinkedPair(_spaced(source), _spaced(target), links)
 
 

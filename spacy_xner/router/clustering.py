@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy
 from numpy.typing import NDArray
 
-from spacy_xner.errors import Errors, Warnings
+from spacy_xner.errors import Errors, Warnings, XnerError
 from spacy_xner.router.grouping import Grouping
 
 Floats = NDArray[numpy.float32]
@@ -50,7 +50,7 @@ def cluster_sentences(vectors: Floats, k: int, *, max_exact: int = MAX_EXACT, se
 
     n = len(vectors)
     if not 2 <= k <= n:
-        raise ValueError(Errors.XNER402.format(n_sentences=n, n_languages="their", k=k))
+        raise XnerError(Errors.XNER402.format(n_sentences=n, n_languages="their", k=k))
     chosen = numpy.arange(n)
     if n > max_exact:
         chosen = numpy.sort(numpy.random.default_rng(seed).choice(n, max(max_exact, k), replace=False))
@@ -92,7 +92,7 @@ def make_grouping(votes: dict[str, Vote], k: int, name: str = "found") -> Groupi
     """
     if len(votes) < 2:
         n_sentences = sum(sum(v.counts) for v in votes.values())
-        raise ValueError(Errors.XNER402.format(n_sentences=n_sentences, n_languages=len(votes), k=k))
+        raise XnerError(Errors.XNER402.format(n_sentences=n_sentences, n_languages=len(votes), k=k))
     groups: dict[int, list[str]] = {}
     for language in sorted(votes):
         groups.setdefault(votes[language].winner, []).append(language)
@@ -154,7 +154,7 @@ def choose_k(
     possible = [k for k in candidates if 2 <= k <= min(n_languages, len(vectors))]
     if not possible:
         k = max(candidates, default=0)
-        raise ValueError(Errors.XNER402.format(n_sentences=len(vectors), n_languages=n_languages, k=k))
+        raise XnerError(Errors.XNER402.format(n_sentences=len(vectors), n_languages=n_languages, k=k))
     scores = {
         k: stability(vectors, languages, k, n_resamples=n_resamples, seed=seed) for k in sorted(possible)
     }

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, XnerError
 
 # Names become parts of paths and of package names.
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
@@ -46,7 +46,7 @@ class Grouping:
             self._refuse("it has no clusters or no name of lower case letters, digits and _")
 
     def _refuse(self, reason: str) -> None:
-        raise ValueError(Errors.XNER403.format(where=f"{self.name!r}", reason=reason))
+        raise XnerError(Errors.XNER403.format(where=f"{self.name!r}", reason=reason))
 
     @cached_property
     def cluster_of(self) -> dict[str, str]:
@@ -66,7 +66,7 @@ class Grouping:
         wanted = set(languages)
         missing = sorted(wanted - set(self.languages))
         if missing:
-            raise ValueError(Errors.XNER404.format(name=self.name, languages=", ".join(missing)))
+            raise XnerError(Errors.XNER404.format(name=self.name, languages=", ".join(missing)))
         kept = {
             cluster: sorted(wanted.intersection(own))
             for cluster, own in self.clusters.items()
@@ -82,7 +82,7 @@ class Grouping:
     def from_json(cls, content: Any, where: str) -> "Grouping":
         """Read what a grouping file holds. RAISES: XNER403."""
         if not isinstance(content, dict) or not isinstance(content.get("clusters"), dict):
-            raise ValueError(Errors.XNER403.format(where=where, reason="it has no `clusters`"))
+            raise XnerError(Errors.XNER403.format(where=where, reason="it has no `clusters`"))
         about = {key: value for key, value in content.items() if key not in ("name", "clusters")}
         return cls(str(content.get("name", "")), content["clusters"], about)
 
@@ -92,5 +92,5 @@ def read_grouping(path: Path) -> Grouping:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(Errors.XNER403.format(where=path, reason=error)) from error
+        raise XnerError(Errors.XNER403.format(where=path, reason=error)) from error
     return Grouping.from_json(content, str(path))

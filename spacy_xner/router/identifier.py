@@ -12,7 +12,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
 from spacy_xner.attributes import LANGUAGE_SPANS, cut_out, is_blank, preset_language, register_attributes
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, XnerError
 from spacy_xner.pipe import LabelledPipe
 from spacy_xner.router.model import LanguageClassifier
 
@@ -116,7 +116,7 @@ class LanguageIdentifier(LabelledPipe):
                     self.add_label(example.reference._.language)
         if len(self.labels) < 2:
             found = ", ".join(self.labels) or "none"
-            raise ValueError(Errors.XNER401.format(name=self.name, languages=found))
+            raise XnerError(Errors.XNER401.format(name=self.name, languages=found))
         self.model.get_ref("output").set_dim("nO", len(self.labels))
         sent2vec = self.model.get_ref("sent2vec")
         sent2vec.initialize()
@@ -130,7 +130,7 @@ class LanguageIdentifier(LabelledPipe):
         RAISES: XNER301 before initialization.
         """
         if not self.is_built:
-            raise ValueError(Errors.XNER301.format(name=self.name))
+            raise XnerError(Errors.XNER301.format(name=self.name))
         sent2vec = self.model.get_ref("sent2vec")
         return self.model.ops.to_numpy(sent2vec.predict(docs))
 
@@ -163,7 +163,7 @@ class LanguageIdentifier(LabelledPipe):
         if self.level == "doc" or language is not None:
             return [doc[:]]
         if not doc.has_annotation("SENT_START"):
-            raise ValueError(Errors.XNER408.format(name=self.name))
+            raise XnerError(Errors.XNER408.format(name=self.name))
         return [sentence for sentence in doc.sents if sentence.text.strip()]
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[Identification | None]) -> None:

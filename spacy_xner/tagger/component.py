@@ -27,7 +27,7 @@ from spacy_xner.attributes import (
     register_attributes,
     without_outer_space,
 )
-from spacy_xner.errors import Errors, Warnings
+from spacy_xner.errors import Errors, Warnings, XnerError
 from spacy_xner.pipe import LabelledPipe
 from spacy_xner.tagger.gold import Gold, align_gold
 from spacy_xner.tagger.model import Tagger, head_network, to_flat_torch
@@ -206,7 +206,7 @@ class EntityTagger(LabelledPipe):
                 for ent in example.reference.ents:
                     self.add_label(ent.label_)
         if not self.labels:
-            raise ValueError(Errors.XNER304.format(name=self.name))
+            raise XnerError(Errors.XNER304.format(name=self.name))
         head = self.model.get_ref("head")
         head.shims[0].cfg = {"labels": list(self.labels), "scheme": self.cfg["scheme"]}
         self.model.initialize(X=sample or [Doc(self.vocab, words=["x"])])
@@ -220,10 +220,10 @@ class EntityTagger(LabelledPipe):
         pipes = [pipe for _, pipe in load_model(weights).pipeline if isinstance(pipe, EntityTagger)]
         if len(pipes) != 1:
             reason = f"it has {len(pipes)} taggers, expected one"
-            raise ValueError(Errors.XNER310.format(name=self.name, weights=weights, reason=reason))
+            raise XnerError(Errors.XNER310.format(name=self.name, weights=weights, reason=reason))
         if pipes[0].cfg["scheme"] != self.cfg["scheme"]:
             reason = f"its scheme is {pipes[0].cfg['scheme']}, not {self.cfg['scheme']}"
-            raise ValueError(Errors.XNER310.format(name=self.name, weights=weights, reason=reason))
+            raise XnerError(Errors.XNER310.format(name=self.name, weights=weights, reason=reason))
         return pipes[0]
 
     def _go_on_from(self, teacher: "EntityTagger", weights: str | Path | None) -> None:
@@ -231,12 +231,12 @@ class EntityTagger(LabelledPipe):
         attributes = [dict(node.attrs) for node in self.model.walk()]
         if _structure(self.model) != _structure(teacher.model):
             reason = "its network is another one"
-            raise ValueError(Errors.XNER310.format(name=self.name, weights=weights, reason=reason))
+            raise XnerError(Errors.XNER310.format(name=self.name, weights=weights, reason=reason))
         try:
             self.model.from_bytes(teacher.model.to_bytes())
         except ValueError as error:
             reason = f"its network is another one ({error})"
-            raise ValueError(Errors.XNER310.format(name=self.name, weights=weights, reason=reason)) from error
+            raise XnerError(Errors.XNER310.format(name=self.name, weights=weights, reason=reason)) from error
         for node, own in zip(self.model.walk(), attributes, strict=True):
             node.attrs.update(own)
 
@@ -247,7 +247,7 @@ class EntityTagger(LabelledPipe):
         """
         docs = list(docs)
         if not self.is_built:
-            raise ValueError(Errors.XNER301.format(name=self.name))
+            raise XnerError(Errors.XNER301.format(name=self.name))
         if not any(len(doc) for doc in docs):
             return [Prediction([], [] if self.confidence else None) for _ in docs]
         return self._decode(docs, self.model.predict(docs))
@@ -359,7 +359,7 @@ class EntityTagger(LabelledPipe):
         if self.objectives:
             if not self._has_begun:
                 names = ", ".join(self.objectives)
-                raise ValueError(Errors.XNER315.format(name=self.name, objectives=names))
+                raise XnerError(Errors.XNER315.format(name=self.name, objectives=names))
             self._update_unlabelled(examples, losses)
         if sgd is not None:
             self.finish_update(sgd)

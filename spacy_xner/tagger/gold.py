@@ -9,7 +9,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from spacy_xner.attributes import is_labelled
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, XnerError
 from spacy_xner.tags import MISSING, TagSet, TokenSpan
 
 
@@ -43,7 +43,7 @@ def align_gold(example: Example, tag_set: TagSet) -> Gold:
     """
     predicted, reference = example.predicted, example.reference
     if predicted.text != reference.text:
-        raise ValueError(Errors.XNER114.format(predicted=predicted.text[:60], reference=reference.text[:60]))
+        raise XnerError(Errors.XNER114.format(predicted=predicted.text[:60], reference=reference.text[:60]))
     if not is_labelled(reference):
         return Gold(numpy.full(len(predicted), MISSING), [], [], 0)
     starts, ends = token_boundaries(predicted)

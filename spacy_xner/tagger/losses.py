@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Protocol
+from typing import Protocol
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from spacy_xner.tags import MISSING
+from spacy_xner.types import Discount, Weight
 
 
 class TokenLoss(Protocol):
@@ -25,13 +25,13 @@ class TokenLoss(Protocol):
 
 
 def create_cross_entropy(
-    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0,
+    label_smoothing: Discount = 0.0,
 ) -> TokenLoss:
     """Create -log p of the gold tag."""
     return partial(cross_entropy, label_smoothing=label_smoothing)
 
 
-def create_focal(gamma: Annotated[float, Field(ge=0.0)] = 2.0) -> TokenLoss:
+def create_focal(gamma: Weight = 2.0) -> TokenLoss:
     """Create (1 - p) ** gamma * -log p, which looks at what is still hard.
 
     SOURCE: Lin et al. 2017, https://arxiv.org/abs/1708.02002, equation 4
@@ -39,7 +39,7 @@ def create_focal(gamma: Annotated[float, Field(ge=0.0)] = 2.0) -> TokenLoss:
     return partial(_weighted, weight=partial(_focus, gamma=gamma))
 
 
-def create_reweighted(gamma: Annotated[float, Field(ge=0.0)] = 4.0, *, detached: bool = False) -> TokenLoss:
+def create_reweighted(gamma: Weight = 4.0, *, detached: bool = False) -> TokenLoss:
     """Create (1 + p) ** gamma * -log p, which trusts what the model agrees with.
 
     For silver data, whose wrong labels are those that the model finds improbable.

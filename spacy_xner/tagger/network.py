@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, XnerError
 from spacy_xner.tagger.crf import LinearChainCRF
 from spacy_xner.tagger.losses import TokenLoss
 from spacy_xner.tags import TagSet
@@ -103,7 +103,7 @@ def spread_weights(tag_set: TagSet, class_weights: dict[str, float]) -> Tensor:
     """
     unknown = sorted(set(class_weights) - {"O", *tag_set.labels})
     if unknown:
-        raise ValueError(Errors.XNER306.format(unknown=unknown, labels=", ".join(tag_set.labels)))
+        raise XnerError(Errors.XNER306.format(unknown=unknown, labels=", ".join(tag_set.labels)))
     names: Sequence[str] = ["O" if tag == "O" else tag[2:] for tag in tag_set.tags]
     return torch.tensor([class_weights.get(name, 1.0) for name in names], dtype=torch.float32)
 

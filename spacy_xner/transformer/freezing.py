@@ -8,7 +8,7 @@ import copy
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, XnerError
 
 
 def encoder_layers(encoder: nn.Module) -> tuple[nn.Module, nn.ModuleList] | None:
@@ -25,7 +25,7 @@ def _known_layers(encoder: nn.Module, n_frozen: int) -> tuple[nn.Module, nn.Modu
     parts = encoder_layers(encoder)
     if parts is None:
         kind = type(encoder).__name__
-        raise ValueError(Errors.XNER205.format(kind=kind, n_frozen=n_frozen))
+        raise XnerError(Errors.XNER205.format(kind=kind, n_frozen=n_frozen))
     return parts
 
 
@@ -43,7 +43,7 @@ def frozen_modules(encoder: nn.Module, n_frozen: int) -> list[nn.Module]:
         return []
     embeddings, layers = _known_layers(encoder, n_frozen)
     if not 0 <= n_frozen <= len(layers):
-        raise ValueError(Errors.XNER203.format(n_layers=len(layers), n_frozen=n_frozen))
+        raise XnerError(Errors.XNER203.format(n_layers=len(layers), n_frozen=n_frozen))
     return [embeddings, *layers[:n_frozen]]
 
 
@@ -73,7 +73,7 @@ def keep_lowest(encoder: PreTrainedModel, n_layers: int) -> None:
     parts = encoder_layers(encoder)
     if parts is None or n_layers > len(parts[1]):
         n_found = len(parts[1]) if parts else 0
-        raise ValueError(Errors.XNER207.format(n_found=n_found, n_layers=n_layers))
+        raise XnerError(Errors.XNER207.format(n_found=n_found, n_layers=n_layers))
     getattr(encoder, _stack_name(encoder)).layer = parts[1][:n_layers]
     encoder.config.num_hidden_layers = n_layers
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy
-from pydantic import Field
 from spacy.tokens import Doc
 from thinc.api import ArgsKwargs, Model, torch2xp, xp2torch
 from thinc.types import Floats2d
@@ -16,11 +15,8 @@ from spacy_xner.tagger.model import Encoder
 from spacy_xner.transformer.checkpoint import describe, load_checkpoint
 from spacy_xner.transformer.freezing import keep_lowest
 from spacy_xner.transformer.network import Pooling, TextPooling, TokenizedText, TransformerNetwork
+from spacy_xner.types import Count, Frozen, Size, Window
 
-Frozen = Annotated[int, Field(ge=-1)]
-Count = Annotated[int, Field(ge=0)]
-Window = Annotated[int, Field(ge=8)]
-Budget = Annotated[int, Field(ge=1)]
 # From documents to one vector a document.
 SentenceEncoder: TypeAlias = Model[list[Doc], Floats2d]
 
@@ -43,7 +39,7 @@ def build_transformer_encoder(
     pooling: Pooling = "first",
     window: Window = 512,
     overlap: Count = 64,
-    token_budget: Budget = 512,
+    token_budget: Size = 512,
     mixed_precision: bool = False,
     grad_scaler_config: dict[str, Any] | None = None,
 ) -> Encoder:
@@ -68,7 +64,7 @@ def build_sentence_encoder(
     pooling: TextPooling = "first",
     window: Window = 512,
     overlap: Count = 64,
-    token_budget: Budget = 512,
+    token_budget: Size = 512,
     mixed_precision: bool = False,
     grad_scaler_config: dict[str, Any] | None = None,
 ) -> SentenceEncoder:
@@ -87,7 +83,7 @@ def build_pair_encoder(
     pooling: Pooling = "first",
     window: Window = 512,
     overlap: Count = 64,
-    token_budget: Budget = 512,
+    token_budget: Size = 512,
     mixed_precision: bool = False,
     grad_scaler_config: dict[str, Any] | None = None,
 ) -> PairEncoder:

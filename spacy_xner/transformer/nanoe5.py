@@ -18,7 +18,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from transformers.modeling_utils import no_init_weights
 
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, XnerError
 
 ENCODER_NAME = "multilingual-e5-small"
 SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
@@ -80,11 +80,11 @@ def read_checkpoint(path: Path) -> tuple[BertModel, PreTrainedTokenizerFast]:
     """
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != SHA256:
-        raise ValueError(Errors.XNER206.format(path=path, reason="its SHA-256 differs"))
+        raise XnerError(Errors.XNER206.format(path=path, reason="its SHA-256 differs"))
     try:
         return _parse(content)
     except (struct.error, ValueError, KeyError, UnicodeDecodeError) as error:
-        raise ValueError(Errors.XNER206.format(path=path, reason=error)) from error
+        raise XnerError(Errors.XNER206.format(path=path, reason=error)) from error
 
 
 def _parse(content: bytes) -> tuple[BertModel, PreTrainedTokenizerFast]:

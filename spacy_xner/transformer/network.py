@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, XnerError
 from spacy_xner.transformer.checkpoint import rebuild
 from spacy_xner.transformer.freezing import freeze, split_at
 from spacy_xner.transformer.sharing import FrozenStack, share_stack
@@ -111,7 +111,7 @@ class TransformerNetwork(nn.Module):
             limit -= int(config.get("pad_token_id") or 0) + 1
         size = min(window, limit)
         if window < 8 or not 0 <= overlap <= (size - 2) // 2:
-            raise ValueError(Errors.XNER204.format(limit=limit, window=window, overlap=overlap))
+            raise XnerError(Errors.XNER204.format(limit=limit, window=window, overlap=overlap))
         return size - 2, overlap  # Two special tokens stand around a window.
 
     def set_frozen(self, n_layers: int) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 
-from spacy_xner.corpus import numbered_lines
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, XnerError
+from spacy_xner.files import numbered_lines
 
 # A source word, and its translations in the order of the file, without duplicates; all in lower case.
 BilingualDictionary: TypeAlias = dict[str, list[str]]
@@ -104,11 +104,11 @@ def check_direction(
     shares = share(entries, source_words), share(translations, target_words)
     swapped = share(entries, target_words), share(translations, source_words)
     if sum(shares) < sum(swapped):
-        raise ValueError(Errors.XNER605.format(path=path, shares=shares, swapped=swapped))
+        raise XnerError(Errors.XNER605.format(path=path, shares=shares, swapped=swapped))
 
 
-def _damaged(path: Path, reason: str) -> ValueError:
-    return ValueError(Errors.XNER604.format(path=path, reason=reason))
+def _damaged(path: Path, reason: str) -> XnerError:
+    return XnerError(Errors.XNER604.format(path=path, reason=reason))
 
 
 def _read_lines(path: Path) -> _Pairs:
@@ -123,7 +123,7 @@ def _read_lines(path: Path) -> _Pairs:
         else:
             pair = line.split()
         if len(pair) != 2 or not all(map(str.strip, pair)):
-            raise ValueError(Errors.XNER603.format(path=path, line=number, text=line[:80]))
+            raise XnerError(Errors.XNER603.format(path=path, line=number, text=line[:80]))
         yield pair[0], pair[1]
 
 

@@ -8,7 +8,7 @@ from spacy.util import minibatch
 from spacy.vocab import Vocab
 from tqdm import tqdm
 
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, XnerError
 from spacy_xner.transformer.model import build_transformer_encoder
 from spacy_xner.vectors.mapping import normalise_rows
 from spacy_xner.vectors.table import VectorTable
@@ -30,7 +30,7 @@ def distil_vectors(
     """
     words = list(dict.fromkeys(words))
     if not words:
-        raise ValueError(Errors.XNER609.format(min_count=1))
+        raise XnerError(Errors.XNER609.format(min_count=1))
     tok2vec = build_transformer_encoder(
         encoder, n_frozen_layers=-1, n_layers=layer, pooling="mean", mixed_precision=mixed_precision
     )

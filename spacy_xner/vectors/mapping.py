@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, XnerError
 from spacy_xner.vectors.table import VectorTable
 
 N_NEIGHBOURS = 10
@@ -70,7 +70,7 @@ def find_pairs(source: VectorTable, target: VectorTable, dictionary: Mapping[str
     width = source.vectors.shape[1]
     if len(found) < width:
         n_entries = sum(map(len, dictionary.values()))
-        raise ValueError(Errors.XNER612.format(n_entries=n_entries, n_known=len(found), width=width))
+        raise XnerError(Errors.XNER612.format(n_entries=n_entries, n_known=len(found), width=width))
     rows = torch.tensor(found)
     return Pairs(rows[:, 0], rows[:, 1])
 
@@ -135,9 +135,7 @@ def align(
     RAISES: XNER611 for tables of different widths, XNER612 for a dictionary that does not cover them.
     """
     if source.vectors.shape[1] != target.vectors.shape[1]:
-        raise ValueError(
-            Errors.XNER611.format(source=source.vectors.shape[1], target=target.vectors.shape[1])
-        )
+        raise XnerError(Errors.XNER611.format(source=source.vectors.shape[1], target=target.vectors.shape[1]))
     given = find_pairs(source, target, dictionary)
     x, y = refine(
         normalise_rows(source.vectors), normalise_rows(target.vectors), given,
@@ -225,7 +223,7 @@ def _search(queries: Tensor, keys: Tensor, n: int, penalties: Tensor | None = No
     try:
         import faiss
     except ImportError as error:
-        raise ImportError(Errors.XNER608.format(what="Searching vectors", reason=error)) from error
+        raise XnerError(Errors.XNER608.format(what="Searching vectors", reason=error)) from error
     if penalties is not None:
         # A key's share of the score is one more number of its vector, against a one.
         queries = torch.cat((queries, torch.ones(len(queries), 1)), dim=1)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from spacy_xner.corpus import numbered_lines, write_bytes
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, XnerError
+from spacy_xner.files import numbered_lines, write_bytes
 
 # Rows at the beginning of a text file whose words mostly end in a number if the header's width is too small.
 N_SUSPECTED = 20
@@ -59,7 +59,7 @@ def merge_tables(tables: Sequence[VectorTable]) -> VectorTable:
     """
     widths = [table.vectors.shape[1] for table in tables]
     if len(set(widths)) > 1:
-        raise ValueError(Errors.XNER611.format(source=min(widths), target=max(widths)))
+        raise XnerError(Errors.XNER611.format(source=min(widths), target=max(widths)))
     rank: dict[str, tuple[int, int]] = {}
     for t, table in enumerate(tables):
         for r, word in enumerate(table.words):
@@ -103,7 +103,7 @@ def _read_text(path: Path, limit: int) -> VectorTable:
     number, header = next(lines, (1, ""))
     sizes = header.split()
     if len(sizes) != 2 or not all(size.isdecimal() for size in sizes) or int(sizes[1]) == 0:
-        raise ValueError(Errors.XNER601.format(path=path, line=number, text=header[:80]))
+        raise XnerError(Errors.XNER601.format(path=path, line=number, text=header[:80]))
     total, width = map(int, sizes)
     expected = min(limit, total) if limit else total
     rows: list[NDArray[numpy.float32]] = []
@@ -117,24 +117,24 @@ def _read_text(path: Path, limit: int) -> VectorTable:
         if len(rows) < N_SUSPECTED and " " in word and _is_number(word.rpartition(" ")[2]):
             odd.append((number, line))
         if len(numbers) != width or not word:
-            raise ValueError(
+            raise XnerError(
                 Errors.XNER602.format(path=path, line=number, width=width, n=len(numbers), text=line[:40])
             )
         try:
             row = numpy.array(numbers, dtype="float32")
         except ValueError:
-            raise ValueError(Errors.XNER607.format(path=path, line=number, text=line[:80])) from None
+            raise XnerError(Errors.XNER607.format(path=path, line=number, text=line[:80])) from None
         if not numpy.isfinite(row).all():
-            raise ValueError(Errors.XNER607.format(path=path, line=number, text=line[:80]))
+            raise XnerError(Errors.XNER607.format(path=path, line=number, text=line[:80]))
         if word in known:
-            raise ValueError(Errors.XNER606.format(path=path, line=number, word=word, first=known[word]))
+            raise XnerError(Errors.XNER606.format(path=path, line=number, word=word, first=known[word]))
         known[word] = number
         rows.append(row)
     if len(odd) > min(N_SUSPECTED, len(rows)) / 2:
         number, line = odd[0]
-        raise ValueError(Errors.XNER602.format(path=path, line=number, width=width, n="more", text=line[:40]))
+        raise XnerError(Errors.XNER602.format(path=path, line=number, width=width, n="more", text=line[:40]))
     if len(rows) != expected or not rows:
-        raise ValueError(Errors.XNER601.format(path=path, line=1, text=f"{header} (and {len(rows)} rows)"))
+        raise XnerError(Errors.XNER601.format(path=path, line=1, text=f"{header} (and {len(rows)} rows)"))
     return VectorTable(list(known), numpy.stack(rows))
 
 
@@ -154,11 +154,11 @@ def _read_safetensors(path: Path, limit: int) -> VectorTable:
             n_rows = rows.get_shape()[0]
             vectors = rows[: min(limit or n_rows, n_rows)].astype("float32")
     except (OSError, KeyError, ValueError, SafetensorError) as error:
-        raise ValueError(Errors.XNER610.format(path=path, reason=error)) from error
+        raise XnerError(Errors.XNER610.format(path=path, reason=error)) from error
     words = words[: limit or None]
     if len(words) != len(vectors) or len(set(words)) != len(words) or not numpy.isfinite(vectors).all():
         reason = f"{len(words)} words, {len(set(words))} different, {len(vectors)} vectors, or not finite"
-        raise ValueError(Errors.XNER610.format(path=path, reason=reason))
+        raise XnerError(Errors.XNER610.format(path=path, reason=reason))
     return VectorTable(words, vectors)
 
 
@@ -166,12 +166,12 @@ def _read_spacy(path: Path, limit: int) -> VectorTable:
     try:
         vocab = spacy.load(path, exclude=spacy.util.get_model_meta(path)["pipeline"]).vocab
     except (OSError, ValueError) as error:
-        raise ValueError(Errors.XNER610.format(path=path, reason=error)) from error
+        raise XnerError(Errors.XNER610.format(path=path, reason=error)) from error
     rows = {vocab.strings[key]: row for key, row in vocab.vectors.key2row.items() if key in vocab.strings}
     if not rows:
-        raise ValueError(Errors.XNER610.format(path=path, reason="the pipeline has no vectors"))
+        raise XnerError(Errors.XNER610.format(path=path, reason="the pipeline has no vectors"))
     words = sorted(rows, key=rows.__getitem__)[: limit or None]
     vectors = numpy.asarray(vocab.vectors.data[[rows[w] for w in words]], "float32")
     if not numpy.isfinite(vectors).all():
-        raise ValueError(Errors.XNER610.format(path=path, reason="numbers that are not finite"))
+        raise XnerError(Errors.XNER610.format(path=path, reason="numbers that are not finite"))
     return VectorTable(words, vectors)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy
 
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, XnerError
 from spacy_xner.vectors.table import VectorTable
 from spacy_xner.vectors.words import normalise
 
@@ -35,7 +35,7 @@ def train_vectors(
     try:
         from gensim.models import FastText
     except ImportError as error:
-        raise ImportError(Errors.XNER608.format(what="Training vectors", reason=error)) from error
+        raise XnerError(Errors.XNER608.format(what="Training vectors", reason=error)) from error
     with tempfile.TemporaryDirectory() as folder:
         # gensim reads files in threads of its own, and Python sentences in one.
         words = Path(folder) / "words.txt"
@@ -48,7 +48,7 @@ def train_vectors(
         )  # fmt: skip
         model.build_vocab(corpus_file=str(words))
         if not len(model.wv):
-            raise ValueError(Errors.XNER609.format(min_count=min_count))
+            raise XnerError(Errors.XNER609.format(min_count=min_count))
         model.train(
             corpus_file=str(words),
             epochs=epochs,

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeAlias
 import numpy
 from numpy.typing import NDArray
 
-from spacy_xner.corpus import Sentence
+from spacy_xner.corpus.conll import Sentence
 from spacy_xner.tags import TokenSpan
 
 # Vectors of lower-cased words in the space of both languages: unit length, or zeros for an unknown word.

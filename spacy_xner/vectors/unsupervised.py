@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, leaky_relu, linear
 from tqdm import tqdm
 
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, XnerError
 from spacy_xner.vectors.mapping import (
     Pairs,
     join_pairs,
@@ -133,7 +133,7 @@ def map_without_dictionary(
         XNER618 for vectors that are not finite, XNER619 for unknown initialisers.
     """
     if unknown := set(initialisers) - set(INITIALISERS):
-        raise ValueError(Errors.XNER619.format(unknown=sorted(unknown), known=", ".join(INITIALISERS)))
+        raise XnerError(Errors.XNER619.format(unknown=sorted(unknown), known=", ".join(INITIALISERS)))
     _check(source, target, min_words)
     found, skipped = follow_starts(
         source, target, ("random", *initialisers), restarts=restarts, seed=seed, n_iterations=n_iterations,
@@ -445,14 +445,14 @@ def _find_same(source: VectorTable, target: VectorTable, pairs: Pairs, n_frequen
 def _check(source: VectorTable, target: VectorTable, min_words: int) -> None:
     sizes = len(source.words), len(target.words)
     if min(sizes) < min_words:
-        raise ValueError(Errors.XNER616.format(limit=min_words, source=sizes[0], target=sizes[1]))
+        raise XnerError(Errors.XNER616.format(limit=min_words, source=sizes[0], target=sizes[1]))
     widths = source.vectors.shape[1], target.vectors.shape[1]
     if widths[0] != widths[1]:
-        raise ValueError(Errors.XNER611.format(source=widths[0], target=widths[1]))
+        raise XnerError(Errors.XNER611.format(source=widths[0], target=widths[1]))
     for side, table in (("source", source), ("target", target)):
         bad = numpy.flatnonzero(~numpy.isfinite(table.vectors).all(axis=1))
         if len(bad):
-            raise ValueError(Errors.XNER618.format(n=len(bad), side=side, first=table.words[bad[0]]))
+            raise XnerError(Errors.XNER618.format(n=len(bad), side=side, first=table.words[bad[0]]))
     share = len(set(source.words) & set(target.words)) / min(sizes)
     if share > MAX_SAME or numpy.array_equal(source.vectors, target.vectors):
-        raise ValueError(Errors.XNER617.format(share=share))
+        raise XnerError(Errors.XNER617.format(share=share))

@@ -3,26 +3,26 @@
 import random
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
 from spacy.tokens import Doc
 from thinc.api import Model, Optimizer, torch2xp
 
-from spacy_xner.bilstm.model import Count, add_target_reader
+from spacy_xner.bilstm.model import add_target_reader
 from spacy_xner.bilstm.network import BiLSTMNetwork
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, XnerError
 from spacy_xner.shim import trained_parameters
 from spacy_xner.tagger.component import EntityTagger
 from spacy_xner.tagger.model import encoder_network
+from spacy_xner.types import Count, Size, Weight
 
 
 def create_augmented_tuning(
-    weight: Annotated[float, Field(ge=0)] = 1.0,
+    weight: Weight = 1.0,
     target_reader: bool = True,
     start_after: Count = 0,
-    refresh_every: Annotated[int, Field(ge=1)] = 150,
-    min_length: Annotated[int, Field(ge=1)] = 5,
+    refresh_every: Size = 150,
+    min_length: Size = 5,
     max_length: Count = 0,
 ) -> "AugmentedTuning":
     """Create the objective of augmented fine-tuning, or self-training where there is one reader.
@@ -67,19 +67,19 @@ class AugmentedTuning:
         """
         languages = list(languages)
         if not languages:
-            raise ValueError(Errors.XNER312.format(name=name))
+            raise XnerError(Errors.XNER312.format(name=name))
         known = sorted(language for language in languages if language)
         if self.target_reader and not known:
-            raise ValueError(Errors.XNER316.format(name=name))
+            raise XnerError(Errors.XNER316.format(name=name))
         if tagger.listens:
-            raise ValueError(Errors.XNER314.format(name=name))
+            raise XnerError(Errors.XNER314.format(name=name))
         self._n_seen = self._longest = self._limit = self._batch_size = 0
         self._waiting: list[Doc] = []
         self._teacher: dict[Any, Any] = {}
         if self.target_reader:
             encoder = tagger.model.get_ref("tok2vec")
             if not isinstance(encoder_network(tagger.model), BiLSTMNetwork):
-                raise ValueError(Errors.XNER313.format(name=name, found=encoder.name))
+                raise XnerError(Errors.XNER313.format(name=name, found=encoder.name))
             add_target_reader(encoder, known)
             # Until it learns, a tagger that is scored or kept had better read with the first one.
             encoder.attrs["reader"] = "source"

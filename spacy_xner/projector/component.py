@@ -12,12 +12,13 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Optimizer, set_dropout_rate
 
 from spacy_xner.attributes import register_attributes, without_outer_space
-from spacy_xner.errors import Errors
+from spacy_xner.errors import Errors, XnerError
 from spacy_xner.pipe import GuardedPipe
 from spacy_xner.projector.alignment import Candidate, share_of_overlap
 from spacy_xner.projector.filters import Entity, Outcome, choose_entities
-from spacy_xner.projector.model import Aligner, Gold, Pair, Share
+from spacy_xner.projector.model import Aligner, Gold, Pair
 from spacy_xner.shim import TorchShim
+from spacy_xner.types import Share
 
 DEFAULT_CONFIG = Config().from_str(
     """
@@ -142,7 +143,7 @@ class EntityProjector(GuardedPipe):
         """
         pairs = [self._pair(doc) for doc in docs]
         if not self.is_built:
-            raise ValueError(Errors.XNER301.format(name=self.name))
+            raise XnerError(Errors.XNER301.format(name=self.name))
         # Whitespace has no vectors, and looks like anything.
         candidates = [
             [without_outer_space(pair.target, entity) for entity in own]
@@ -171,7 +172,7 @@ class EntityProjector(GuardedPipe):
     def _pair(self, doc: Doc) -> Pair:
         source = doc._.source
         if source is None:
-            raise ValueError(Errors.XNER501.format(name=self.name, text=doc.text[:40]))
+            raise XnerError(Errors.XNER501.format(name=self.name, text=doc.text[:40]))
         return Pair(source, doc, [(ent.start, ent.end) for ent in source.ents])
 
     def _confirm(self, pairs: list[Pair], candidates: list[list[list[Candidate]]]) -> list[list[bool]]:
@@ -246,7 +247,7 @@ class EntityProjector(GuardedPipe):
         for pair in pairs:
             if len(pair.entities) != 1:
                 text = pair.source.text[:60]
-                raise ValueError(Errors.XNER504.format(n=len(pair.entities), text=text))
+                raise XnerError(Errors.XNER504.format(n=len(pair.entities), text=text))
         loss, backprop = self.model.attrs["learn"](self.model, pairs, [_gold(eg) for eg in examples])
         self.check_loss(loss, [eg.reference for eg in examples])
         backprop()

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy
 import srsly
 from numpy.typing import NDArray
-from pydantic import Field
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from spacy import util
@@ -25,11 +24,11 @@ from spacy_xner.attributes import (
     preset_language,
     register_attributes,
 )
-from spacy_xner.errors import Errors, named_damage
+from spacy_xner.errors import Errors, XnerError, named_damage
 from spacy_xner.router.grouping import Grouping, read_grouping
+from spacy_xner.types import Share
 
 Floats = NDArray[numpy.float32]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @Language.factory(
@@ -105,7 +104,7 @@ class ClusterRouter(Pipe):
         """
         validate_get_examples(get_examples, "ClusterRouter.initialize")
         if grouping is None:
-            raise ValueError(Errors.XNER406.format(name=self.name))
+            raise XnerError(Errors.XNER406.format(name=self.name))
         if isinstance(grouping, dict):
             self.set_grouping(Grouping.from_json(grouping, self.name))
         else:
@@ -135,7 +134,7 @@ class ClusterRouter(Pipe):
         """Route by this grouping from now on. RAISES: XNER409."""
         if self.fallback is not None and self.fallback not in grouping.clusters:
             clusters = ", ".join(grouping.clusters)
-            raise ValueError(Errors.XNER409.format(fallback=self.fallback, name=self.name, clusters=clusters))
+            raise XnerError(Errors.XNER409.format(fallback=self.fallback, name=self.name, clusters=clusters))
         self.grouping = grouping
 
     def _set_means(self, means: dict[str, Floats]) -> None:
@@ -150,7 +149,7 @@ class ClusterRouter(Pipe):
     @property
     def _table(self) -> Grouping:
         if self.grouping is None:
-            raise ValueError(Errors.XNER406.format(name=self.name))
+            raise XnerError(Errors.XNER406.format(name=self.name))
         return self.grouping
 
     def __call__(self, doc: Doc) -> Doc:
@@ -166,7 +165,7 @@ class ClusterRouter(Pipe):
             return doc
         if segments is None or not len(segments):
             if self.fallback is None and language is None:
-                raise ValueError(Errors.XNER407.format(name=self.name, text=doc.text[:40]))
+                raise XnerError(Errors.XNER407.format(name=self.name, text=doc.text[:40]))
             # Known, and in no cluster: there is no vector that would say which is the nearest.
             doc._.cluster, doc._.cluster_score = self._far(0.0)
             return doc

@@ -1,0 +1,12 @@
+"""The verbs of `python -m spacy xner`: one file each, from options to a library function.
+
+spaCy imports this module at every `python -m spacy`. The files of the verbs therefore import nothing heavy
+before a verb runs.
+"""
+
+from spacy.cli._util import app as spacy_app
+
+from spacy_xner.cli import config  # noqa: F401
+from spacy_xner.cli.app import xner
+
+spacy_app.add_typer(xner, name="xner")

@@ -1,0 +1,47 @@
+"""The command `spacy xner`, and how a verb is added to it."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import typer
+from wasabi import msg
+
+from spacy_xner.errors import XnerError
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+xner = typer.Typer(name="xner", no_args_is_help=True, add_completion=False)
+
+
+@xner.callback()
+def main() -> None:
+    """Multilingual and cross-lingual named-entity recognition."""
+
+
+def group(name: str, help: str) -> typer.Typer:
+    """Add a verb that has verbs of its own, such as `vectors train`."""
+    verbs = typer.Typer(name=name, help=help, no_args_is_help=True, add_completion=False)
+    xner.add_typer(verbs)
+    return verbs
+
+
+def verb(name: str, app: typer.Typer = xner, **settings: Any) -> Callable[[CommandT], CommandT]:
+    """Add a function as a verb. A coded error ends the command with its text and status 1.
+
+    app: The group that the verb belongs to.
+    settings: Further arguments of `typer.Typer.command`.
+    """
+
+    def add(command: CommandT) -> CommandT:
+        @functools.wraps(command)
+        def run(*args: Any, **kwargs: Any) -> None:
+            try:
+                command(*args, **kwargs)
+            except XnerError as error:
+                msg.fail(str(error), exits=1)
+
+        app.command(name, **settings)(run)
+        return command
+
+    return add

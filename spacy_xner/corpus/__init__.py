@@ -1,0 +1,1 @@
+"""Corpora: tagged files to spaCy documents, their files, and a reader that mixes languages."""

@@ -1,0 +1,65 @@
+"""Sentences to spaCy documents and back; DocBin files of documents."""
+
+import zlib
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from spacy.tokens import Doc, DocBin
+from spacy.vocab import Vocab
+
+from spacy_xner.attributes import register_attributes
+from spacy_xner.corpus.conll import Sentence
+from spacy_xner.errors import Errors, XnerError
+from spacy_xner.files import write_bytes
+from spacy_xner.tags import TokenSpan, spans_to_tags
+
+
+def make_doc(vocab: Vocab, sentence: Sentence, language: str, *, labelled: bool = True) -> Doc:
+    """Build a document with entities and `doc._.language`; unlabelled ones keep none."""
+    register_attributes()
+    tags = spans_to_tags(sentence.spans, len(sentence.tokens)) if labelled else None
+    doc = Doc(vocab, words=sentence.tokens, spaces=sentence.spaces, ents=tags)
+    doc._.language = language
+    return doc
+
+
+def sentence_of(doc: Doc) -> Sentence:
+    """Read tokens, spaces and entities back from a document: what `make_doc` builds one from."""
+    return Sentence(
+        [token.text for token in doc],
+        [bool(token.whitespace_) for token in doc],
+        [TokenSpan(ent.start, ent.end, ent.label_) for ent in doc.ents],
+    )
+
+
+def without_annotation(doc: Doc) -> Doc:
+    """Copy tokens and language, and nothing else."""
+    return make_doc(doc.vocab, sentence_of(doc), doc._.language, labelled=False)
+
+
+def write_docs(docs: Iterable[Doc], path: Path) -> Counter[str]:
+    """Write a DocBin beside its place and move it there when it is whole.
+
+    RETURNS: Sentences, tokens and entities by label.
+    """
+    doc_bin = DocBin(attrs=["ENT_IOB", "ENT_TYPE"], store_user_data=True)
+    counts: Counter[str] = Counter()
+    for doc in docs:
+        doc_bin.add(doc)
+        counts.update(["sentences", *(ent.label_ for ent in doc.ents)])
+        counts["tokens"] += len(doc)
+    write_bytes(path, doc_bin.to_bytes())
+    return counts
+
+
+def read_docs(path: Path) -> DocBin:
+    """Read a DocBin. RAISES: XNER103 if it is empty, XNER105 if it cannot be read."""
+    register_attributes()
+    try:
+        doc_bin = DocBin(store_user_data=True).from_bytes(path.read_bytes())
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zlib.error) as error:
+        raise XnerError(Errors.XNER105.format(path=path, reason=error)) from error
+    if len(doc_bin) == 0:
+        raise XnerError(Errors.XNER103.format(path=path))
+    return doc_bin

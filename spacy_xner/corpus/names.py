@@ -1,0 +1,44 @@
+"""Names of corpus files, `{lang}-{source}-{split}.spacy`: find the files of languages and sources."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from spacy_xner.errors import Errors, XnerError
+
+
+def file_language(name: str) -> str:
+    """A language as it stands in file names, where a hyphen ends it: zh_yue of zh-yue."""
+    return name.replace("-", "_")
+
+
+def find_files(
+    path: Path, split: str | None, languages: Sequence[str], sources: Sequence[str] = ()
+) -> dict[str, list[Path]]:
+    """Find the corpus files of every language.
+
+    sources: All by default, but for what is made of another one there: en-news.fi-train has en-news-train in
+        Finnish words, and is read where it is named.
+    RAISES: XNER106 if a language has none, or if there are none at all.
+    """
+    if path.is_file():
+        return {path.name.split("-")[0]: [path]}
+    pattern = f"*-{split}.spacy" if split else "*.spacy"
+    files: dict[str, list[Path]] = {}
+    for found in sorted(path.glob(pattern)):
+        language, _, rest = found.stem.partition("-")
+        if rest.rpartition("-")[0] in sources if sources else not _is_derived(found):
+            files.setdefault(language, []).append(found)
+    missing = [lang for lang in languages if lang not in files]
+    if missing or not files:
+        names = ", ".join(p.name for group in files.values() for p in group) or "none"
+        raise XnerError(
+            Errors.XNER106.format(pattern=path / pattern, missing=", ".join(missing) or "any", found=names)
+        )
+    return {lang: files[lang] for lang in (languages or files)}
+
+
+def _is_derived(path: Path) -> bool:
+    """True for a corpus beside the one that it is made of."""
+    name, _, split = path.stem.rpartition("-")
+    base, dot, _ = name.rpartition(".")
+    return bool(dot) and path.with_name(f"{base}-{split}.spacy").exists()

@@ -1,0 +1,153 @@
+"""The corpus reader that mixes the documents of several languages into one stream."""
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+from spacy.vocab import Vocab
+
+from spacy_xner.attributes import SOURCE_KEY, register_attributes
+from spacy_xner.corpus.docs import read_docs, without_annotation
+from spacy_xner.corpus.names import find_files
+from spacy_xner.errors import Errors, Warnings, XnerError
+from spacy_xner.types import Count
+
+
+def create_multilingual_corpus(
+    path: Path,
+    split: str | None = None,
+    languages: list[str] | None = None,
+    sources: list[str] | None = None,
+    unlabelled: list[str] | None = None,
+    limit: Count = 0,
+    temperature: float = 1.0,
+    gold_tokens: bool = True,
+    known_language: bool = True,
+    held_out: Path | None = None,
+    seed: int = 0,
+) -> "MultilingualCorpus":
+    """Create a reader of `{lang}-{source}-{split}.spacy` files; see `MultilingualCorpus`."""
+    return MultilingualCorpus(
+        path,
+        split=split,
+        languages=languages or [],
+        sources=sources or [],
+        unlabelled=unlabelled or [],
+        limit=limit,
+        temperature=temperature,
+        gold_tokens=gold_tokens,
+        known_language=known_language,
+        held_out=held_out,
+        seed=seed,
+    )
+
+
+class MultilingualCorpus:
+    """Mix the documents of several languages into one stream of examples.
+
+    path: A folder of `{lang}-{source}-{split}.spacy` files, or one file.
+    split: Which files of the folder; all of them if None.
+    languages, sources: Which languages and sources of the folder; all of them if empty.
+    unlabelled: Languages whose annotation is withheld: text for auxiliary objectives.
+    limit: The first so many documents of each file; 0 takes all.
+    temperature: 1 keeps the sizes, greater values even them out: language l gets a share proportional
+        to size ** (1 / temperature) of the same total, by repeating or leaving out documents.
+    gold_tokens: Predict on the corpus' tokens; otherwise on those of the pipeline's tokenizer.
+    known_language: Tell the pipeline the language; otherwise its identifier has to find it.
+    held_out: File or folder (split test) whose sentences are dropped from this corpus.
+    seed: Of the order in which languages are mixed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        split: str | None,
+        languages: list[str],
+        sources: list[str],
+        unlabelled: list[str],
+        limit: int,
+        temperature: float,
+        gold_tokens: bool,
+        known_language: bool,
+        held_out: Path | None,
+        seed: int,
+    ) -> None:
+        if temperature < 1:
+            raise XnerError(Errors.XNER112.format(temperature=temperature))
+        register_attributes()
+        self.path = Path(path)
+        self.split = split
+        self.languages = list(languages)
+        self.sources = list(sources)
+        self.unlabelled = frozenset(unlabelled)
+        self.limit = limit
+        self.temperature = temperature
+        self.gold_tokens = gold_tokens
+        self.known_language = known_language
+        self.held_out = Path(held_out) if held_out else None
+        self.seed = seed
+
+    def __call__(self, nlp: Language) -> Iterator[Example]:
+        files = find_files(self.path, self.split, self.languages, self.sources)
+        streams = {lang: self._read_language(nlp.vocab, paths) for lang, paths in files.items()}
+        languages = list(streams)
+        sizes = numpy.array([len(streams[lang]) for lang in languages])
+        shares = sample_sizes(sizes, self.temperature)
+        order = numpy.repeat(numpy.arange(len(languages)), shares)
+        numpy.random.default_rng(self.seed).shuffle(order)
+        position = dict.fromkeys(languages, 0)
+        for i in order:
+            lang = languages[i]
+            docs = streams[lang]
+            reference = docs[position[lang] % len(docs)]
+            position[lang] += 1
+            yield self._make_example(nlp, reference)
+
+    def _read_language(self, vocab: Vocab, paths: list[Path]) -> list[Doc]:
+        held_out = self._held_out_texts(vocab)
+        docs: list[Doc] = []
+        for path in paths:
+            fresh = list(read_docs(path).get_docs(vocab))
+            kept = [doc for doc in fresh if doc.text not in held_out]
+            if len(kept) < len(fresh):
+                n = len(fresh) - len(kept)
+                warnings.warn(Warnings.W103.format(n=n, total=len(fresh), path=path), stacklevel=2)
+            docs.extend(kept[: self.limit] if self.limit else kept)
+        if not docs:
+            raise XnerError(Errors.XNER103.format(path=", ".join(map(str, paths))))
+        return docs
+
+    def _held_out_texts(self, vocab: Vocab) -> set[str]:
+        if self.held_out is None:
+            return set()
+        files = find_files(self.held_out, "test", [])
+        paths = [path for group in files.values() for path in group]
+        return {doc.text for path in paths for doc in read_docs(path).get_docs(vocab)}
+
+    def _make_example(self, nlp: Language, reference: Doc) -> Example:
+        if reference._.language in self.unlabelled:
+            reference = without_annotation(reference)
+        predicted = without_annotation(reference) if self.gold_tokens else nlp.make_doc(reference.text)
+        predicted._.language = reference._.language if self.known_language else None
+        if SOURCE_KEY in reference.user_data:
+            # The parallel document is what a projector reads, no annotation.
+            predicted.user_data[SOURCE_KEY] = reference.user_data[SOURCE_KEY]
+        return Example(predicted, reference)
+
+
+def sample_sizes(sizes: numpy.ndarray, temperature: float) -> numpy.ndarray:
+    """Share the same total out among languages by size ** (1 / temperature).
+
+    sizes: Documents per language. Shape: (n_languages,).
+    RETURNS: Documents to take per language, at least 1. Shape: (n_languages,).
+    SOURCE: Devlin et al. 2019, multilingual BERT's exponentially smoothed sampling.
+    """
+    if temperature == 1:
+        return sizes
+    weights = sizes ** (1 / temperature)
+    return numpy.maximum(1, numpy.rint(sizes.sum() * weights / weights.sum())).astype("int64")

@@ -1,0 +1,1 @@
+"""Auxiliary objectives of the entity tagger: losses on text without labels."""

@@ -1,0 +1,99 @@
+"""Train pipelines from configs, as `spacy train` does: steps by epochs, whole folders, curves."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import spacy
+from spacy.cli._util import setup_gpu
+from spacy.training.initialize import init_nlp
+from spacy.training.loop import train
+from spacy.util import load_config, registry
+from wasabi import msg
+
+from spacy_xner.errors import Errors, XnerError
+from spacy_xner.files import fresh_folder, move_folder, read_lines
+
+
+def config_path(name: str) -> Path:
+    """Find an installed training config by its name. RAISES: XNER115."""
+    path = _configs() / f"{name}.cfg"
+    if name not in config_names():
+        raise XnerError(Errors.XNER115.format(name=name, known=", ".join(config_names())))
+    return path
+
+
+def config_names() -> list[str]:
+    """Names of the installed training configs."""
+    return sorted(path.stem for path in _configs().glob("*.cfg"))
+
+
+def train_pipeline(config: Path, out: Path, overrides: dict[str, Any], gpu: int = -1) -> None:
+    """Train into a folder beside `out` and move it there when it is whole."""
+    setup_gpu(gpu)
+    if gpu >= 0:
+        overrides = {**overrides, "system.gpu_allocator": "pytorch"}
+    with fresh_folder(out) as folder:
+        overrides = {"paths.curves": str(folder / "curves.jsonl"), **overrides}
+        nlp = init_nlp(load_config(config, overrides=overrides, interpolate=False), use_gpu=gpu)
+        train(nlp, folder, use_gpu=gpu)
+
+
+def train_curve(
+    config: Path,
+    path: Path,
+    overrides: dict[str, Any],
+    gpu: int,
+    keep: Path | None = None,
+    kept: str = "model-best",
+) -> tuple[float, list[dict[str, Any]]]:
+    """Train a pipeline for the sake of its evaluations; `path` is its result, its curve goes beside.
+
+    keep: Where a pipeline goes; nowhere by default. kept: Which one.
+    RETURNS: Seconds, and the lines of the curve after the one before training.
+    """
+    start = time.perf_counter()
+    trained, curve = path.with_suffix(".model"), path.with_suffix(".jsonl")
+    train_pipeline(config, trained, {**overrides, "paths.curves": str(curve)}, gpu)
+    if keep is not None:
+        move_folder(trained / kept, keep)
+    shutil.rmtree(trained)
+    return time.perf_counter() - start, read_lines(curve)[1:]
+
+
+def count_batches(config: Path, overrides: dict[str, Any]) -> int:
+    """Batches of one pass over the training corpus."""
+    settings = load_config(config, overrides=overrides, interpolate=True)
+    if "batch_size" not in settings.get("vars", {}):
+        msg.fail(f"{config} counts no sentences a batch: give its steps instead of --epochs", exits=1)
+    read = registry.resolve({"corpus": settings["corpora"]["train"]})["corpus"]
+    n_docs = sum(1 for _ in read(spacy.blank("xx")))
+    return steps_per_epoch(n_docs, settings["vars"]["batch_size"])
+
+
+def steps_per_epoch(n_sentences: int, batch_size: int = 32) -> int:
+    """Batches of one pass over the corpus."""
+    return -(-n_sentences // batch_size)
+
+
+def fixed_steps(n_steps: int, *, eval_frequency: int) -> dict[str, Any]:
+    """Overrides for a training of so many steps, the last of which is evaluated."""
+    return {
+        "vars.eval_frequency": eval_frequency,
+        "vars.total_steps": n_steps,
+        # The step after the last epoch is the one that spaCy evaluates.
+        "training.max_epochs": 0,
+        "training.max_steps": n_steps,
+    }
+
+
+def whole_epochs(n_epochs: int, steps: int) -> dict[str, Any]:
+    """Overrides for epochs of so many steps, each of them scored."""
+    return {"vars.steps_per_epoch": steps, **fixed_steps(steps * n_epochs, eval_frequency=steps)}
+
+
+def _configs() -> Path:
+    # In a checkout the configs lie beside the package, in a wheel inside of it.
+    inside = Path(__file__).parent / "configs"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "configs"

@@ -1,0 +1,20 @@
+"""Numbers with limits, as they stand in the signatures of registered functions; confection checks them."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+# Whole numbers.
+Count = Annotated[int, Field(ge=0)]
+Size = Annotated[int, Field(ge=1)]
+# Real numbers: `Weight` may be zero, `Positive` may not.
+Weight = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+# Parts of a whole: `Share` may be nothing or all, `Rate` is more than nothing, `Discount` less than all.
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Discount = Annotated[float, Field(ge=0, lt=1)]
+# Layers from the lowest on; -1 stands for none, 0 for the embeddings alone.
+Frozen = Annotated[int, Field(ge=-1)]
+# Wordpieces in a window of an encoder, special ones among them.
+Window = Annotated[int, Field(ge=8)]
