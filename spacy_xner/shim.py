@@ -28,6 +28,7 @@ class TorchShim(PyTorchShim):
     mixed_precision: Half precision: float16 with a gradient scaler on GPU, bfloat16 on CPUs that
         have it; float32 on other CPUs.
     on_load: Called with the network once its stored weights are in place.
+    learn_rate_factor: The optimizer's learning rate is multiplied by it for this network.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class TorchShim(PyTorchShim):
         mixed_precision: bool = False,
         grad_scaler_config: dict[str, Any] | None = None,
         on_load: Callable[[Any], None] | None = None,
+        learn_rate_factor: float = 1.0,
     ) -> None:
         on_gpu = get_torch_default_device().type == "cuda"
         scaler = PyTorchGradScaler(mixed_precision and on_gpu, **(grad_scaler_config or {}))
         super().__init__(None, {}, mixed_precision=mixed_precision and on_gpu, grad_scaler=scaler)
         self._build = build
         self._on_load = on_load
+        self.learn_rate_factor = learn_rate_factor
         self._process = os.getpid()
         # Counts changes of the weights, for whoever keeps what was computed with them.
         self.version = 0
@@ -108,9 +111,9 @@ class TorchShim(PyTorchShim):
         parameters = [(n, p) for n, p in self.network.named_parameters() if p.grad is not None]
         if parameters and not self._grad_scaler.found_inf:
             if _is_plain_adam(optimizer):
-                _step_fused(optimizer, self.id, parameters)
+                _step_fused(optimizer, self.id, parameters, self.learn_rate_factor)
             else:
-                _step_one_by_one(optimizer, self.id, parameters)
+                _step_one_by_one(optimizer, self.id, parameters, self.learn_rate_factor)
         for _, parameter in parameters:
             # Not zero_(): a parameter that is frozen later must not be stepped by its momentum.
             parameter.grad = None
@@ -199,7 +202,10 @@ def _is_plain_adam(optimizer: Optimizer) -> bool:
     )
 
 
-def _step_fused(optimizer: Optimizer, shim_id: int, parameters: list[tuple[str, torch.nn.Parameter]]) -> None:
+def _step_fused(
+    optimizer: Optimizer, shim_id: int, parameters: list[tuple[str, torch.nn.Parameter]], rate_factor: float
+) -> None:
+    learn_rate = float(optimizer.learn_rate) * rate_factor
     tensors = [p.data for _, p in parameters]
     grads = [p.grad for _, p in parameters if p.grad is not None]
     if optimizer.grad_clip:
@@ -227,7 +233,7 @@ def _step_fused(optimizer: Optimizer, shim_id: int, parameters: list[tuple[str, 
             [moments[1][i] for i in indices],
             [],
             [torch.tensor(float(step), device=t.device) for t in chosen],
-            lr=float(optimizer.learn_rate),
+            lr=learn_rate,
             beta1=b1,
             beta2=b2,
             weight_decay=0.0,
@@ -237,12 +243,13 @@ def _step_fused(optimizer: Optimizer, shim_id: int, parameters: list[tuple[str, 
             maximize=False,
         )
     if optimizer.L2:
-        torch._foreach_mul_(tensors, 1 - float(optimizer.learn_rate) * float(optimizer.L2))
+        torch._foreach_mul_(tensors, 1 - learn_rate * float(optimizer.L2))
 
 
 def _step_one_by_one(
-    optimizer: Optimizer, shim_id: int, parameters: list[tuple[str, torch.nn.Parameter]]
+    optimizer: Optimizer, shim_id: int, parameters: list[tuple[str, torch.nn.Parameter]], rate_factor: float
 ) -> None:
     for name, parameter in parameters:
-        stepped, _ = optimizer((shim_id, name), torch2xp(parameter.data), torch2xp(parameter.grad))
+        weights, gradient = torch2xp(parameter.data), torch2xp(parameter.grad)
+        stepped, _ = optimizer((shim_id, name), weights, gradient, lr_scale=rate_factor)
         parameter.data = xp2torch(stepped, device=parameter.device)

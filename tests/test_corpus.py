@@ -9,7 +9,7 @@ import spacy
 from spacy.training import Example
 
 from spacy_xner.attributes import is_labelled
-from spacy_xner.corpus.batching import create_alternating_batcher
+from spacy_xner.corpus.batching import create_alternating_batcher, create_summed_batcher
 from spacy_xner.corpus.conll import LABEL_TABLE, map_labels, read_tagged
 from spacy_xner.corpus.docs import make_doc, read_docs, write_docs
 from spacy_xner.corpus.names import find_files
@@ -343,3 +343,33 @@ def test_surplus_of_unlabelled_batches_can_be_left_out():
     assert sum(map(len, create_alternating_batcher(4, keep_surplus=False)(own))) == 10
     rest = [eg for eg in examples if not is_labelled(eg.reference)]
     assert list(create_alternating_batcher(4, keep_surplus=False)(rest)) == []
+
+
+@pytest.mark.parametrize(("n_labelled", "n_unlabelled"), [(20, 20), (20, 3), (3, 40), (7, 0), (0, 7)])
+def test_summed_batches_have_both_kinds_of_text(n_labelled, n_unlabelled):
+    nlp = spacy.blank("xx")
+    examples = []
+    for i in range(n_labelled + n_unlabelled):
+        ents = ["O"] if i < n_labelled else None
+        doc = spacy.tokens.Doc(nlp.vocab, words=[str(i)], ents=ents)
+        examples.append(Example(spacy.tokens.Doc(nlp.vocab, words=[str(i)]), doc))
+    numpy.random.default_rng(0).shuffle(examples)
+    batches = list(create_summed_batcher(4, 2)(examples))
+    sizes = [(sum(is_labelled(eg.reference) for eg in batch), len(batch)) for batch in batches]
+    # Every labelled document once, and they alone count the batches.
+    labelled = [eg.reference.text for batch in batches for eg in batch if is_labelled(eg.reference)]
+    assert labelled == [eg.reference.text for eg in examples if is_labelled(eg.reference)]
+    assert len(batches) == -(-n_labelled // 4)
+    assert all(total - known <= 2 for known, total in sizes)
+    texts = [eg.reference.text for batch in batches for eg in batch]
+    assert len(set(texts)) == len(texts)
+    if n_labelled == n_unlabelled:
+        assert sum(total - known for known, total in sizes) == 2 * len(batches)
+
+
+def test_an_unlabelled_document_far_from_labels_does_not_wait_forever():
+    nlp = spacy.blank("xx")
+    docs = [spacy.tokens.Doc(nlp.vocab, words=[str(i)], ents=None if i < 50 else ["O"]) for i in range(51)]
+    examples = [Example(spacy.tokens.Doc(nlp.vocab, words=[doc.text]), doc) for doc in docs]
+    [batch] = create_summed_batcher(1, 2)(examples)
+    assert [eg.reference[0].text for eg in batch] == ["50", "42", "43"]

@@ -9,9 +9,16 @@ import torch
 from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import fix_random_seed
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    XLMRobertaConfig,
+    XLMRobertaForMaskedLM,
+)
 
 from spacy_xner.objectives.base import Batch
-from spacy_xner.objectives.cloze import create_cloze
+from spacy_xner.objectives.cloze import create_cloze, create_predictive_cloze
 from spacy_xner.objectives.language_id import create_language_id
 from spacy_xner.objectives.network import mask_all, mask_randomly, sampled_cross_entropy
 from spacy_xner.tags import TokenSpan
@@ -249,3 +256,55 @@ def test_an_encoder_that_cannot_serve_is_an_error():
     example = Example.from_dict(nlp.make_doc("Nokia won"), {"entities": [(0, 5, "ORG")]})
     with pytest.raises(ValueError, match=r"XNER308.*TransformerEncoder"):
         nlp.initialize(lambda: [example])
+
+
+@pytest.mark.parametrize("kind", ["xlm-roberta", "bert"])
+def test_the_checkpoints_own_cloze_head_is_used(checkpoint, tmp_path, kind):
+    """With the whole vocabulary the loss is that of transformers' masked language model."""
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config_of = {
+        "bert": (BertConfig, BertForMaskedLM),
+        "xlm-roberta": (XLMRobertaConfig, XLMRobertaForMaskedLM),
+    }
+    config_class, model_class = config_of[kind]
+    config = config_class(vocab_size=len(tokenizer), pad_token_id=1, layer_norm_eps=1e-3, **sizes)
+    pretrained = model_class(config).eval()
+    with torch.no_grad():
+        for parameter in pretrained.parameters():
+            parameter.normal_(std=0.3)
+    pretrained.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    nlp, encoder = started(tmp_path, objective := create_cloze(mask_rate=1.0, n_sampled=0, head_steps=50))
+    network = encoder.shims[0].network.eval()
+    ids = torch.tensor([[0, 6, 7, 8, 2]])
+    chosen = torch.tensor([[False, True, False, True, False]])
+    mask = torch.ones_like(ids)
+    with torch.no_grad():
+        hidden = network.encoder(input_ids=ids, attention_mask=mask)[0]
+        ours = objective._head.network(hidden[chosen], ids[chosen], objective._embeddings)
+        labels = ids.masked_fill(~chosen, -100)
+        expected = pretrained(input_ids=ids, attention_mask=mask, labels=labels).loss
+    assert float(ours) == pytest.approx(float(expected), rel=1e-4)
+    # A head that is trained already need not learn alone first.
+    assert weights_that_move(nlp, encoder, objective)
+
+
+def weights_that_move(nlp, encoder, objective):
+    """Names of the encoder's parameters that a batch of unlabelled text gives a gradient."""
+    objective.update([nlp.make_doc("Ана уехала в Москву")], nlp.get_pipe("ner"))
+    named = encoder.shims[0].network.named_parameters()
+    return [name for name, p in named if p.grad is not None and bool(p.grad.any())]
+
+
+@pytest.mark.parametrize("create", [create_cloze, create_predictive_cloze])
+def test_a_fresh_head_learns_alone_first(checkpoint, create):
+    settings = {"mask_rate": 1.0} if create is create_cloze else {}
+    nlp, encoder = started(checkpoint, objective := create(head_steps=2, **settings))
+    if create is create_predictive_cloze:
+        # What the untrained tagger finds is chance; here everything is an entity.
+        nlp.get_pipe("ner").find_entities = lambda docs: [[TokenSpan(0, len(doc), "PER")] for doc in docs]
+    for _ in range(2):
+        assert weights_that_move(nlp, encoder, objective) == []
+        assert objective._head.network.transform[0].weight.grad.any()
+    assert weights_that_move(nlp, encoder, objective)

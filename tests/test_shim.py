@@ -50,6 +50,17 @@ def test_the_step_gives_the_weights_of_thincs_own(settings):
         assert numpy.allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.parametrize("settings", [{"L2": 0.1, "L2_is_weight_decay": True}, {"use_averages": True}])
+def test_a_networks_own_rate_is_the_optimizers_times_a_factor(settings):
+    shim = TorchShim(make_network, learn_rate_factor=3.0)
+    shim.start({"seed": 3})
+    reference = PyTorchShim(make_network({"seed": 3}))
+    ours = steps(shim, Optimizer(**{**ADAM_DEFAULTS, "learn_rate": 0.02, **settings}))
+    expected = steps(reference, Optimizer(**{**ADAM_DEFAULTS, "learn_rate": 0.06, **settings}))
+    for a, b in zip(ours, expected, strict=True):
+        assert numpy.allclose(a, b, atol=1e-6)
+
+
 def test_bytes_restore_the_weights_under_another_seed():
     shim = TorchShim(make_network)
     shim.start({"seed": 3})

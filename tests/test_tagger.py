@@ -347,3 +347,26 @@ def test_weights_of_another_network_are_an_error(trained, checkpoint, tmp_path, 
     spacy.blank("xx").to_disk(tmp_path / "empty")
     with pytest.raises(ValueError, match=r"XNER310.*0 taggers"):
         initialize_from(checkpoint, tmp_path / "empty")
+
+
+@pytest.mark.parametrize("head", [{}, tiny.CRF_HEAD])
+def test_the_head_learns_at_its_own_rate(checkpoint, head):
+    """After one step of Adam every weight has moved by the rate, whatever its gradient was."""
+
+    def moved(factor):
+        nlp = tiny.make_nlp(checkpoint, {"model": {"head": {**head, "learn_rate_factor": factor}}})
+        examples = tiny.make_examples(nlp)
+        optimizer = nlp.initialize(lambda: examples)
+        optimizer.learn_rate = 0.001
+        model = nlp.get_pipe("ner").model
+        networks = [model.get_ref(part).shims[0].network for part in ("tok2vec", "head")]
+        before = [[p.detach().clone() for p in network.parameters()] for network in networks]
+        nlp.update(examples, sgd=optimizer, drop=0.0)
+        return [
+            max(float((a - b).abs().max()) for a, b in zip(weights, network.parameters(), strict=True))
+            for weights, network in zip(before, networks, strict=True)
+        ]
+
+    (encoder, plain_head), (same_encoder, fast_head) = moved(1.0), moved(10.0)
+    assert encoder == pytest.approx(same_encoder)
+    assert fast_head == pytest.approx(10 * plain_head, rel=0.01)

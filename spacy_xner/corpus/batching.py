@@ -24,6 +24,47 @@ def create_alternating_batcher(
     return batch
 
 
+def create_summed_batcher(
+    size: Size, unlabelled_size: Size | None = None
+) -> Callable[[Iterable[Example]], Iterator[list[Example]]]:
+    """Create a batcher of labelled minibatches with unlabelled documents beside them; see `join_batches`.
+
+    size: Labelled documents a batch.
+    unlabelled_size: Unlabelled documents a batch; as many as labelled ones by default.
+    """
+
+    def batch(examples: Iterable[Example]) -> Iterator[list[Example]]:
+        return join_batches(examples, size, unlabelled_size or size)
+
+    return batch
+
+
+def join_batches(examples: Iterable[Example], size: int, unlabelled_size: int) -> Iterator[list[Example]]:
+    """Cut a mixed stream into labelled minibatches, each with one of unlabelled documents.
+
+    The losses of both are summed in one optimizer step. The labelled documents count the steps: where
+    unlabelled ones are rare a batch has fewer or none of them, and where they are many the oldest are left
+    out; spaCy shuffles every pass anew, so that the next pass takes others. A stream without labelled
+    documents gives no batch.
+    SOURCE: Moon et al. 2019, "Multi-task Learning": the sum of the losses on labelled and unlabelled text.
+    """
+    labelled: list[Example] = []
+    unlabelled: list[Example] = []
+    for example in examples:
+        if is_labelled(example.reference):
+            labelled.append(example)
+        else:
+            unlabelled.append(example)
+            # Only the newest ones wait, so that memory does not grow with the text.
+            del unlabelled[: -4 * unlabelled_size]
+        if len(labelled) == size:
+            yield [*labelled, *unlabelled[:unlabelled_size]]
+            labelled = []
+            del unlabelled[:unlabelled_size]
+    if labelled:
+        yield [*labelled, *unlabelled[:unlabelled_size]]
+
+
 def alternate_batches(
     examples: Iterable[Example], size: int, unlabelled_size: int, *, keep_surplus: bool = True
 ) -> Iterator[list[Example]]:

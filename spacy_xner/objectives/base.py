@@ -31,6 +31,8 @@ class EncoderObjective(ABC):
         self.window = window
         self.overlap = overlap
         self.languages: list[str] = []
+        # Batches that are left in which the head learns alone and the encoder gets no gradient.
+        self._n_alone = 0
 
     def start(self, tagger: EntityTagger, languages: Iterable[str | None], name: str) -> None:
         """Build the head for the tagger's encoder and the languages of its unlabelled documents.
@@ -78,7 +80,9 @@ class EncoderObjective(ABC):
             leaf = hidden.detach().requires_grad_()
             loss = self.weight * compute(leaf)
             loss.backward()
-        if hidden.requires_grad:
+        is_alone = self._n_alone > 0
+        self._n_alone -= is_alone
+        if hidden.requires_grad and not is_alone:
             backprop(ArgsKwargs(args=((hidden,),), kwargs={"grad_tensors": leaf.grad}))
         return float(loss.detach())
 

@@ -1,6 +1,6 @@
 """The objectives CL and PC: guess hidden wordpieces of unlabelled text (paper 3)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from spacy.tokens import Doc
 from spacy_xner.objectives.base import Batch, EncoderObjective
 from spacy_xner.objectives.network import ClozeHead, Masked, mask_all, mask_randomly
 from spacy_xner.tagger.component import EntityTagger
+from spacy_xner.transformer.checkpoint import load_cloze_head
 from spacy_xner.types import Count, Rate, Weight
 from spacy_xner.types import Window as WindowSize
 
@@ -19,12 +20,18 @@ def create_cloze(
     n_sampled: Count = 2000,
     window: WindowSize = 64,
     overlap: Count = 8,
+    head_steps: Count = 200,
 ) -> "Cloze":
     """Create the objective CL: guess wordpieces that are hidden at random.
 
-    n_sampled: See `objectives.ClozeHead`. The other settings: see `create_language_id`.
+    The head is the checkpoint's own where it has one (`BertForMaskedLM`, `XLMRobertaForMaskedLM`).
+
+    n_sampled: See `network.ClozeHead`.
+    head_steps: Batches in which a head that begins with random weights learns alone, so that its first
+        gradients do not spoil the encoder.
+    The other settings: see `create_language_id`.
     """
-    return Cloze(weight, window, overlap, n_sampled, mask_rate)
+    return Cloze(weight, window, overlap, n_sampled, mask_rate, head_steps)
 
 
 def create_predictive_cloze(
@@ -32,24 +39,39 @@ def create_predictive_cloze(
     n_sampled: Count = 2000,
     window: WindowSize = 64,
     overlap: Count = 8,
+    head_steps: Count = 200,
 ) -> "PredictiveCloze":
     """Create the objective PC: guess the wordpieces of the entities that the tagger finds.
 
     The settings: see `create_cloze`.
     """
-    return PredictiveCloze(weight, window, overlap, n_sampled)
+    return PredictiveCloze(weight, window, overlap, n_sampled, head_steps)
 
 
 class Cloze(EncoderObjective):
     """The objective CL."""
 
-    def __init__(self, weight: float, window: int, overlap: int, n_sampled: int, mask_rate: float) -> None:
+    def __init__(
+        self, weight: float, window: int, overlap: int, n_sampled: int, mask_rate: float, head_steps: int
+    ) -> None:
         super().__init__(weight, window, overlap)
         self.n_sampled = n_sampled
         self.mask_rate = mask_rate
+        self.head_steps = head_steps
+
+    def start(self, tagger: EntityTagger, languages: Iterable[str | None], name: str) -> None:
+        """Build the head, with the checkpoint's own weights if it has any. RAISES: XNER308."""
+        super().start(tagger, languages, name)
+        weights = load_cloze_head(self._encoder.attrs["name"])
+        if weights and weights["bias"].shape == self._head.network.bias.shape:
+            self._head.network.load_state_dict(weights)
+            self._n_alone = 0
+        else:
+            self._n_alone = self.head_steps
 
     def _build_head(self, cfg: dict[str, Any]) -> torch.nn.Module:
-        return ClozeHead(self._network.width, len(self._embeddings), self.n_sampled)
+        eps = getattr(self._network.encoder.config, "layer_norm_eps", 1e-5)
+        return ClozeHead(self._network.width, len(self._embeddings), self.n_sampled, eps)
 
     @property
     def _embeddings(self) -> torch.Tensor:
@@ -74,8 +96,8 @@ class Cloze(EncoderObjective):
 class PredictiveCloze(Cloze):
     """The objective PC."""
 
-    def __init__(self, weight: float, window: int, overlap: int, n_sampled: int) -> None:
-        super().__init__(weight, window, overlap, n_sampled, mask_rate=1.0)
+    def __init__(self, weight: float, window: int, overlap: int, n_sampled: int, head_steps: int) -> None:
+        super().__init__(weight, window, overlap, n_sampled, mask_rate=1.0, head_steps=head_steps)
 
     def _mask(self, batch: Batch, docs: list[Doc], tagger: EntityTagger) -> Masked:
         chosen = batch.mark(docs, tagger.find_entities(docs)) & batch.maskable

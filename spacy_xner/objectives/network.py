@@ -59,11 +59,13 @@ class ClozeHead(nn.Module):
     The embeddings are a fixed table here: they learn as inputs only, if they are not frozen.
 
     n_sampled: Pieces that stand for all those that are not in the batch; 0 takes the whole vocabulary.
+    norm_eps: The epsilon of the encoder's layer norms, which a pretrained head has too.
     """
 
-    def __init__(self, width: int, n_vocab: int, n_sampled: int) -> None:
+    def __init__(self, width: int, n_vocab: int, n_sampled: int, norm_eps: float = 1e-5) -> None:
         super().__init__()
-        self.transform = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
+        norm = nn.LayerNorm(width, eps=norm_eps)
+        self.transform = nn.Sequential(nn.Linear(width, width), nn.GELU(), norm)
         self.bias = nn.Parameter(torch.zeros(n_vocab))
         self.n_sampled = n_sampled
 

