@@ -12,19 +12,26 @@ from spacy_xner.types import Discount, Positive, Size, Weight
 
 
 class SGD(Optimizer):
-    """Gradient descent with momentum; thinc's has none. Gradients are clipped number by number.
+    """Gradient descent with momentum; thinc's has none. Gradients are clipped by number or by norm.
 
     SOURCE: Polyak 1964; clipping as in Huang et al. 2019, section 3.2.
     """
 
     def __init__(
-        self, learn_rate: FloatOrSeq, *, momentum: float, clip: float, use_averages: bool = False
+        self,
+        learn_rate: FloatOrSeq,
+        *,
+        momentum: float,
+        clip: float,
+        clip_norm: float = 0.0,
+        use_averages: bool = False,
     ) -> None:
         # Without a second moment no part of thinc takes this for Adam.
         super().__init__(
             learn_rate, L2=0.0, beta1=momentum, beta2=0.0, grad_clip=0.0, use_averages=use_averages
         )
         self.clip = clip
+        self.clip_norm = clip_norm
 
     def __call__(
         self, key: tuple[int, str], weights: FloatsXd, gradient: FloatsXd, *, lr_scale: float = 1.0
@@ -33,6 +40,9 @@ class SGD(Optimizer):
         self.nr_update[key] += 1
         if self.clip:
             gradient = gradient.clip(-self.clip, self.clip)
+        if self.clip_norm:
+            norm = float((gradient**2).sum()) ** 0.5
+            gradient = gradient * min(1.0, self.clip_norm / (norm + 1e-12))
         if key not in self.mom1:
             self.mom1[key] = gradient * 0
         velocity: Any = self.mom1[key]
@@ -51,16 +61,19 @@ def create_sgd(
     learn_rate: FloatOrSeq,
     momentum: Discount = 0.9,
     clip: Weight = 5.0,
+    clip_norm: Weight = 0.0,
     *,
     use_averages: bool = False,
 ) -> Optimizer:
     """Create gradient descent with momentum.
 
     clip: Gradients are cut to [-clip, clip]; 0 leaves them.
+    clip_norm: The gradient of every parameter is brought to at most this norm, as thinc's optimizers do; 0
+        leaves it.
     use_averages: Score and keep a running average of the weights, of about the last ninth of the steps, as
         thinc's optimizers do.
     """
-    return SGD(learn_rate, momentum=momentum, clip=clip, use_averages=use_averages)
+    return SGD(learn_rate, momentum=momentum, clip=clip, clip_norm=clip_norm, use_averages=use_averages)
 
 
 def create_epoch_decay(

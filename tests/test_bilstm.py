@@ -1,6 +1,7 @@
 """The BiLSTM encoder: packing against a plain LSTM, what a word is read by, kept spellings, settings."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -10,7 +11,7 @@ from spacy.language import Language
 from spacy.vectors import Vectors
 
 from spacy_xner.bilstm.model import build_bilstm_encoder, read_words
-from spacy_xner.bilstm.network import RANGE, BiLSTM, BiLSTMNetwork, Words
+from spacy_xner.bilstm.network import RANGE, BiLSTM, BiLSTMNetwork, Words, forget_rare
 from spacy_xner.optimizer import SGD, create_epoch_decay, create_sgd
 from spacy_xner.shim import TorchShim
 
@@ -114,13 +115,84 @@ def test_a_targets_reader_begins_as_the_sources_and_then_goes_its_own_way(dense_
     torch.testing.assert_close(network(BATCH[0], kept, *BATCH[2:], everybody)[2:6], some[2:6])
 
 
-def test_weights_and_the_vector_of_unknown_words_begin_within_the_papers_range() -> None:
-    network = BiLSTMNetwork(CFG)
-    numbers = torch.cat([tensor.flatten() for tensor in network.state_dict().values()])
-    assert numbers.abs().max() <= RANGE
-    assert numbers.abs().max() > 0.9 * RANGE
+def test_weights_begin_within_the_papers_range_or_as_torchs() -> None:
+    uniform = torch.cat([p.flatten() for p in BiLSTMNetwork(CFG).parameters()])
+    assert 0.9 * RANGE < uniform.abs().max() <= RANGE
+    network = BiLSTMNetwork(CFG | {"initialisation": "torch"})
+    # torch draws embeddings from a normal distribution.
+    assert network.characters.weight.std() > 0.5
     assert "unknown" in network.state_dict()
     assert "unknown" not in dict(network.named_parameters())
+
+
+def test_an_unknown_word_is_as_loud_as_a_known_one() -> None:
+    network = BiLSTMNetwork(CFG | {"vector_width": 3000})
+    assert float((network.unknown**2).mean()) == pytest.approx(1.0, abs=0.1)
+
+
+WORDS = tuple(f"{a}{b}{c}" for a in "kst" for b in "aiou" for c in "lnr")
+
+
+@pytest.mark.parametrize("initialisation", ["torch", "uniform"])
+def test_characters_and_vectors_are_equally_loud_at_the_start(initialisation: str) -> None:
+    """Words differ as much in their characters' states as in their vectors, within 1:3."""
+
+    def ratio(**settings: Any) -> float:
+        nlp = make_bilstm(WORDS, initialisation=initialisation, **settings)
+        docs = [nlp.make_doc(" ".join(WORDS[i::3])) for i in range(3)]
+        encoder = encoder_of(nlp)
+        encoder.initialize(X=docs)
+        network = encoder.shims[0].network.eval()
+        # Words that were not there when the scale was chosen.
+        words = read_words(encoder, nlp.vocab, [*WORDS[::2], "Maria", "Lissabon", "Nokia", "Helsinki"])
+        vectors = network.vector_scale * words.vectors[words.has_vector]
+        spelled = network.spell(words)
+        return float(spelled.var(dim=0).mean().sqrt() / vectors.var(dim=0).mean().sqrt())
+
+    assert 1 / 3 < ratio() < 3
+    assert ratio(balance=False) < (0.1 if initialisation == "uniform" else 0.5)
+
+
+def test_rare_words_are_read_without_their_vectors() -> None:
+    torch.manual_seed(0)
+    has_vector = torch.tensor([True] * 10 + [False] * 2)
+    counts = torch.tensor([1] * 5 + [1000] * 5 + [1] * 2)
+    draws = torch.stack([forget_rare(has_vector, counts, 0.25) for _ in range(400)])
+    forgotten = (has_vector & ~draws).float()
+    assert not draws[:, 10:].any()
+    assert float(forgotten[:, :10].mean()) == pytest.approx(0.25, abs=0.03)
+    assert float(forgotten[:, :5].mean()) > 0.45
+    assert float(forgotten[:, 5:10].mean()) < 0.05
+    assert torch.equal(forget_rare(has_vector, counts, 0.0), has_vector)
+    assert not forget_rare(has_vector, counts, 1.0).any()
+
+
+def test_words_are_forgotten_in_training_alone() -> None:
+    nlp = make_bilstm(("maria", "nokia", "lisbon", "the"), unknown_rate=1.0)
+    examples = make_examples(nlp)
+    optimizer = nlp.initialize(lambda: examples)
+    network = encoder_of(nlp).shims[0].network
+    nlp.update(examples, sgd=optimizer, drop=0.0)
+    assert network.n_read[nlp.vocab.strings["Nokia"]] == 1
+    # What training does not see of the vectors, prediction does.
+    before = encoder_of(nlp).predict([nlp.make_doc("Nokia")])[0]
+    nlp.vocab.vectors.data = nlp.vocab.vectors.data * 2
+    assert not numpy.allclose(before, encoder_of(nlp).predict([nlp.make_doc("Nokia")])[0])
+    states = []
+    for _ in range(2):
+        states.append(encoder_of(nlp).begin_update([nlp.make_doc("Nokia")])[0][0])
+        nlp.vocab.vectors.data = nlp.vocab.vectors.data * 2
+    numpy.testing.assert_allclose(states[0], states[1])
+
+
+def test_dropout_acts_on_the_vectors_in_training_alone() -> None:
+    nlp = make_bilstm(("maria", "nokia"), vector_dropout=0.5)
+    examples = make_examples(nlp)
+    nlp.initialize(lambda: examples)
+    doc = nlp.make_doc("Nokia")
+    trained = [encoder_of(nlp).begin_update([doc])[0][0] for _ in range(8)]
+    assert any(not numpy.allclose(trained[0], other) for other in trained[1:])
+    numpy.testing.assert_array_equal(encoder_of(nlp).predict([doc])[0], encoder_of(nlp).predict([doc])[0])
 
 
 def test_characters_or_vectors_alone() -> None:
@@ -182,13 +254,14 @@ def spelling(nlp: Language, word: str) -> list[int]:
 
 
 def test_characters_are_lower_cased_and_romanised() -> None:
-    nlp = make_bilstm()
+    nlp = make_bilstm(lower=True)
     fit(nlp, make_examples(nlp), "ner", 1, 0.02)
     assert spelling(nlp, "Москва") == spelling(nlp, "moskva") == spelling(nlp, "Moskva")
     assert spelling(nlp, "12.5") == spelling(nlp, "num")
-    plain = make_bilstm(romanise=False, lower=False)
-    fit(plain, make_examples(plain), "ner", 1, 0.02)
-    assert spelling(plain, "Москва") != spelling(plain, "Moskva") != spelling(plain, "moskva")
+    as_written = make_bilstm(romanise=False)
+    fit(as_written, make_examples(as_written), "ner", 1, 0.02)
+    spellings = [spelling(as_written, word) for word in ("Москва", "Moskva", "moskva")]
+    assert spellings[0] != spellings[1] != spellings[2]
 
 
 @pytest.mark.parametrize("word", ["\u200d", "\u0301", "x" * 5000, "\U0001f600", "\x00"])
@@ -300,6 +373,23 @@ def test_momentum_and_clipping_step_as_torchs_sgd_does() -> None:
     torch.testing.assert_close(shim.network.weight, network.weight)
     assert isinstance(ours, SGD)
     assert ours.averages is None
+
+
+def test_gradients_are_clipped_by_their_norm_as_torch_does() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(4, 3, requires_grad=True)
+    gradient = 10 * torch.randn(4, 3)
+    weight.grad = gradient.clone()
+    torch.nn.utils.clip_grad_norm_([weight], 0.5)
+    reference = torch.optim.SGD([weight], lr=0.1)
+    before = weight.detach().numpy().copy()
+    reference.step()
+    optimizer = create_sgd(0.1, momentum=0.0, clip=0.0, clip_norm=0.5)
+    stepped, _ = optimizer((0, "w"), before.copy(), gradient.numpy().copy())
+    numpy.testing.assert_allclose(stepped, weight.detach().numpy(), rtol=1e-4)
+    short = 0.01 * gradient.numpy() / gradient.norm().item()
+    stepped, _ = optimizer((0, "v"), before.copy(), short.copy())
+    numpy.testing.assert_allclose(stepped, before - 0.1 * short, rtol=1e-4)
 
 
 def test_averages_are_those_of_thinc_without_its_beginning_at_nothing() -> None:

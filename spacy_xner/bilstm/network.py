@@ -1,6 +1,7 @@
 """The BiLSTM encoder in torch: characters and word vectors to token vectors. It knows nothing of spaCy."""
 
-from typing import Any, NamedTuple
+from collections import Counter
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from spacy_xner.tagger.crf import pack
 
-# Weights and the vector of unknown words begin in [-0.1, 0.1] (Huang et al. 2019, section 3.2).
+Initialisation = Literal["torch", "uniform"]
+# Weights begin in [-0.1, 0.1] (Huang et al. 2019, section 3.2).
 RANGE = 0.1
 
 
@@ -76,8 +78,10 @@ class BiLSTMNetwork(nn.Module):
     cfg: n_characters: rows of the character table, 0 reads none; character_width, character_hidden,
         word_hidden: sizes, the hidden ones of each direction; tie_characters, tie_words: see `BiLSTM`;
         dense_width: of the layer that the token vectors come from, 0 takes the word LSTM's states;
-        vector_width: of word vectors, 0 reads none; vector_scale: brings their numbers to the size of the
-        characters' states; targets: languages with a reader of their own beside the one of all others.
+        vector_width: of word vectors, 0 reads none; vector_scale: brings their numbers to a mean square of 1;
+        character_scale: brings what differs between words in their characters' states to the same size;
+        initialisation: of the weights, as torch has it or uniform in [-0.1, 0.1];
+        targets: languages with a reader of their own beside the one of all others.
     SOURCE: Huang et al. 2019, section 2 (after Lample et al. 2016); Bari et al. 2020, Figure 1 (targets).
     """
 
@@ -86,6 +90,9 @@ class BiLSTMNetwork(nn.Module):
     def __init__(self, cfg: dict[str, Any]) -> None:
         super().__init__()
         self.vector_scale: float = cfg["vector_scale"]
+        # Pipelines of version 0.1 have neither of the two settings that are read with a default.
+        self.character_scale: float = cfg.get("character_scale", 1.0)
+        self.vector_dropout = nn.Dropout(0.0)
         # Both readers know the same characters.
         self.characters: nn.Embedding | None = None
         if cfg["n_characters"]:
@@ -103,10 +110,15 @@ class BiLSTMNetwork(nn.Module):
         # What `spell` gave for words by their number, and which state of the weights it was.
         self.kept: dict[int, Tensor] = {}
         self.kept_version = 0
+        # How often each word, by its number, has been read in training.
+        self.n_read: Counter[int] = Counter()
         # Fixed, as the vectors of known words are, but kept with the weights.
         self.register_buffer("unknown", torch.zeros(cfg["vector_width"]))
-        for tensor in (*self.parameters(), self.unknown):
-            nn.init.uniform_(tensor, -RANGE, RANGE)
+        if cfg.get("initialisation", "uniform") == "uniform":
+            for parameter in self.parameters():
+                nn.init.uniform_(parameter, -RANGE, RANGE)
+        # An unknown word is as loud as a known one: the mean square is 1, as that of the scaled vectors.
+        nn.init.uniform_(self.unknown, -(3**0.5), 3**0.5)
 
     def start_target(self) -> None:
         """Let the target's reader begin where the source's is: both find the same until they learn."""
@@ -146,12 +158,13 @@ class BiLSTMNetwork(nn.Module):
             by_reader = list(spelled.chunk(1 if self.target is None else 2, dim=1))
         vectors = torch.where(words.has_vector[:, None], self.vector_scale * words.vectors, self.unknown)
         # Dropout is drawn token by token, not word by word.
-        inputs = torch.cat((vectors[tokens], self.dropout(by_reader[0][tokens])), dim=1)
+        seen = self.vector_dropout(vectors[tokens])
+        inputs = torch.cat((seen, self.dropout(by_reader[0][tokens])), dim=1)
         read = self.squash(self.dense(self.source.word_lstm(inputs, lengths)[0]))
         if target is None or self.target_dense is None:
             return read
         rows = is_target.repeat_interleave(lengths).nonzero()[:, 0]
-        inputs = torch.cat((vectors[tokens[rows]], self.dropout(by_reader[-1][tokens[rows]])), dim=1)
+        inputs = torch.cat((seen[rows], self.dropout(by_reader[-1][tokens[rows]])), dim=1)
         states = target.word_lstm(inputs, lengths[is_target])[0]
         # The source's reader helps the target's, and learns nothing from its mistakes.
         states = torch.cat((states, read[rows].detach()), dim=1)
@@ -171,4 +184,23 @@ class BiLSTMNetwork(nn.Module):
         """The last states of both directions. Shape: (n_words, 2 * character_hidden), or no columns."""
         if self.characters is None or reader.character_lstm is None:
             return self.unknown.new_zeros(len(words.lengths), 0)
-        return reader.character_lstm(self.characters(words.characters), words.lengths)[1]
+        states = reader.character_lstm(self.characters(words.characters), words.lengths)[1]
+        return self.character_scale * states
+
+
+def forget_rare(has_vector: Tensor, counts: Tensor, rate: float) -> Tensor:
+    """Take the vector from a share of the words that have one, rare words first.
+
+    A tagger that meets no unknown word in training cannot read one later.
+    has_vector: Which words have a vector. Shape: (n_words,).
+    counts: How often each word has been read. Shape: (n_words,).
+    rate: Share of the words with a vector. Words are drawn with a probability by 1 / count.
+    RETURNS: Which words keep a vector. Shape: (n_words,).
+    SOURCE: Lample et al. 2016, section 4.4, who replace words that occur once with a probability of 0.5.
+    """
+    known = has_vector.nonzero()[:, 0]
+    n_forgotten = int(rate * len(known) + float(torch.rand(())))
+    if not n_forgotten:
+        return has_vector
+    chosen = torch.multinomial(1.0 / counts[known].clamp(min=1), min(n_forgotten, len(known)))
+    return has_vector.index_fill(0, known[chosen], False)

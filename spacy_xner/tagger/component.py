@@ -480,7 +480,8 @@ def _structure(model: Model) -> list[Any]:
     """
     found = []
     for shim in (shim for node in model.walk() for shim in node.shims):
-        cfg = {key: value for key, value in shim.cfg.items() if key not in ("vector_scale", "targets")}
+        learnt = ("vector_scale", "character_scale", "initialisation", "targets")
+        cfg = {key: value for key, value in shim.cfg.items() if key not in learnt}
         versions = ("transformers_version", "torch_dtype", "dtype")
         config = cfg.get("config") or {}
         cfg["config"] = {key: value for key, value in config.items() if key not in versions}
