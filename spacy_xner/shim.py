@@ -1,6 +1,7 @@
 """A thinc shim for torch networks: safetensors, half precision on any device, a fast Adam step."""
 
 import contextlib
+import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +13,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from thinc.api import Model, Optimizer, PyTorchGradScaler, PyTorchShim, torch2xp, xp2torch
 from thinc.types import ArgsKwargs
-from thinc.util import get_torch_default_device
+from thinc.util import convert_recursive, get_torch_default_device, iterate_recursive
 
 from spacy_xner.errors import Errors, XnerError
 
@@ -20,14 +21,17 @@ from spacy_xner.errors import Errors, XnerError
 class TorchShim(PyTorchShim):
     """Hold a torch network that is rebuilt from plain settings and safetensors.
 
-    thinc's own shim pickles the weights, steps parameters one by one through numpy and knows half
-    precision on GPUs only; this one changes those three things. The network is built late, when its
-    sizes are known: `cfg` (plain JSON) is what `build` needs for it.
+    thinc's own shim pickles the weights, steps parameters one by one through numpy, knows half precision
+    on GPUs only, and turns dropout on after every prediction; this one changes those four things. The
+    network is built late, when its sizes are known: `cfg` (plain JSON) is all that `build` needs for it.
+
+    Many threads may predict at once: outside of `training_mode` a network has no dropout, and a prediction
+    does not touch its mode. Only one thread may train, and no other predicts meanwhile.
 
     build: Makes the network, with any weights, from `cfg`.
     mixed_precision: Half precision: float16 with a gradient scaler on GPU, bfloat16 on CPUs that
         have it; float32 on other CPUs.
-    on_load: Called with the network once its stored weights are in place.
+    on_load: Called with the network once its stored weights are in place, also in another process.
     learn_rate_factor: The optimizer's learning rate is multiplied by it for this network.
     """
 
@@ -58,47 +62,76 @@ class TorchShim(PyTorchShim):
             raise XnerError(Errors.XNER301.format(name="network"))
         return self._model
 
+    @property
+    def is_built(self) -> bool:
+        """True once there is a network."""
+        return self._model is not None
+
     def start(self, cfg: dict[str, Any], network: torch.nn.Module | None = None) -> None:
-        """Build the network from `cfg`, or take the one given, and move it to the device."""
+        """Build the network from `cfg`, or take the one given, and move it to the device.
+
+        It predicts until `begin_update` is called.
+        """
         self.cfg = cfg
         self.version += 1
-        self._model = (network or self._build(cfg)).to(get_torch_default_device())
+        self._model = (network or self._build(cfg)).to(get_torch_default_device()).eval()
 
     def predict(self, inputs: ArgsKwargs) -> Any:
+        """Compute the network's output without gradients. Threads may call this at the same time."""
         self._use_one_thread_in_forks()
-        network = self.network
-        was_training = network.training
-        network.eval()
-        try:
-            with torch.inference_mode(), self._autocast():
-                return network(*inputs.args, **inputs.kwargs)
-        finally:
-            # Setting the mode walks all modules: leave a network that only predicts as it is.
-            if was_training:
-                network.train()
+        with torch.inference_mode(), self._autocast():
+            return self.network(*inputs.args, **inputs.kwargs)
 
-    def begin_update(self, inputs: ArgsKwargs) -> Any:
-        self.network.train()
-        with self._autocast():
-            output, backprop = super().begin_update(inputs)
-        return output, self._unscale_once(backprop) if self._mixed_precision else backprop
+    @contextlib.contextmanager
+    def training_mode(self) -> Iterator[torch.nn.Module]:
+        """Run a forward pass with dropout; the network only predicts before and afterwards.
 
-    def _unscale_once(self, backprop: Callable[[ArgsKwargs], Any]) -> Callable[[ArgsKwargs], Any]:
-        """Keep the gradients of earlier backward passes of a step away from thinc's scaler.
-
-        It divides all gradients by the scale after every pass, those of earlier ones once more.
+        The backward pass may come later: it takes what the forward pass has drawn.
         """
+        network = self.network
+        network.train()
+        try:
+            yield network
+        finally:
+            network.eval()
 
-        def backprop_apart(grads: ArgsKwargs) -> Any:
-            earlier = [(p, p.grad) for p in self.network.parameters() if p.grad is not None]
-            for parameter, _ in earlier:
-                parameter.grad = None
-            result = backprop(grads)
-            for parameter, grad in earlier:
-                parameter.grad = grad if parameter.grad is None else parameter.grad + grad
-            return result
+    def begin_update(self, inputs: ArgsKwargs, method: str = "__call__") -> Any:
+        """Compute the network's output with dropout.
 
-        return backprop_apart
+        method: Name of the network's method that computes it.
+        RETURNS: The output, and a function of its gradients that adds to those of the parameters and
+            returns those of the inputs.
+        """
+        with self.training_mode() as network, self._autocast():
+            output = getattr(network, method)(*inputs.args, **inputs.kwargs)
+
+        def backprop(grads: ArgsKwargs) -> Any:
+            has_overflow = self._backward(inputs, grads)
+            return convert_recursive(
+                _has_gradient, lambda t: t.grad.zero_() if has_overflow else t.grad, inputs
+            )
+
+        return output, backprop
+
+    def _backward(self, inputs: ArgsKwargs, grads: ArgsKwargs) -> bool:
+        """Run one backward pass. RETURNS: True if half precision could not hold a gradient.
+
+        Half precision has gradients scaled here, at the border of the network: other layers know none of
+        it. The gradients of earlier passes of a step, which are divided by the scale already, stay apart.
+        """
+        if not self._mixed_precision:
+            torch.autograd.backward(*grads.args, **grads.kwargs)
+            return False
+        earlier = [(p, p.grad) for p in self.network.parameters() if p.grad is not None]
+        for parameter, _ in earlier:
+            parameter.grad = None
+        grads.kwargs["grad_tensors"] = self._grad_scaler.scale(grads.kwargs["grad_tensors"], inplace=True)
+        torch.autograd.backward(*grads.args, **grads.kwargs)
+        tensors = [*self.network.parameters(), *iterate_recursive(_has_gradient, inputs)]
+        has_overflow = self._grad_scaler.unscale([t.grad for t in tensors if t.grad is not None])
+        for parameter, grad in earlier:
+            parameter.grad = grad if parameter.grad is None else parameter.grad + grad
+        return bool(has_overflow)
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Step all parameters that have a gradient and drop the gradients.
@@ -145,13 +178,23 @@ class TorchShim(PyTorchShim):
             self._on_load(self.network)
         return self
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Come out of a pickle, as in the processes that `nlp.pipe(n_process=2)` spawns."""
+        self.__dict__.update(state)
+        self._process = os.getpid()
+        if multiprocessing.parent_process() is not None:
+            # There are as many processes as there are to be threads.
+            torch.set_num_threads(1)
+        if self._on_load is not None and self.is_built:
+            self._on_load(self.network)
+
     @contextlib.contextmanager
     def use_params(self, params: dict[Any, Any]) -> Iterator[None]:
         """Run a block with other parameters, as thinc does with the optimizer's averages."""
         names = dict(self.network.named_parameters())
-        own = {key[1]: value for key, value in params.items() if key[0] == self.id}
-        backup = {name: names[name].data for name in own}
-        for name, value in own.items():
+        values = {key[1]: value for key, value in params.items() if key[0] == self.id}
+        backup = {name: names[name].data for name in values}
+        for name, value in values.items():
             names[name].data = xp2torch(value, device=self.device).view_as(names[name])
         self.version += 1
         try:
@@ -190,6 +233,10 @@ def has_cpu_bfloat16() -> bool:
     return bool(torch.backends.mkldnn.is_available()) and (
         torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     )
+
+
+def _has_gradient(value: Any) -> bool:
+    return hasattr(value, "grad")
 
 
 def _is_plain_adam(optimizer: Optimizer) -> bool:

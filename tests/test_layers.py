@@ -13,7 +13,8 @@ from spacy_xner.errors import Errors, Warnings
 
 PACKAGE = Path("spacy_xner")
 LAYERS = [
-    {"errors", "types"},
+    {"errors", "types", "locks", "machine"},
+    {"cache"},
     {"tags", "attributes", "tokenizer", "shim", "optimizer", "pipe", "stability", "files"},
     {"corpus", "scoring"},
     {"logger", "training", "significance"},
@@ -31,7 +32,9 @@ TORCH_ONLY = [
     "tagger/crf.py",
     "tagger/losses.py",
     "bilstm/network.py",
+    "cache.py",
     "transformer/network.py",
+    "transformer/pooling.py",
     "transformer/sharing.py",
     "transformer/freezing.py",
     "objectives/network.py",

@@ -138,6 +138,22 @@ def make_identifier(checkpoint: Path, config: dict[str, Any] | None = None, **se
     return nlp
 
 
+def make_routed(checkpoint: Path) -> Language:
+    """Build a trained identifier, a router, and a trained tagger a cluster, on equal frozen layers.
+
+    They share these layers once the pipeline has been saved and loaded.
+    """
+    nlp = make_identifier(checkpoint, n_frozen_layers=1)
+    train_identifier(nlp)
+    examples = make_examples(nlp, known_language=False)
+    nlp.add_pipe("cluster_router").initialize(lambda: examples, nlp=nlp, grouping=GROUPING)
+    for cluster in GROUPING["clusters"]:
+        tagger = make_nlp(checkpoint, {"clusters": [cluster]}, n_frozen_layers=1)
+        train(tagger)
+        nlp.add_pipe("ner", name=f"ner_{cluster}", source=tagger)
+    return nlp
+
+
 def blank() -> Language:
     """A pipeline without components whose tokenizer reads every language."""
     return spacy.blank("xx", config={"nlp": {"tokenizer": {"@tokenizers": TOKENIZER}}})

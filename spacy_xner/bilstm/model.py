@@ -26,8 +26,6 @@ from spacy_xner.vectors.words import normalise
 Ints = NDArray[numpy.integer]
 # Longer words are read by their first characters.
 MAX_CHARACTERS = 100
-# Words whose spelling is kept between batches.
-MAX_KEPT = 50_000
 
 
 def build_bilstm_encoder(
@@ -251,16 +249,18 @@ def look_up(vocab: Vocab, words: list[str]) -> tuple[Tensor, Tensor]:
 def _spell_once(network: BiLSTMNetwork, version: int, orths: list[int], words: Words) -> Tensor:
     """Read the characters of words that have not been read with these weights.
 
-    version: Of the weights.
+    version: Counts the changes of the weights.
+    orths: Numbers of the words, each once.
+    RETURNS: Shape: (n_words, n_readers * 2 * character_hidden).
     """
-    if network.kept_version != version or len(network.kept) > MAX_KEPT:
-        network.kept_version, network.kept = version, {}
-    kept = network.kept
-    new = [i for i, orth in enumerate(orths) if orth not in kept]
+    rows = network.spellings.find(orths, version)
+    new = [i for i, orth in enumerate(orths) if orth not in rows]
     if new:
         spellings = words.characters.split(words.lengths.tolist())
         with torch.inference_mode():
             characters = torch.cat([spellings[i] for i in new])
             read = network.spell(words._replace(characters=characters, lengths=words.lengths[new]))
-        kept.update(zip((orths[i] for i in new), read, strict=True))
-    return torch.stack([kept[orth] for orth in orths])
+        fresh = dict(zip((orths[i] for i in new), read.split(1), strict=True))
+        network.spellings.keep(fresh, version)
+        rows.update(fresh)
+    return torch.cat([rows[orth] for orth in orths])

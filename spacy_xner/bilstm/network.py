@@ -7,9 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from spacy_xner.cache import TensorCache
 from spacy_xner.tagger.crf import pack
 
 Initialisation = Literal["torch", "uniform"]
+# Words whose spelling is kept between batches.
+MAX_SPELLINGS = 50_000
 # Weights begin in [-0.1, 0.1] (Huang et al. 2019, section 3.2).
 RANGE = 0.1
 
@@ -107,9 +110,8 @@ class BiLSTMNetwork(nn.Module):
         self.target_dense = nn.Linear(n_states + width, width) if cfg["targets"] else None
         if cfg["targets"]:
             self.target = Reader(cfg)
-        # What `spell` gave for words by their number, and which state of the weights it was.
-        self.kept: dict[int, Tensor] = {}
-        self.kept_version = 0
+        # The rows that `spell` gave for words, by the words' numbers.
+        self.spellings: TensorCache[int] = TensorCache(MAX_SPELLINGS)
         # How often each word, by its number, has been read in training.
         self.n_read: Counter[int] = Counter()
         # Fixed, as the vectors of known words are, but kept with the weights.

@@ -73,10 +73,9 @@ class EncoderObjective(ABC):
             return 0.0
         inputs = batch.ids if masked is None else masked.ids
         hidden, backprop = self._encoder.shims[0].begin_update(
-            ArgsKwargs(args=(), kwargs={"ids": inputs, "mask": batch.mask})
+            ArgsKwargs(args=(inputs, batch.mask), kwargs={}), "encode_windows"
         )
-        self._head.network.train()
-        with torch.enable_grad():
+        with torch.enable_grad(), self._head.training_mode():
             leaf = hidden.detach().requires_grad_()
             loss = self.weight * compute(leaf)
             loss.backward()

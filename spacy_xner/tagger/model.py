@@ -79,8 +79,8 @@ def head_network(model: Tagger) -> Head:
 
 def encoder_network(model: Tagger) -> Any:
     """The torch network of a tagger's encoder; None for encoders of other kinds and before it is built."""
-    encoder = model.get_ref("tok2vec")
-    return encoder.shims[0]._model if encoder.shims else None
+    shims = [shim for shim in model.get_ref("tok2vec").shims if isinstance(shim, TorchShim) and shim.is_built]
+    return shims[0].network if shims else None
 
 
 def forward_head(

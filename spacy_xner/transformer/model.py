@@ -14,7 +14,8 @@ from spacy_xner.tagger.gold import token_boundaries
 from spacy_xner.tagger.model import Encoder
 from spacy_xner.transformer.checkpoint import describe, load_checkpoint
 from spacy_xner.transformer.freezing import keep_lowest
-from spacy_xner.transformer.network import Pooling, TextPooling, TokenizedText, TransformerNetwork
+from spacy_xner.transformer.network import TokenizedText, TransformerNetwork
+from spacy_xner.transformer.pooling import Pooling, TextPooling
 from spacy_xner.types import Count, Frozen, Size, Window
 
 # From documents to one vector a document.

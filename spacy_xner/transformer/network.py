@@ -1,11 +1,10 @@
 """The encoder network: windows of wordpieces in, token vectors out. It knows nothing of spaCy."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy
 import torch
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -13,28 +12,26 @@ from transformers import PreTrainedModel
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.transformer.checkpoint import rebuild
 from spacy_xner.transformer.freezing import freeze, split_at
+from spacy_xner.transformer.pooling import Encoded, Ints, Pooling, TextPooling, pool_texts, pool_tokens
 from spacy_xner.transformer.sharing import FrozenStack, share_stack
 from spacy_xner.transformer.wordpieces import (
     Pieces,
-    TokenPieces,
     Window,
     align_tokens,
     batch_windows,
     cut_windows,
+    join_tokens,
     split_texts,
 )
 
-Pooling = Literal["first", "mean"]
-TextPooling = Literal["first", "max"]
 Unit = Literal["token", "text"]
-Ints = NDArray[numpy.int64]
 
 
 class TokenizedText(NamedTuple):
     """A text and where its tokens are. Units: characters.
 
     starts, ends: Shape: (n_tokens,).
-    query: Text that is read before it as the first segment of a pair, and gets no vectors.
+    query: A text that is read before this one as the first segment of a pair, and gets no vectors.
     """
 
     text: str
@@ -43,28 +40,15 @@ class TokenizedText(NamedTuple):
     query: str = ""
 
 
-class Encoded(NamedTuple):
-    """What the encoder made of all windows of a batch, padding included.
-
-    vectors: Shape: (n_rows, width).
-    row_of_piece: The row of every wordpiece of every text. Shape: (n_pieces,).
-    row_of_window: The row of every window's special first token. Shape: (n_windows,).
-    """
-
-    vectors: Tensor
-    row_of_piece: Ints
-    row_of_window: Ints
-
-
 class TransformerNetwork(nn.Module):
     """A pretrained transformer that gives one vector a token or a text, for texts of any length.
 
     description: The encoder without its weights; see `checkpoint.describe`.
     n_frozen_layers: -1 trains everything, 0 freezes the embeddings, n the lowest n layers too.
-    unit: What gets a vector.
-    pooling: A token's vector is that of its first wordpiece, or the mean of its wordpieces. A text's
-        is that of the special first token (the mean over its windows), or the maximum of its wordpieces.
-    window, overlap: Wordpieces; longer texts are cut, and every piece is taken where it has most context.
+    unit: Tokens or texts get a vector.
+    pooling: How wordpieces make the vector; see `pooling`.
+    window: Wordpieces of a window; longer texts are cut.
+    overlap: Wordpieces that neighbouring windows share; each is taken where it has most context.
     budget: Wordpieces, padding included, that go through the encoder at once.
     encoder: The encoder with its weights; without it, one with arbitrary weights is built.
     RAISES: XNER203, XNER204, XNER205.
@@ -104,6 +88,10 @@ class TransformerNetwork(nn.Module):
         """Numbers in a token's vector."""
         return int(self.encoder.config.hidden_size)
 
+    @property
+    def _device(self) -> torch.device:
+        return next(self.encoder.parameters()).device
+
     def _check_window(self, config: dict[str, Any], window: int, overlap: int) -> tuple[int, int]:
         limit = int(config.get("max_position_embeddings") or window)
         if config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl"):
@@ -118,6 +106,7 @@ class TransformerNetwork(nn.Module):
         """Freeze the lowest layers and no others. RAISES: XNER203, XNER205."""
         if self._stack is not None:
             # These weights may move from now on: leave the shared ones to the others.
+            self._stack.users.discard(self)
             self._stack = None
             for parameter in self.encoder.parameters():
                 parameter.data = parameter.data.clone()
@@ -129,12 +118,17 @@ class TransformerNetwork(nn.Module):
     def share_frozen(self) -> None:
         """Use the frozen layers, and their recent hidden states, together with equal networks."""
         if self._frozen:
-            made_from = self._description["tokenizer"]
-            self._stack = share_stack(self, self._frozen, made_from, self.tokenizer)
+            tokenizer_json = self._description["tokenizer"]
+            self._stack = share_stack(self, self._frozen, tokenizer_json, self.tokenizer)
             self.tokenizer = self._stack.tokenizer
             self._description["tokenizer"] = self._stack.tokenizer_json
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Other networks share the stack, and another process has other ones. See `TorchShim.__setstate__`.
+        return {**self.__dict__, "_stack": None}
+
     def train(self, mode: bool = True) -> "TransformerNetwork":
+        """Set the mode of all layers but the frozen ones, whose dropout stays off."""
         super().train(mode)
         for module in self._frozen:
             module.eval()
@@ -144,18 +138,12 @@ class TransformerNetwork(nn.Module):
         """Tokenize texts into wordpieces in one call, without special tokens."""
         return split_texts(self.tokenizer, texts)
 
-    def forward(
-        self, texts: Sequence[TokenizedText] = (), *, ids: Tensor | None = None, mask: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, texts: Sequence[TokenizedText]) -> Tensor:
         """Compute the vectors of all tokens of all texts, one after the other, or one a text.
 
         A token or text without wordpieces gets a zero vector.
-        ids, mask: Windows of wordpieces in the place of texts. Shape: (n_windows, longest).
-        RETURNS: float32. Shape: (n_tokens, width) or (n_texts, width); (n_windows, longest, width) of
-            hidden states for windows.
+        RETURNS: float32. Shape: (n_tokens, width) or (n_texts, width).
         """
-        if ids is not None:
-            return self.encoder(input_ids=ids, attention_mask=mask)[0]
         pieces = self.split([text.text for text in texts])
         queries = self._split_queries(texts)
         windows = [
@@ -164,32 +152,38 @@ class TransformerNetwork(nn.Module):
             for window in cut_windows(len(doc_pieces.ids), self.size - len(query), self.overlap, doc)
             if window.end > window.start
         ]
-        n_vectors = len(texts) if self.unit == "text" else sum(len(text.starts) for text in texts)
         if not windows:
-            device = next(self.encoder.parameters()).device
-            return torch.zeros(n_vectors, self.width, device=device)
+            n_vectors = len(texts) if self.unit == "text" else sum(len(text.starts) for text in texts)
+            return torch.zeros(n_vectors, self.width, device=self._device)
         encoded = self._encode(pieces, windows, queries)
+        n_pieces = numpy.array([len(doc_pieces.ids) for doc_pieces in pieces], dtype="int64")
         if self.unit == "text":
-            return self._pool_texts(encoded, pieces, windows)
+            text_of_window = numpy.array([window.doc for window in windows], dtype="int64")
+            return pool_texts(encoded, n_pieces, text_of_window, cast(TextPooling, self.pooling))
         tokens = [
             align_tokens(doc_pieces, text.starts, text.ends, self.space_id)
             for doc_pieces, text in zip(pieces, texts, strict=True)
         ]
-        offsets = numpy.cumsum([0, *(len(p.ids) for p in pieces)])
-        first = numpy.concatenate([t.first + o for t, o in zip(tokens, offsets, strict=False)])
-        end = numpy.concatenate([t.end + o for t, o in zip(tokens, offsets, strict=False)])
-        return self._pool_tokens(encoded, TokenPieces(first, end))
+        return pool_tokens(encoded, join_tokens(tokens, n_pieces), cast(Pooling, self.pooling))
+
+    def encode_windows(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Compute the hidden states of windows of wordpieces, as `pad_windows` makes them.
+
+        ids, mask: Shape: (n_windows, longest).
+        RETURNS: Shape: (n_windows, longest, width).
+        """
+        return self.encoder(input_ids=ids, attention_mask=mask)[0]
 
     def _split_queries(self, texts: Sequence[TokenizedText]) -> list[Ints]:
         """Wordpieces of the queries with the special tokens behind them; empty where there is none.
 
-        What is longer than half of the room that the overlap leaves in a window is cut off: the text
-        behind it has to go on from window to window.
+        A query is cut off at half of the room that the overlap leaves in a window: the text behind it has
+        to go on from window to window.
         """
         room = max(0, (self.size - self.overlap) // 2 - len(self._between))
-        asked = [i for i, text in enumerate(texts) if text.query]
+        rows = [i for i, text in enumerate(texts) if text.query]
         queries = [numpy.zeros(0, dtype="int64") for _ in texts]
-        for i, pieces in zip(asked, self.split([texts[i].query for i in asked]), strict=True):
+        for i, pieces in zip(rows, self.split([texts[i].query for i in rows]), strict=True):
             queries[i] = numpy.concatenate((pieces.ids[:room], self._between)).astype("int64")
         return queries
 
@@ -209,12 +203,12 @@ class TransformerNetwork(nn.Module):
             for row, i in enumerate(batch):
                 window = windows[i]
                 row_of_window[i] = n_rows + row * longest
-                own = slice(starts[window.doc] + window.own_start, starts[window.doc] + window.own_end)
+                places = slice(starts[window.doc] + window.own_start, starts[window.doc] + window.own_end)
                 n_before = 1 + len(queries[window.doc])
                 first_row = row_of_window[i] + n_before + window.own_start - window.start
-                row_of_piece[own] = first_row + numpy.arange(window.own_end - window.own_start)
+                row_of_piece[places] = first_row + numpy.arange(window.own_end - window.own_start)
             if states is None:
-                hidden = self._run([ids[i] for i in batch])
+                hidden = self.encode_windows(*self._pad([ids[i] for i in batch]))
             else:
                 hidden = self._run_upper([states[i] for i in batch])
             outputs.append(hidden.reshape(-1, hidden.shape[-1]))
@@ -236,11 +230,6 @@ class TransformerNetwork(nn.Module):
             for w in windows
         ]
 
-    def _run(self, ids: list[Ints]) -> Tensor:
-        """Encode a batch of windows. Shape: (n_windows, longest, width)."""
-        padded, mask = self._pad(ids)
-        return self.encoder(input_ids=padded, attention_mask=mask)[0]
-
     def _frozen_states(self, ids: list[Ints]) -> list[Tensor]:
         """Recall the hidden states behind the frozen layers, or compute them. Shape: (length, width) each."""
         lower, _ = self._halves[0]
@@ -249,11 +238,11 @@ class TransformerNetwork(nn.Module):
         half = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
         # States are named by the wordpieces and the precision that they are computed in.
         keys = [bytes([half]) + window_ids.tobytes() for window_ids in ids]
-        states = stack.recall(dict.fromkeys(keys))
-        missing = {key: own for key, own in zip(keys, ids, strict=True) if key not in states}
+        states = stack.recall(keys)
+        missing = {key: window_ids for key, window_ids in zip(keys, ids, strict=True) if key not in states}
         names, windows = list(missing), list(missing.values())
         fresh = {}
-        for batch in batch_windows([len(own) for own in windows], self.budget):
+        for batch in batch_windows([len(window_ids) for window_ids in windows], self.budget):
             padded, mask = self._pad([windows[i] for i in batch])
             hidden = lower(input_ids=padded, attention_mask=mask)[0]
             for row, i in enumerate(batch):
@@ -267,58 +256,18 @@ class TransformerNetwork(nn.Module):
         """Run the layers that are not frozen. Shape: (n_windows, longest, width)."""
         _, upper = self._halves[0]
         hidden = nn.utils.rnn.pad_sequence(states, batch_first=True)
-        lengths = torch.tensor([len(own) for own in states], device=hidden.device)
+        lengths = torch.tensor([len(window) for window in states], device=hidden.device)
         mask = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
         return upper(inputs_embeds=hidden, attention_mask=mask.long())[0]
 
     def _pad(self, ids: list[Ints]) -> tuple[Tensor, Tensor]:
-        """Shape: (n_windows, longest) each: wordpieces and attention mask."""
-        device = next(self.encoder.parameters()).device
+        """Wordpieces and attention mask. Shape: (n_windows, longest) each."""
         padded = numpy.full((len(ids), max(map(len, ids))), self.special_ids["pad"], dtype="int64")
         mask = numpy.zeros_like(padded)
         for row, window_ids in enumerate(ids):
             padded[row, : len(window_ids)] = window_ids
             mask[row, : len(window_ids)] = 1
-        return torch.from_numpy(padded).to(device), torch.from_numpy(mask).to(device)
-
-    def _pool_texts(self, encoded: Encoded, pieces: list[Pieces], windows: list[Window]) -> Tensor:
-        """Shape: (n_rows, width) to (n_texts, width)."""
-        vectors = encoded.vectors.float()
-        pooled = vectors.new_zeros(len(pieces), vectors.shape[1])
-        if self.pooling == "max":
-            text_of_piece = numpy.repeat(numpy.arange(len(pieces)), [len(p.ids) for p in pieces])
-            index = torch.from_numpy(text_of_piece).to(vectors.device)[:, None].expand(-1, vectors.shape[1])
-            rows = torch.from_numpy(encoded.row_of_piece).to(vectors.device)
-            return pooled.scatter_reduce(0, index, vectors[rows], "amax", include_self=False)
-        text_of_window = torch.tensor([w.doc for w in windows], device=vectors.device)
-        rows = torch.from_numpy(encoded.row_of_window).to(vectors.device)
-        counts = torch.bincount(text_of_window, minlength=len(pieces)).clamp(min=1)
-        return pooled.index_add(0, text_of_window, vectors[rows]) / counts[:, None]
-
-    def _pool_tokens(self, encoded: Encoded, tokens: TokenPieces) -> Tensor:
-        """Shape: (n_rows, width) to (n_tokens, width)."""
-        vectors, row_of_piece = encoded.vectors, encoded.row_of_piece
-        counts = tokens.end - tokens.first
-        if self.pooling == "first":
-            last = max(len(row_of_piece) - 1, 0)
-            rows = torch.from_numpy(row_of_piece[numpy.minimum(tokens.first, last)])
-            pooled = vectors.index_select(0, rows.to(vectors.device)).float()
-            if (counts == 0).any():
-                has_pieces = torch.from_numpy(counts > 0).to(pooled.device)
-                pooled = pooled * has_pieces[:, None]
-            return pooled
-        token_of_piece = numpy.repeat(numpy.arange(len(counts)), counts)
-        place = numpy.arange(counts.sum()) - numpy.repeat(numpy.cumsum(counts) - counts, counts)
-        chosen = row_of_piece[tokens.first[token_of_piece] + place]
-        rows = torch.from_numpy(chosen).to(vectors.device)
-        pooled = vectors.new_zeros(len(counts), vectors.shape[1], dtype=torch.float32)
-        pooled = pooled.index_add(
-            0,
-            torch.from_numpy(token_of_piece).to(vectors.device),
-            vectors.index_select(0, rows).float(),
-        )
-        divisor = torch.from_numpy(numpy.maximum(counts, 1)).to(pooled.device)
-        return pooled / divisor[:, None]
+        return torch.from_numpy(padded).to(self._device), torch.from_numpy(mask).to(self._device)
 
     @property
     def _first_id(self) -> int:
@@ -331,5 +280,5 @@ class TransformerNetwork(nn.Module):
         return ids["sep"] if "sep" in ids else ids["eos"]
 
 
-def _id_or(default: int, found: int | None) -> int:
-    return default if found is None else found
+def _id_or(default: int, id_: int | None) -> int:
+    return default if id_ is None else id_

@@ -5,23 +5,29 @@ is whole by itself, on disk and in memory; equal frozen layers are found when we
 """
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from spacy_xner.cache import TensorCache
+from spacy_xner.locks import ForkableLock
+
 # Positions whose hidden states are kept for the next network: about two batches of long sentences.
 CAPACITY = 2**16
 
 _stacks: "weakref.WeakSet[FrozenStack]" = weakref.WeakSet()
+# Two pipelines that load in two threads look for each other's layers.
+_stacks_lock = ForkableLock()
 
 
 class FrozenStack:
     """Frozen layers with their tokenizer, and the hidden states that one network leaves for the next.
 
     tokenizer_json: What the tokenizer was made from. A vocabulary of 250,000 pieces takes 150 MB.
-    States are keyed by a window's wordpieces, so they are right whatever document the window is of.
+    States are keyed by a window's wordpieces, so they are right whatever document the window is of, and
+    whichever thread computed them.
     """
 
     def __init__(self, parameters: list[nn.Parameter], tokenizer_json: str, tokenizer: Tokenizer) -> None:
@@ -29,8 +35,7 @@ class FrozenStack:
         self.tokenizer_json = tokenizer_json
         self.tokenizer = tokenizer
         self.users: weakref.WeakSet[nn.Module] = weakref.WeakSet()
-        self._states: dict[bytes, Tensor] = {}
-        self._n_positions = 0
+        self.states: TensorCache[bytes] = TensorCache(CAPACITY)
 
     def equals(self, parameters: list[nn.Parameter], tokenizer_json: str) -> bool:
         """True if these are the same numbers for the same wordpieces."""
@@ -45,29 +50,21 @@ class FrozenStack:
 
     @property
     def is_shared(self) -> bool:
-        """True if there is another network that what one computes could serve."""
+        """True if there is another network that the states of one could serve."""
         return len(self.users) > 1
 
     def recall(self, keys: Iterable[bytes]) -> dict[bytes, Tensor]:
         """Take out the states of windows that another network has left here.
 
-        A tagger is the last to see a window, so what is taken is forgotten.
-        """
-        found = {}
-        for key in keys:
-            states = self._states.pop(key, None)
-            if states is not None:
-                self._n_positions -= len(states)
-                found[key] = states
-        return found
+        A tagger is the last to see a window, so that its states are forgotten.
 
-    def remember(self, states: dict[bytes, Tensor]) -> None:
-        """Leave states for the next network, the oldest giving way."""
-        for key, value in states.items():
-            self._states[key] = value
-            self._n_positions += len(value)
-        while self._n_positions > CAPACITY:
-            self._n_positions -= len(self._states.pop(next(iter(self._states))))
+        RETURNS: Shape: (length, width) a window.
+        """
+        return self.states.take(keys)
+
+    def remember(self, states: Mapping[bytes, Tensor]) -> None:
+        """Leave states for the next network, the oldest giving way. Shape: (length, width) a window."""
+        self.states.keep(states)
 
 
 def share_stack(
@@ -75,16 +72,18 @@ def share_stack(
 ) -> FrozenStack:
     """Find the stack with the same weights and use its memory, or found a new one.
 
-    frozen: Modules of the network that are not trained. tokenizer: What makes their wordpieces.
+    frozen: Modules of the network that are not trained.
+    tokenizer: Makes their wordpieces.
     """
     parameters = [parameter for module in frozen for parameter in module.parameters()]
-    for stack in _stacks:
-        if stack.equals(parameters, tokenizer_json):
-            for parameter, tensor in zip(parameters, stack.tensors, strict=True):
-                parameter.data = tensor
-            break
-    else:
-        stack = FrozenStack(parameters, tokenizer_json, tokenizer)
-        _stacks.add(stack)
-    stack.users.add(network)
+    with _stacks_lock:
+        for stack in _stacks:
+            if stack.equals(parameters, tokenizer_json):
+                for parameter, tensor in zip(parameters, stack.tensors, strict=True):
+                    parameter.data = tensor
+                break
+        else:
+            stack = FrozenStack(parameters, tokenizer_json, tokenizer)
+            _stacks.add(stack)
+        stack.users.add(network)
     return stack

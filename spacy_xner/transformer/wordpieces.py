@@ -74,6 +74,19 @@ def align_tokens(pieces: Pieces, token_starts: Ints, token_ends: Ints, space_id:
     return TokenPieces(first.astype("int64"), end.astype("int64"))
 
 
+def join_tokens(tokens: Sequence[TokenPieces], n_pieces: Ints) -> TokenPieces:
+    """Count the wordpieces of all texts through, one text after the other.
+
+    tokens: Of every text, counted from its own first wordpiece.
+    n_pieces: Wordpieces of every text. Shape: (n_texts,).
+    """
+    offsets = numpy.cumsum(n_pieces) - n_pieces
+    return TokenPieces(
+        numpy.concatenate([text.first + offset for text, offset in zip(tokens, offsets, strict=True)]),
+        numpy.concatenate([text.end + offset for text, offset in zip(tokens, offsets, strict=True)]),
+    )
+
+
 def cut_windows(n_pieces: int, size: int, overlap: int, doc: int = 0) -> list[Window]:
     """Cut a document into overlapping windows that lose nothing.
 

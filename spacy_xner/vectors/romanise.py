@@ -6,6 +6,11 @@ SOURCE: Hermjakob et al. 2018, uroman; Huang et al. 2019 (what matters for cross
 from functools import cache, lru_cache
 from typing import Any
 
+from spacy_xner.locks import ForkableLock
+
+# uroman writes into its tables while it reads them, and takes seconds to load them.
+_uroman_lock = ForkableLock()
+
 
 def romanise(word: str) -> str:
     """Write a word in Latin letters; ASCII stays as it is, and so does what has no Latin form.
@@ -19,8 +24,10 @@ def romanise(word: str) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def _romanise(word: str) -> str:
+    with _uroman_lock:
+        romanised = _load_uroman().romanize_string(word)
     # Marks and joiners without a letter romanise to nothing.
-    return _load_uroman().romanize_string(word).strip() or word
+    return romanised.strip() or word
 
 
 @cache
