@@ -55,6 +55,11 @@ class TorchShim(PyTorchShim):
             raise XnerError(Errors.XNER301.format(name="network"))
         return self._model
 
+    @property
+    def structure(self) -> Any:
+        """What the network is built of: weights fit every network of the same structure."""
+        return getattr(self.network, "structure", self.cfg)
+
     def start(self, cfg: dict[str, Any], network: torch.nn.Module | None = None) -> None:
         """Build the network from `cfg`, or take the one given, and move it to the device."""
         self.cfg = cfg

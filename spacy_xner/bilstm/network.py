@@ -85,6 +85,8 @@ class BiLSTMNetwork(nn.Module):
 
     def __init__(self, cfg: dict[str, Any]) -> None:
         super().__init__()
+        # The vectors' scale comes with the weights, and a second reader with an objective.
+        self.structure = {key: cfg[key] for key in cfg if key not in ("vector_scale", "targets")}
         self.vector_scale: float = cfg["vector_scale"]
         # Both readers know the same characters.
         self.characters: nn.Embedding | None = None
