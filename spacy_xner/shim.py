@@ -67,6 +67,11 @@ class TorchShim(PyTorchShim):
         """True once there is a network."""
         return self._model is not None
 
+    @property
+    def structure(self) -> Any:
+        """What the network is built of: weights fit every network of the same structure."""
+        return getattr(self.network, "structure", self.cfg)
+
     def start(self, cfg: dict[str, Any], network: torch.nn.Module | None = None) -> None:
         """Build the network from `cfg`, or take the one given, and move it to the device.
 

@@ -92,6 +92,10 @@ class BiLSTMNetwork(nn.Module):
 
     def __init__(self, cfg: dict[str, Any]) -> None:
         super().__init__()
+        # Both scales come with the weights, the way they began does not matter to others, and an objective adds
+        # a second reader.
+        apart = ("vector_scale", "character_scale", "initialisation", "targets")
+        self.structure = {key: cfg[key] for key in cfg if key not in apart}
         self.vector_scale: float = cfg["vector_scale"]
         # Pipelines of version 0.1 have neither of the two settings that are read with a default.
         self.character_scale: float = cfg.get("character_scale", 1.0)

@@ -1,36 +1,30 @@
 """The pipeline component of every NER model: `EntityTagger`."""
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from operator import itemgetter
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy
 import torch
 from numpy.typing import NDArray
 from spacy.language import Language
-from spacy.tokens import Doc, Span, SpanGroup
+from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
-from spacy.util import load_model, minibatch
+from spacy.util import minibatch
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate, torch2xp
 from thinc.types import Floats2d
 
-from spacy_xner.attributes import (
-    CLUSTER_SPANS,
-    cut_out,
-    is_blank,
-    is_labelled,
-    register_attributes,
-    without_outer_space,
-)
-from spacy_xner.errors import Errors, Warnings, XnerError
+from spacy_xner.attributes import is_blank, is_labelled, register_attributes
+from spacy_xner.errors import Errors, XnerError
 from spacy_xner.pipe import LabelledPipe
-from spacy_xner.tagger.gold import Gold, align_gold
+from spacy_xner.tagger.decoding import Prediction, decode
+from spacy_xner.tagger.gold import Gold, align_gold, report_unlearnable
 from spacy_xner.tagger.model import Tagger, head_network, to_flat_torch
+from spacy_xner.tagger.resume import find_teacher, take_weights
+from spacy_xner.tagger.segments import is_routed_to, merge_part, parts_of
 from spacy_xner.tags import MISSING, Scheme, TagSet, TokenSpan
 
 DEFAULT_CONFIG = Config().from_str(
@@ -100,13 +94,6 @@ def make_entity_tagger(
         objectives=objectives,
         scorer=scorer,
     )
-
-
-class Prediction(NamedTuple):
-    """Entities of one document and, if asked for, their probabilities. Units: tokens."""
-
-    spans: list[TokenSpan]
-    probabilities: list[float] | None
 
 
 class Objective(Protocol):
@@ -189,7 +176,9 @@ class EntityTagger(LabelledPipe):
         RAISES: XNER304 if there are no labels, XNER310 if the weights are of another network.
         """
         validate_get_examples(get_examples, "EntityTagger.initialize")
-        teacher = self._find_teacher(weights) if weights is not None else None
+        teacher = None
+        if weights is not None:
+            teacher = find_teacher(weights, EntityTagger, self.name, self.cfg["scheme"])
         labels = teacher.labels if teacher is not None else labels
         sample: list[Doc] = []
         languages: set[str | None] = set()
@@ -210,35 +199,11 @@ class EntityTagger(LabelledPipe):
         head = self.model.get_ref("head")
         head.shims[0].cfg = {"labels": list(self.labels), "scheme": self.cfg["scheme"]}
         self.model.initialize(X=sample or [Doc(self.vocab, words=["x"])])
-        if teacher is not None:
-            self._go_on_from(teacher, weights)
+        if teacher is not None and weights is not None:
+            take_weights(self.model, teacher.model, self.name, weights)
         for name, objective in self.objectives.items():
             objective.start(self, languages, name)
         self._has_begun = True
-
-    def _find_teacher(self, weights: str | Path) -> "EntityTagger":
-        pipes = [pipe for _, pipe in load_model(weights).pipeline if isinstance(pipe, EntityTagger)]
-        if len(pipes) != 1:
-            reason = f"it has {len(pipes)} taggers, expected one"
-            raise XnerError(Errors.XNER310.format(name=self.name, weights=weights, reason=reason))
-        if pipes[0].cfg["scheme"] != self.cfg["scheme"]:
-            reason = f"its scheme is {pipes[0].cfg['scheme']}, not {self.cfg['scheme']}"
-            raise XnerError(Errors.XNER310.format(name=self.name, weights=weights, reason=reason))
-        return pipes[0]
-
-    def _go_on_from(self, teacher: "EntityTagger", weights: str | Path | None) -> None:
-        """Take over the weights, not the settings: attributes of a model are settings."""
-        attributes = [dict(node.attrs) for node in self.model.walk()]
-        if _structure(self.model) != _structure(teacher.model):
-            reason = "its network is another one"
-            raise XnerError(Errors.XNER310.format(name=self.name, weights=weights, reason=reason))
-        try:
-            self.model.from_bytes(teacher.model.to_bytes())
-        except ValueError as error:
-            reason = f"its network is another one ({error})"
-            raise XnerError(Errors.XNER310.format(name=self.name, weights=weights, reason=reason)) from error
-        for node, own in zip(self.model.walk(), attributes, strict=True):
-            node.attrs.update(own)
 
     def predict(self, docs: Iterable[Doc]) -> list[Prediction]:
         """Find the entities of a batch of documents.
@@ -250,35 +215,13 @@ class EntityTagger(LabelledPipe):
             raise XnerError(Errors.XNER301.format(name=self.name))
         if not any(len(doc) for doc in docs):
             return [Prediction([], [] if self.confidence else None) for _ in docs]
-        return self._decode(docs, self.model.predict(docs))
-
-    def _decode(self, docs: list[Doc], emissions: list[Floats2d]) -> list[Prediction]:
-        head = head_network(self.model)
-        sizes = [len(doc) for doc in docs]
-        with torch.inference_mode():
-            flat = to_flat_torch(emissions)
-            lengths = torch.tensor(sizes, device=flat.device)
-            tags = head.best_tags(flat, lengths)
-            spans = self.tag_set.decode(tags.cpu().numpy(), sizes)
-            spans = [without_outer_space(doc, s) for doc, s in zip(docs, spans, strict=True)]
-            if not self.confidence:
-                return [Prediction(s, None) for s in spans]
-            places = [
-                (offset + span.start, offset + span.end)
-                for offset, group in zip(_offsets(sizes), spans, strict=True)
-                for span in group
-            ]
-            probabilities: Iterator[float] = iter(())
-            if places:
-                places_t = torch.tensor(places, device=flat.device)
-                found = head.span_probabilities(flat, lengths, tags, places_t)
-                probabilities = iter(found.clamp(0.0, 1.0).tolist())
-        return [Prediction(s, [next(probabilities) for _ in s]) for s in spans]
+        emissions = self.model.predict(docs)
+        return decode(docs, emissions, head_network(self.model), confidence=self.confidence)
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[Prediction]) -> None:
         """Write entities and scores on the documents of this tagger's clusters."""
         for doc, prediction in zip(docs, predictions, strict=True):
-            if not self._is_mine(doc):
+            if not is_routed_to(doc, self.clusters):
                 continue
             ents = [Span(doc, s.start, s.end, label=s.label) for s in prediction.spans]
             doc.set_ents(ents)
@@ -287,56 +230,24 @@ class EntityTagger(LabelledPipe):
                 if prediction.probabilities is not None:
                     doc.spans[self.spans_key].attrs["scores"] = prediction.probabilities
 
-    def _is_mine(self, doc: Doc) -> bool:
-        return doc._.cluster is None or "*" in self.clusters or doc._.cluster in self.clusters
-
-    def _parts(self, doc: Doc) -> list[tuple[Span | None, Doc]]:
-        """What this tagger reads of a document: all of it, nothing, or some sentences cut out."""
-        segments = doc.spans.get(CLUSTER_SPANS, ())
-        if len({segment.label_ for segment in segments}) < 2 or "*" in self.clusters:
-            return [(None, doc)] if self._is_mine(doc) else []
-        own = [segment for segment in segments if segment.label_ in self.clusters]
-        return [(segment, cut_out(segment)) for segment in own]
-
     def __call__(self, doc: Doc) -> Doc:
-        for segment, part in self._parts(doc):
+        for segment, part in parts_of(doc, self.clusters):
             # None if the error handler let an error pass.
             if super().__call__(part) is not None:
-                self._merge(doc, segment, part)
+                merge_part(doc, segment, part, self.spans_key, self.confidence)
         return doc
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Annotate a stream; documents of other clusters pass untouched, order is kept."""
         for batch in minibatch(stream, batch_size):
-            parts = [(doc, segment, part) for doc in batch for segment, part in self._parts(doc)]
+            parts = [(doc, segment, part) for doc in batch for segment, part in parts_of(doc, self.clusters)]
             done = {id(part) for part in super().pipe([p for *_, p in parts], batch_size=batch_size)}
             # As in spaCy a document is dropped if the error handler lets its error pass.
             failed = {id(doc) for doc, _, part in parts if id(part) not in done}
             for doc, segment, part in parts:
                 if id(part) in done:
-                    self._merge(doc, segment, part)
+                    merge_part(doc, segment, part, self.spans_key, self.confidence)
             yield from (doc for doc in batch if id(doc) not in failed)
-
-    def _merge(self, doc: Doc, segment: Span | None, part: Doc) -> None:
-        """Write what was found in a sentence on its document, in place of what was there."""
-        if segment is None:
-            return
-        ents = [
-            Span(doc, segment.start + ent.start, segment.start + ent.end, label=ent.label_)
-            for ent in part.ents
-        ]
-        # One after the other: an entity may reach into other sentences, and what is no entity is O.
-        doc.set_ents([], missing=[ent for ent in doc.ents if _overlap(ent, segment)], default="unmodified")
-        doc.set_ents([], outside=[segment], default="unmodified")
-        doc.set_ents(ents, default="unmodified")
-        if self.spans_key:
-            before = doc.spans.get(self.spans_key, SpanGroup(doc))
-            rows = [row for row in zip(before, _scores(before), strict=True) if not _overlap(row[0], segment)]
-            rows += zip(ents, _scores(part.spans[self.spans_key]), strict=True)
-            rows.sort(key=itemgetter(0))
-            doc.spans[self.spans_key] = [span for span, _ in rows]
-            if self.confidence:
-                doc.spans[self.spans_key].attrs["scores"] = [score for _, score in rows]
 
     def update(
         self,
@@ -427,7 +338,7 @@ class EntityTagger(LabelledPipe):
 
     def _align(self, examples: list[Example]) -> list[Gold]:
         golds = [align_gold(example, self.tag_set) for example in examples]
-        self._report(golds)
+        report_unlearnable(golds, self._warned)
         return golds
 
     def _compute_loss(
@@ -444,54 +355,3 @@ class EntityTagger(LabelledPipe):
                 loss.backward()
         gradient = torch.zeros_like(flat) if flat.grad is None else flat.grad
         return value, self.model.ops.unflatten(torch2xp(gradient), sizes)
-
-    def _report(self, golds: list[Gold]) -> None:
-        """Warn once of each kind of gold entities that cannot be learnt."""
-        total = sum(gold.n_entities for gold in golds)
-        misaligned = [text for gold in golds for text in gold.misaligned]
-        unknown = [label for gold in golds for label in gold.unknown]
-        if misaligned and "misaligned" not in self._warned:
-            self._warned.add("misaligned")
-            where = "in the first batch that has any"
-            warnings.warn(
-                Warnings.W101.format(n=len(misaligned), total=total, where=where, first=misaligned[0]),
-                stacklevel=3,
-            )
-        if unknown and "unknown" not in self._warned:
-            self._warned.add("unknown")
-            labels = ", ".join(sorted(set(unknown)))
-            warnings.warn(Warnings.W102.format(n=len(unknown), labels=labels), stacklevel=3)
-
-
-def _scores(spans: SpanGroup) -> list[float | None]:
-    """The scores of spans; none of spans that somebody else has changed."""
-    scores = spans.attrs.get("scores", [])
-    return scores if len(scores) == len(spans) else [None] * len(spans)
-
-
-def _overlap(one: Span, other: Span) -> bool:
-    return bool(one.start < other.end and other.start < one.end)
-
-
-def _structure(model: Model) -> list[Any]:
-    """What the torch networks of a model are built from, but for the versions that wrote it.
-
-    How loud vectors are comes with the weights, and a second reader with an objective.
-    """
-    found = []
-    for shim in (shim for node in model.walk() for shim in node.shims):
-        learnt = ("vector_scale", "character_scale", "initialisation", "targets")
-        cfg = {key: value for key, value in shim.cfg.items() if key not in learnt}
-        versions = ("transformers_version", "torch_dtype", "dtype")
-        config = cfg.get("config") or {}
-        cfg["config"] = {key: value for key, value in config.items() if key not in versions}
-        found.append(cfg)
-    return found
-
-
-def _offsets(sizes: list[int]) -> list[int]:
-    offsets, total = [], 0
-    for size in sizes:
-        offsets.append(total)
-        total += size
-    return offsets

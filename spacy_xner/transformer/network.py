@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.transformer.checkpoint import rebuild
+from spacy_xner.transformer.checkpoint import rebuild, structure_of
 from spacy_xner.transformer.freezing import freeze, split_at
 from spacy_xner.transformer.pooling import Encoded, Ints, Pooling, TextPooling, pool_texts, pool_tokens
 from spacy_xner.transformer.sharing import FrozenStack, share_stack
@@ -91,6 +91,11 @@ class TransformerNetwork(nn.Module):
     @property
     def _device(self) -> torch.device:
         return next(self.encoder.parameters()).device
+
+    @property
+    def structure(self) -> dict[str, Any]:
+        """What the network is built of."""
+        return structure_of(self._description)
 
     def _check_window(self, config: dict[str, Any], window: int, overlap: int) -> tuple[int, int]:
         limit = int(config.get("max_position_embeddings") or window)
