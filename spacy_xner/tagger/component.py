@@ -28,7 +28,7 @@ from spacy_xner.attributes import (
     without_outer_space,
 )
 from spacy_xner.errors import Errors, Warnings, XnerError
-from spacy_xner.pipe import LabelledPipe
+from spacy_xner.pipe import LabelledPipe, check_width
 from spacy_xner.tagger.gold import Gold, align_gold
 from spacy_xner.tagger.model import Tagger, head_network, to_flat_torch
 from spacy_xner.tags import MISSING, Scheme, TagSet, TokenSpan
@@ -156,7 +156,7 @@ class EntityTagger(LabelledPipe):
         self.model = model
         self.name = name
         self.scorer = scorer
-        self.clusters = list(clusters)
+        self.clusters = self._check_clusters(name, clusters)
         self.spans_key = spans_key
         self.confidence = confidence
         self.objectives = dict(objectives)
@@ -461,6 +461,31 @@ class EntityTagger(LabelledPipe):
             self._warned.add("unknown")
             labels = ", ".join(sorted(set(unknown)))
             warnings.warn(Warnings.W102.format(n=len(unknown), labels=labels), stacklevel=3)
+
+    SETTINGS = ("clusters", "spans_key", "confidence")
+
+    @staticmethod
+    def _check_clusters(name: str, clusters: list[str]) -> list[str]:
+        """A copy of the clusters. RAISES: XNER344 for none."""
+        if not clusters or not all(isinstance(cluster, str) and cluster for cluster in clusters):
+            raise XnerError(Errors.XNER344.format(name=name, clusters=clusters))
+        return list(clusters)
+
+    def check_loaded(self) -> None:
+        """Compare the labels and the encoder with what the head was trained for.
+
+        RAISES: XNER333, XNER338.
+        """
+        super().check_loaded()
+        head = self.model.get_ref("head").shims[0].cfg
+        if (self.cfg["labels"], self.cfg["scheme"]) != (head["labels"], head["scheme"]):
+            raise XnerError(
+                Errors.XNER333.format(
+                    name=self.name, labels=self.cfg["labels"], scheme=self.cfg["scheme"],
+                    head_labels=head["labels"], head_scheme=head["scheme"],
+                )
+            )  # fmt: skip
+        check_width(self.model.get_ref("tok2vec"), self.model.get_ref("head"))
 
 
 def _scores(spans: SpanGroup) -> list[float | None]:
