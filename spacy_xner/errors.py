@@ -7,8 +7,6 @@ renumbered.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from safetensors import SafetensorError
-
 
 class XnerError(ValueError):
     """An error of the user's data or settings, with its code; a command prints it without a traceback."""
@@ -166,6 +164,66 @@ class Errors:
         "`target_reader = false`."
     )
 
+    XNER330 = (
+        "[XNER330] {part} of {name!r} is not what was saved: its checksum differs. It was damaged, or is "
+        "another model's: copy or install the pipeline again. Settings are changed in config.cfg."
+    )
+    XNER331 = (
+        "[XNER331] {name!r} was saved in format {found!r}, and this spacy_xner reads formats up to {known}. "
+        "Update it: pip install -U spacy_xner."
+    )
+    XNER333 = (
+        "[XNER333] {name!r} is said to have the labels {labels} in the scheme {scheme}, but its head was "
+        "trained for {head_labels} in the scheme {head_scheme}. Copy or install the pipeline again."
+    )
+    XNER334 = (
+        "[XNER334] {name!r} has {n_labels} labels ({labels}) and an output layer for {n_outputs}. Copy or "
+        "install the pipeline again."
+    )
+    XNER335 = (
+        "[XNER335] Expected the labels of {name!r} as a list of different, non-empty texts, got {labels!r}. "
+        "Copy or install the pipeline again."
+    )
+    XNER336 = (
+        "[XNER336] The weights {where} of {name!r} have numbers that are not finite. Its training went "
+        "wrong, or the file is damaged: load an earlier model, or copy it again."
+    )
+    XNER337 = (
+        "[XNER337] Expected the weights {where} of {name!r} as {expected}, got {found}. Save the pipeline "
+        "with the numbers that it was trained in."
+    )
+    XNER338 = (
+        "[XNER338] The stored weights are not those of the network that their settings describe: {reason}. "
+        "The model folder is damaged, or its parts are of two models: copy or install it again."
+    )
+    XNER339 = (
+        "[XNER339] The tokenizer of the encoder gives the wordpiece {found}, and there are embeddings for "
+        "{n_rows} wordpieces. Tokenizer and weights are of two models: take both from one."
+    )
+    XNER340 = (
+        "[XNER340] Expected a regular file at {path}, got a folder, a pipe or a device. Copy or install the "
+        "pipeline again."
+    )
+    XNER341 = (
+        "[XNER341] Cannot read the tokenizer of the encoder: {reason}. Copy or install the pipeline again."
+    )
+    XNER342 = (
+        "[XNER342] The vocabulary's vectors are not those with which {name!r} was saved. Copy or install the "
+        "pipeline again; to change or prune vectors do so in memory (nlp.vocab), and save with nlp.to_disk()."
+    )
+    XNER343 = (
+        "[XNER343] {name!r} cannot read the vocabulary's vectors: {reason}. Copy or install the pipeline "
+        "again, or initialize with another table."
+    )
+    XNER344 = (
+        '[XNER344] Expected the clusters of {name!r} as a list of names, or of "*" for every document, got '
+        "{clusters!r}: it would annotate nothing."
+    )
+    XNER345 = (
+        "[XNER345] The tokenizer is not what was saved: its checksum differs. Copy or install the pipeline "
+        "again, or save the tokenizer anew with nlp.to_disk()."
+    )
+
     XNER401 = (
         "[XNER401] {name!r} needs at least two languages to tell apart, got {languages}. Train on a corpus "
         "with more languages, or preset `doc._.language`."
@@ -202,6 +260,15 @@ class Errors:
     XNER409 = (
         "[XNER409] The fallback {fallback!r} of {name!r} is no cluster of the grouping ({clusters}). "
         "Name one of these, or none."
+    )
+    XNER410 = (
+        "[XNER410] The tagger {tagger!r} takes the clusters {unknown}, which {name!r} sends no document to: "
+        "its grouping has {clusters}. Correct `clusters` of the tagger, or give the router the grouping that "
+        "the tagger was trained for."
+    )
+    XNER411 = (
+        "[XNER411] The mean vectors of {name!r} do not fit: {reason}. Copy or install the pipeline again, or "
+        "initialize the router anew."
     )
 
     XNER501 = (
@@ -321,6 +388,14 @@ class Warnings:
         "[XNER-W103] {n} of {total} sentences of {path} stand in the held-out files too and were "
         "dropped from training."
     )
+    W330 = (
+        "[XNER-W330] {name!r} was saved with other settings than those of its config: {changes}. If the "
+        "config was changed on purpose, save the pipeline again; else copy or install it again."
+    )
+    W331 = (
+        "[XNER-W331] No tagger of this pipeline takes the clusters {clusters}, to which {name!r} sends "
+        "documents: they get no entities. Load the pipeline without `exclude`, or add a tagger."
+    )
     W401 = (
         "[XNER-W401] Clusters of a single language: {clusters}. Such a tagger learns from no other language; "
         "in Shaffer 2021 the only one (Arabic) lost to joint training. Consider another k."
@@ -343,7 +418,9 @@ def named_damage(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        if str(error).startswith("[XNER"):
-            raise
-        raise XnerError(Errors.XNER302.format(name=name, reason=error)) from error
+    except XnerError:
+        raise
+    # Any: readers of damaged files raise what they stumble over, and `tokenizers` bare exceptions.
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise XnerError(Errors.XNER302.format(name=name, reason=reason)) from error

@@ -8,14 +8,14 @@ from typing import Any
 
 import srsly
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from thinc.api import Model, Optimizer, PyTorchGradScaler, PyTorchShim, torch2xp, xp2torch
 from thinc.types import ArgsKwargs
 from thinc.util import convert_recursive, get_torch_default_device, iterate_recursive
 
-from spacy_xner.errors import Errors, XnerError
+from spacy_xner.errors import Errors, XnerError, named_damage
+from spacy_xner.weights import check_finite, check_tensors
 
 
 class TorchShim(PyTorchShim):
@@ -31,6 +31,7 @@ class TorchShim(PyTorchShim):
     build: Makes the network, with any weights, from `cfg`.
     mixed_precision: Half precision: float16 with a gradient scaler on GPU, bfloat16 on CPUs that
         have it; float32 on other CPUs.
+    outline: Makes the modules with weights alone, where `build` makes more; to compare sizes with.
     on_load: Called with the network once its stored weights are in place, also in another process.
     learn_rate_factor: The optimizer's learning rate is multiplied by it for this network.
     """
@@ -39,6 +40,7 @@ class TorchShim(PyTorchShim):
         self,
         build: Callable[[dict[str, Any]], torch.nn.Module],
         *,
+        outline: Callable[[dict[str, Any]], torch.nn.Module] | None = None,
         mixed_precision: bool = False,
         grad_scaler_config: dict[str, Any] | None = None,
         on_load: Callable[[Any], None] | None = None,
@@ -48,6 +50,7 @@ class TorchShim(PyTorchShim):
         scaler = PyTorchGradScaler(mixed_precision and on_gpu, **(grad_scaler_config or {}))
         super().__init__(None, {}, mixed_precision=mixed_precision and on_gpu, grad_scaler=scaler)
         self._build = build
+        self._outline = outline or build
         self._on_load = on_load
         self.learn_rate_factor = learn_rate_factor
         self._process = os.getpid()
@@ -164,20 +167,17 @@ class TorchShim(PyTorchShim):
     def from_bytes(self, bytes_data: bytes) -> "TorchShim":
         """Rebuild the network: settings, structure, weights.
 
-        RAISES: XNER302 for weights that are damaged or of another network.
+        RAISES: XNER302 for bytes that cannot be read, XNER336 to XNER338 for weights of another network.
         """
-        try:
+        with named_damage("network"):
             message = srsly.msgpack_loads(bytes_data)
             cfg, tensors = message["config"], load_tensors(message["state"])
-        except (ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise XnerError(Errors.XNER302.format(name="network", reason=error)) from error
-        self.start(cfg)
-        try:
+            check_tensors(self._outline, cfg, tensors)
+            check_finite(tensors)
+            self.start(cfg)
             # The tensors themselves become the weights: one copy less of the largest thing there is.
             tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
             self.network.load_state_dict(tensors, assign=True)
-        except RuntimeError as error:
-            raise XnerError(Errors.XNER302.format(name="network", reason=error)) from error
         self._grad_scaler.to_(self.device)
         if self._on_load is not None:
             self._on_load(self.network)

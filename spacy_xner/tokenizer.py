@@ -1,10 +1,14 @@
 """A tokenizer for text in any language: spaCy's, with CJK characters and elided articles apart."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+import srsly
 from spacy.language import Language
 from spacy.tokenizer import Tokenizer
 from spacy.util import compile_infix_regex, compile_prefix_regex, registry
+
+from spacy_xner.errors import Errors, XnerError
+from spacy_xner.storage import checksum
 
 # Han with its extensions, Hiragana and Katakana. Their scripts put no space between words, so that one
 # character is the largest unit whose boundaries never cut across an entity. WikiAnn does the same.
@@ -21,15 +25,40 @@ _ELISION = (
 )
 
 
+class GuardedTokenizer(Tokenizer):
+    """spaCy's tokenizer, whose rules are saved with a checksum: other tokens are other entities."""
+
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        """Save the rules."""
+        stored = bytes(super().to_bytes(exclude=tuple(exclude)))
+        return bytes(srsly.msgpack_dumps({**srsly.msgpack_loads(stored), "checksum": checksum(stored)}))
+
+    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "GuardedTokenizer":
+        """Load the rules; older ones have no checksum. RAISES: XNER345 for others than were saved."""
+        message = srsly.msgpack_loads(bytes_data)
+        expected = message.pop("checksum", None)
+        stored = bytes(srsly.msgpack_dumps(message))
+        if expected not in (None, checksum(stored)):
+            raise XnerError(Errors.XNER345)
+        super().from_bytes(stored, exclude=tuple(exclude))
+        return self
+
+
 def create_multilingual_tokenizer() -> Callable[[Language], Tokenizer]:
     """Create spaCy's tokenizer that also cuts CJK characters and elided articles off."""
 
     def build(nlp: Language) -> Tokenizer:
-        tokenizer = registry.tokenizers.get("spacy.Tokenizer.v1")()(nlp)
+        usual = registry.tokenizers.get("spacy.Tokenizer.v1")()(nlp)
         infixes = [*(nlp.Defaults.infixes or []), _SPLIT]
         prefixes = [*(nlp.Defaults.prefixes or []), _ELISION]
-        tokenizer.prefix_search = compile_prefix_regex(prefixes).search
-        tokenizer.infix_finditer = compile_infix_regex(infixes).finditer
-        return tokenizer
+        return GuardedTokenizer(
+            nlp.vocab,
+            rules=usual.rules,
+            prefix_search=compile_prefix_regex(prefixes).search,
+            suffix_search=usual.suffix_search,
+            infix_finditer=compile_infix_regex(infixes).finditer,
+            token_match=usual.token_match,
+            url_match=usual.url_match,
+        )
 
     return build

@@ -14,7 +14,7 @@ from spacy_xner.errors import Errors, Warnings
 PACKAGE = Path("spacy_xner")
 LAYERS = [
     {"errors", "types", "locks", "machine"},
-    {"cache"},
+    {"cache", "storage", "weights"},
     {"tags", "attributes", "tokenizer", "shim", "optimizer", "pipe", "stability", "files"},
     {"corpus", "scoring"},
     {"logger", "training", "significance"},
@@ -28,6 +28,7 @@ LAYERS = [
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 TORCH_ONLY = [
+    "weights.py",
     "tagger/network.py",
     "tagger/crf.py",
     "tagger/losses.py",

@@ -92,8 +92,7 @@ class BiLSTMNetwork(nn.Module):
 
     def __init__(self, cfg: dict[str, Any]) -> None:
         super().__init__()
-        # Both scales come with the weights, the way they began does not matter to others, and an objective adds
-        # a second reader.
+        # Both scales come with the weights, how these began does not matter, and an objective adds a reader.
         apart = ("vector_scale", "character_scale", "initialisation", "targets")
         self.structure = {key: cfg[key] for key in cfg if key not in apart}
         self.vector_scale: float = cfg["vector_scale"]

@@ -13,7 +13,7 @@ from thinc.api import Config, Optimizer, set_dropout_rate
 
 from spacy_xner.attributes import register_attributes, without_outer_space
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.pipe import GuardedPipe
+from spacy_xner.pipe import GuardedPipe, check_width
 from spacy_xner.projector.alignment import Candidate, share_of_overlap
 from spacy_xner.projector.filters import Entity, Outcome, choose_entities
 from spacy_xner.projector.model import Aligner, Gold, Pair
@@ -255,6 +255,14 @@ class EntityProjector(GuardedPipe):
             self.finish_update(sgd)
         losses[self.name] += loss
         return losses
+
+    SETTINGS = ("suppressed", "min_probability", "back_projection", "keep_incomplete", "spans_key")
+
+    def check_loaded(self) -> None:
+        """Compare the output layer, if there is one, with the encoder. RAISES: XNER338."""
+        super().check_loaded()
+        if self.model.has_ref("output"):
+            check_width(self.model.get_ref("tok2vec"), self.model.get_ref("output"))
 
 
 def _gold(example: Example) -> Gold:

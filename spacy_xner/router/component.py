@@ -1,16 +1,15 @@
 """The pipeline component that sends texts to the taggers of their languages: `ClusterRouter`."""
 
+import warnings
 from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy
-import srsly
 from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
-from spacy import util
 from spacy.language import Language
 from spacy.pipeline import Pipe
 from spacy.tokens import Doc, Span
@@ -24,8 +23,12 @@ from spacy_xner.attributes import (
     preset_language,
     register_attributes,
 )
-from spacy_xner.errors import Errors, XnerError, named_damage
+from spacy_xner.errors import Errors, Warnings, XnerError
+from spacy_xner.pipe import PipelineRef, StoredPipe
 from spacy_xner.router.grouping import Grouping, read_grouping
+from spacy_xner.router.identifier import LanguageIdentifier
+from spacy_xner.storage import check_array
+from spacy_xner.tagger.component import EntityTagger
 from spacy_xner.types import Share
 
 Floats = NDArray[numpy.float32]
@@ -51,10 +54,11 @@ def make_cluster_router(
         threshold=threshold,
         fallback=fallback,
         fallback_threshold=fallback_threshold,
+        nlp=nlp,
     )
 
 
-class ClusterRouter(Pipe):
+class ClusterRouter(StoredPipe, Pipe):
     """Set `doc._.cluster` by the language of a document, or by its vector where that is not enough.
 
     A known language that was preset decides alone. Otherwise the cluster whose languages have the greatest
@@ -67,6 +71,7 @@ class ClusterRouter(Pipe):
     threshold: Probability of a cluster below which the vector decides.
     fallback: Cluster for text that is like no known language; none sends it to the nearest one.
     fallback_threshold: Cosine similarity below which the fallback is taken.
+    nlp: The pipeline whose taggers are compared with the grouping when it is loaded.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class ClusterRouter(Pipe):
         threshold: float,
         fallback: str | None,
         fallback_threshold: float,
+        nlp: Language | None = None,
     ) -> None:
         register_attributes()
         self.vocab = vocab
@@ -84,6 +90,7 @@ class ClusterRouter(Pipe):
         self.threshold = threshold
         self.fallback = fallback
         self.fallback_threshold = fallback_threshold
+        self.pipeline = PipelineRef(nlp)
         self.grouping: Grouping | None = None
         self._set_means({})
 
@@ -211,52 +218,61 @@ class ClusterRouter(Pipe):
         clusters = self._table.clusters
         return self.fallback or max(clusters, key=lambda name: len(clusters[name])), score
 
-    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        """Serialize the grouping and the means."""
-        return util.to_bytes(
-            {"cfg": lambda: srsly.json_dumps(self._to_json()), "means": self._means_to_bytes}, tuple(exclude)
-        )
+    SETTINGS = ("threshold", "fallback", "fallback_threshold")
+    PARTS = ("means.safetensors",)
+    OLD_CFG = "grouping.json"
 
-    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "ClusterRouter":
-        """Load the grouping and the means. RAISES: XNER302, XNER403."""
-        readers = {"cfg": lambda b: self._from_json(srsly.json_loads(b)), "means": self._means_from_bytes}
-        with named_damage(self.name):
-            util.from_bytes(bytes_data, readers, tuple(exclude))
-        return self
-
-    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
-        """Write `grouping.json` and `means.safetensors`."""
-        util.to_disk(
-            Path(path),
-            {
-                "grouping.json": lambda p: srsly.write_json(p, self._to_json()),
-                "means.safetensors": lambda p: p.write_bytes(self._means_to_bytes()),
-            },
-            tuple(exclude),
-        )
-
-    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "ClusterRouter":
-        """Load what `to_disk` wrote. RAISES: XNER302, XNER403."""
-        readers = {
-            "grouping.json": lambda p: self._from_json(srsly.read_json(p)),
-            "means.safetensors": lambda p: self._means_from_bytes(p.read_bytes()),
-        }
-        with named_damage(self.name):
-            util.from_disk(Path(path), readers, tuple(exclude))
-        return self
-
-    def _to_json(self) -> dict[str, Any] | None:
+    def save_cfg(self) -> dict[str, Any] | None:
         return None if self.grouping is None else self.grouping.to_json()
 
-    def _from_json(self, content: dict[str, Any] | None) -> None:
-        if content is not None:
-            self.set_grouping(Grouping.from_json(content, self.name))
+    def load_cfg(self, cfg: dict[str, Any]) -> None:
+        """Take the grouping over. RAISES: XNER403, XNER409."""
+        self.set_grouping(Grouping.from_json(cfg, self.name))
 
-    def _means_to_bytes(self) -> bytes:
+    def save_part(self, part: str) -> bytes:
         return save_arrays(self.means)
 
-    def _means_from_bytes(self, content: bytes) -> None:
+    def load_part(self, part: str, content: bytes) -> None:
         self._set_means(load_arrays(content))
+
+    def check_loaded(self) -> None:
+        """Compare the grouping with the means, and with the taggers of the pipeline.
+
+        RAISES: XNER410, XNER411.
+        """
+        if self.grouping is None:
+            return
+        self._check_means(self.grouping)
+        nlp = self.pipeline()
+        taggers = [pipe for _, pipe in nlp.components if isinstance(pipe, EntityTagger)] if nlp else []
+        for tagger in taggers:
+            unknown = sorted({*tagger.clusters} - {"*", *self.grouping.clusters})
+            if unknown:
+                clusters = ", ".join(self.grouping.clusters)
+                raise XnerError(
+                    Errors.XNER410.format(
+                        tagger=tagger.name, unknown=", ".join(unknown), name=self.name, clusters=clusters
+                    )
+                )
+        taken = {cluster for tagger in taggers for cluster in tagger.clusters}
+        idle = [cluster for cluster in self.grouping.clusters if cluster not in taken]
+        if taggers and idle and "*" not in taken:
+            # No error: a user may leave a tagger out, and look at the languages of the others alone.
+            warnings.warn(Warnings.W331.format(clusters=", ".join(idle), name=self.name), stacklevel=2)
+
+    def _check_means(self, grouping: Grouping) -> None:
+        for language, mean in self.means.items():
+            check_array(mean, f"of {language}", self.name)
+            if language not in grouping.cluster_of:
+                reason = f"there is one of {language!r}, which the grouping does not name"
+                raise XnerError(Errors.XNER411.format(name=self.name, reason=reason))
+        nlp = self.pipeline()
+        identifiers = [p for _, p in nlp.components if isinstance(p, LanguageIdentifier)] if nlp else []
+        for identifier in identifiers if self.means else ():
+            width, found = identifier.width, len(self._centre)
+            if width is not None and width != found:
+                reason = f"they have the width {found}, the vectors of {identifier.name!r} {width}"
+                raise XnerError(Errors.XNER411.format(name=self.name, reason=reason))
 
 
 def _unit(vectors: Floats) -> Floats:

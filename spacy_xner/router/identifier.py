@@ -13,7 +13,7 @@ from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
 from spacy_xner.attributes import LANGUAGE_SPANS, cut_out, is_blank, preset_language, register_attributes
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.pipe import LabelledPipe
+from spacy_xner.pipe import LabelledPipe, check_width
 from spacy_xner.router.model import LanguageClassifier
 
 Level = Literal["doc", "sentence"]
@@ -236,3 +236,24 @@ class LanguageIdentifier(LabelledPipe):
         gradient = scores.copy()
         gradient[rows, gold] -= 1.0
         return loss, gradient / len(examples)
+
+    SETTINGS = ("level",)
+
+    @property
+    def width(self) -> int | None:
+        """Numbers in the vector of a text; None before initialization."""
+        return self.model.get_ref("sent2vec").maybe_get_dim("nO")
+
+    def check_loaded(self) -> None:
+        """Compare the languages with the output layer. RAISES: XNER334, XNER338."""
+        super().check_loaded()
+        output = self.model.get_ref("output")
+        n_outputs = output.get_dim("nO")
+        if n_outputs != len(self.labels):
+            labels = ", ".join(self.labels)
+            raise XnerError(
+                Errors.XNER334.format(
+                    name=self.name, n_labels=len(self.labels), labels=labels, n_outputs=n_outputs
+                )
+            )
+        check_width(self.model.get_ref("sent2vec"), output)

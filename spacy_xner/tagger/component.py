@@ -19,7 +19,7 @@ from thinc.types import Floats2d
 
 from spacy_xner.attributes import is_blank, is_labelled, register_attributes
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.pipe import LabelledPipe
+from spacy_xner.pipe import LabelledPipe, check_width
 from spacy_xner.tagger.decoding import Prediction, decode
 from spacy_xner.tagger.gold import Gold, align_gold, report_unlearnable
 from spacy_xner.tagger.model import Tagger, head_network, to_flat_torch
@@ -143,7 +143,7 @@ class EntityTagger(LabelledPipe):
         self.model = model
         self.name = name
         self.scorer = scorer
-        self.clusters = list(clusters)
+        self.clusters = self._check_clusters(name, clusters)
         self.spans_key = spans_key
         self.confidence = confidence
         self.objectives = dict(objectives)
@@ -355,3 +355,28 @@ class EntityTagger(LabelledPipe):
                 loss.backward()
         gradient = torch.zeros_like(flat) if flat.grad is None else flat.grad
         return value, self.model.ops.unflatten(torch2xp(gradient), sizes)
+
+    SETTINGS = ("clusters", "spans_key", "confidence")
+
+    @staticmethod
+    def _check_clusters(name: str, clusters: list[str]) -> list[str]:
+        """A copy of the clusters. RAISES: XNER344 for none."""
+        if not clusters or not all(isinstance(cluster, str) and cluster for cluster in clusters):
+            raise XnerError(Errors.XNER344.format(name=name, clusters=clusters))
+        return list(clusters)
+
+    def check_loaded(self) -> None:
+        """Compare the labels and the encoder with what the head was trained for.
+
+        RAISES: XNER333, XNER338.
+        """
+        super().check_loaded()
+        head = self.model.get_ref("head").shims[0].cfg
+        if (self.cfg["labels"], self.cfg["scheme"]) != (head["labels"], head["scheme"]):
+            raise XnerError(
+                Errors.XNER333.format(
+                    name=self.name, labels=self.cfg["labels"], scheme=self.cfg["scheme"],
+                    head_labels=head["labels"], head_scheme=head["scheme"],
+                )
+            )  # fmt: skip
+        check_width(self.model.get_ref("tok2vec"), self.model.get_ref("head"))

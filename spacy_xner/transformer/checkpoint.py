@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
+from torch import nn
 from transformers import (
     CONFIG_MAPPING,
     AutoModel,
@@ -124,6 +126,34 @@ def structure_of(description: dict[str, Any]) -> dict[str, Any]:
     """A description without the library's version and number type that wrote it."""
     config = {key: value for key, value in description["config"].items() if key not in WRITER}
     return {**description, "config": config}
+
+
+def outline(description: dict[str, Any]) -> nn.Module:
+    """Build the modules of a `TransformerNetwork` that have weights, and nothing else."""
+    return nn.ModuleDict({"encoder": rebuild(description)})
+
+
+def read_tokenizer(stored: str) -> Tokenizer:
+    """Read a tokenizer that gives all wordpieces of a text. RAISES: XNER341."""
+    try:
+        tokenizer = Tokenizer.from_str(stored)
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+    # The package `tokenizers` raises bare exceptions.
+    except Exception as error:
+        raise XnerError(Errors.XNER341.format(reason=error)) from error
+    return tokenizer
+
+
+def check_ids(encoder: PreTrainedModel, tokenizer: Tokenizer, special_ids: dict[str, int]) -> None:
+    """Look whether every wordpiece has an embedding. RAISES: XNER339; KeyError for a special one missing."""
+    n_rows = int(encoder.get_input_embeddings().weight.shape[0])
+    first, last = ("cls" if "cls" in special_ids else "bos"), ("sep" if "sep" in special_ids else "eos")
+    used = {special_ids[kind] for kind in (first, last, "pad")}
+    ids = {*used, *special_ids.values(), tokenizer.get_vocab_size() - 1}
+    beyond = sorted(i for i in ids if not 0 <= i < n_rows)
+    if beyond:
+        raise XnerError(Errors.XNER339.format(found=beyond[-1], n_rows=n_rows))
 
 
 def _plain(value: Any) -> Any:

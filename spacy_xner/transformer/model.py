@@ -12,7 +12,7 @@ from thinc.types import Floats2d
 from spacy_xner.shim import TorchShim
 from spacy_xner.tagger.gold import token_boundaries
 from spacy_xner.tagger.model import Encoder
-from spacy_xner.transformer.checkpoint import describe, load_checkpoint
+from spacy_xner.transformer.checkpoint import describe, load_checkpoint, outline
 from spacy_xner.transformer.freezing import keep_lowest
 from spacy_xner.transformer.network import TokenizedText, TransformerNetwork
 from spacy_xner.transformer.pooling import Pooling, TextPooling
@@ -112,6 +112,7 @@ def _build_encoder(
     """settings: Of the `TransformerNetwork`."""
     shim = TorchShim(
         partial(TransformerNetwork, **settings),
+        outline=outline,
         mixed_precision=mixed_precision,
         grad_scaler_config=grad_scaler_config,
         on_load=TransformerNetwork.share_frozen,

@@ -5,12 +5,11 @@ from typing import Any, Literal, NamedTuple, cast
 
 import numpy
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.transformer.checkpoint import rebuild, structure_of
+from spacy_xner.transformer.checkpoint import check_ids, read_tokenizer, rebuild, structure_of
 from spacy_xner.transformer.freezing import freeze, split_at
 from spacy_xner.transformer.pooling import Encoded, Ints, Pooling, TextPooling, pool_texts, pool_tokens
 from spacy_xner.transformer.sharing import FrozenStack, share_stack
@@ -51,7 +50,7 @@ class TransformerNetwork(nn.Module):
     overlap: Wordpieces that neighbouring windows share; each is taken where it has most context.
     budget: Wordpieces, padding included, that go through the encoder at once.
     encoder: The encoder with its weights; without it, one with arbitrary weights is built.
-    RAISES: XNER203, XNER204, XNER205.
+    RAISES: XNER203, XNER204, XNER205, XNER339, XNER341.
     """
 
     def __init__(
@@ -68,10 +67,9 @@ class TransformerNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder: PreTrainedModel = rebuild(description) if encoder is None else encoder
-        self.tokenizer = Tokenizer.from_str(description["tokenizer"])
-        self.tokenizer.no_truncation()
-        self.tokenizer.no_padding()
+        self.tokenizer = read_tokenizer(description["tokenizer"])
         self.special_ids: dict[str, int] = description["special_ids"]
+        check_ids(self.encoder, self.tokenizer, self.special_ids)
         self.space_id = _id_or(-1, self.tokenizer.token_to_id("\u2581"))
         # RoBERTa writes two special tokens between the segments of a pair, BERT one.
         self._between = [self._last_id] * max(1, self.tokenizer.num_special_tokens_to_add(is_pair=True) - 2)
