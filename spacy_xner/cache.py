@@ -66,6 +66,11 @@ class TensorCache(Generic[Key]):
             while self._n_rows > self._capacity:
                 self._n_rows -= len(self._tensors.pop(next(iter(self._tensors))))
 
+    def clear(self) -> None:
+        """Drop everything."""
+        with self._lock:
+            self._clear(self._version)
+
     def _begin(self, version: int) -> None:
         # A fork may have caught another thread between the tensors and their number.
         if version != self._version or self._process != os.getpid():

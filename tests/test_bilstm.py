@@ -272,7 +272,7 @@ def test_strange_words_are_read(word: str) -> None:
     nlp(f"{word} Nokia")
 
 
-def test_kept_spellings_are_forgotten_when_weights_change() -> None:
+def test_spellings_are_forgotten_when_weights_change() -> None:
     nlp = make_bilstm()
     examples = make_examples(nlp)
     optimizer = nlp.initialize(lambda: examples)
@@ -282,7 +282,7 @@ def test_kept_spellings_are_forgotten_when_weights_change() -> None:
         before = [vectors.copy() for vectors in model.predict(docs)]
         nlp.update(examples, sgd=optimizer)
         after = model.predict(docs)
-        encoder_of(nlp).shims[0].network.kept.clear()
+        encoder_of(nlp).shims[0].network.spellings.clear()
         fresh = model.predict(docs)
         for a, b, c in zip(before, after, fresh, strict=True):
             numpy.testing.assert_array_equal(b, c)

@@ -94,6 +94,8 @@ SUBJECTS = {
     name: Subject(factory, make, examples, doc, n_steps, rate)
     for name, make, (factory, examples, doc, n_steps, rate) in [
         ("softmax", tiny.make_nlp, TAGGER),
+        # Loaded ones share their frozen layers.
+        ("softmax-frozen", lambda *args: tiny.make_nlp(*args, n_frozen_layers=1), TAGGER),
         ("softmax-iob1", with_head({"scheme": "IOB1"}), TAGGER),
         ("crf", with_head(CRF), TAGGER),
         ("crf-bioes", with_head({**CRF, "scheme": "BIOES"}), TAGGER),
@@ -227,6 +229,19 @@ def test_processes_that_are_spawned_get_it_whole(learned):
     # They do on macOS and Windows; forked ones, as above, share what there is.
     nlp = pickle.loads(pickle.dumps(learned.nlp))
     for own, doc in zip(map(learned.nlp, learned.docs()), map(nlp, learned.docs()), strict=True):
+        assert_alike(written(own), written(doc))
+
+
+def test_loaded_models_go_to_other_processes(learned, tmp_path):
+    learned.nlp.to_disk(tmp_path)
+    nlp = spacy.load(tmp_path)
+    models = [pipe.model for _, pipe in nlp.pipeline if hasattr(pipe, "model")]
+    assert models
+    for model in models:
+        assert pickle.loads(pickle.dumps(model)).to_bytes() == model.to_bytes()
+        assert model.copy().to_bytes() == model.to_bytes()
+    again = learned._replace(nlp=pickle.loads(pickle.dumps(nlp)))
+    for own, doc in zip(map(learned.nlp, learned.docs()), map(again.nlp, again.docs()), strict=True):
         assert_alike(written(own), written(doc))
 
 

@@ -1,0 +1,105 @@
+"""Naming the machine: Linux on x86 and Arm, systems without cpuinfo, systems that say nothing."""
+
+import json
+import os
+import platform
+import subprocess
+
+import pytest
+import torch
+
+from spacy_xner import machine
+from spacy_xner.machine import describe_machine
+
+X86 = """processor\t: 0
+vendor_id\t: GenuineIntel
+model\t\t: 143
+model name\t: Intel(R) Xeon(R) Platinum 8481C
+flags\t\t: fpu sse2 avx avx2 fma avx512f avx512_bf16 amx_bf16 amx_tile amx_int8 avx512vbmi
+
+processor\t: 1
+model name\t: another
+"""
+ARM = """processor\t: 0
+BogoMIPS\t: 108.00
+Features\t: fp asimd asimdhp sve i8mm bf16
+CPU part\t: 0xd40
+"""
+
+
+@pytest.fixture
+def cpuinfo(monkeypatch, tmp_path):
+    """Let the machine have this cpuinfo."""
+
+    def write(content):
+        path = tmp_path / "cpuinfo"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        monkeypatch.setattr(machine, "CPUINFO", path)
+
+    return write
+
+
+def test_linux_names_model_and_instruction_sets(cpuinfo):
+    cpuinfo(X86)
+    found = describe_machine()
+    assert found.cpu == "Intel(R) Xeon(R) Platinum 8481C"
+    assert found.instruction_sets == [
+        "avx", "avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16",
+    ]  # fmt: skip
+
+
+def test_arm_has_features_and_no_model(cpuinfo, monkeypatch):
+    cpuinfo(ARM)
+    monkeypatch.setattr(platform, "processor", lambda: "aarch64")
+    found = describe_machine()
+    assert found.cpu == "aarch64"
+    assert found.instruction_sets == ["asimd", "asimdhp", "sve", "i8mm", "bf16"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00flags", b"model name\t:\nflags\t:"])
+def test_an_odd_cpuinfo_gives_unknown(cpuinfo, monkeypatch, content):
+    cpuinfo(content)
+    monkeypatch.setattr(platform, "processor", lambda: "")
+    found = describe_machine()
+    assert (found.cpu, found.instruction_sets) == ("unknown", [])
+
+
+def test_an_unreadable_cpuinfo_gives_unknown(monkeypatch, tmp_path):
+    # A folder cannot be read as a file, whoever asks.
+    monkeypatch.setattr(machine, "CPUINFO", tmp_path)
+    monkeypatch.setattr(platform, "processor", lambda: "")
+    found = describe_machine()
+    assert (found.cpu, found.instruction_sets) == ("unknown", [])
+
+
+def test_windows_has_neither_cpuinfo_nor_affinity(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "missing")
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    monkeypatch.setattr(platform, "system", lambda: "Windows")
+    monkeypatch.setattr(platform, "processor", lambda: "AMD64 Family 25")
+    found = describe_machine()
+    assert (found.cpu, found.n_cores) == ("AMD64 Family 25", 0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"), [("Apple M2 Pro\n", "Apple M2 Pro"), (FileNotFoundError("sysctl"), "unknown")]
+)
+def test_macos_is_asked_for_its_processor(monkeypatch, tmp_path, answer, expected):
+    def run(command, **options):
+        if isinstance(answer, Exception):
+            raise answer
+        return subprocess.CompletedProcess(command, 0, stdout=answer)
+
+    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "missing")
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(subprocess, "run", run)
+    assert describe_machine().cpu == expected
+
+
+def test_results_can_record_it():
+    found = describe_machine()
+    assert json.loads(json.dumps(found._asdict())) == found._asdict()
+    assert found.torch == torch.__version__
+    assert found.n_threads == torch.get_num_threads()
+    assert found.capability
