@@ -292,7 +292,7 @@ class Errors:
 
     XNER616 = (
         "[XNER616] Expected at least {limit:,} words a language to map them without a dictionary, got "
-        "{source:,} and {target:,}. Train on more text, or give a dictionary (`vectors.py align`)."
+        "{source:,} and {target:,}. Train on more text, or give a dictionary (`spacy xner vectors align`)."
     )
     XNER617 = (
         "[XNER617] The two languages seem to be one: {share:.0%} of the words of the two tables are alike, "
@@ -303,6 +303,18 @@ class Errors:
         "{first!r}. Train or distil the table again."
     )
     XNER619 = "[XNER619] Expected initialisers among {known}, got {unknown}. Correct the list."
+    XNER620 = (
+        "[XNER620] {path} would be overwritten by the map that is made of it: choose another folder than "
+        "{folder}."
+    )
+    XNER621 = (
+        "[XNER621] FAILED: no two starts found the same words, so the map is not to be believed and is not "
+        "written. Give more text, or a dictionary (`spacy xner vectors align`)."
+    )
+    XNER622 = (
+        "[XNER622] Expected a corpus file named {{lang}}-{{source}}-{{split}}.spacy, got {path}. Rename it: "
+        "what is made of it is named after it."
+    )
 
 
 class Warnings:
