@@ -316,6 +316,17 @@ class Errors:
         "what is made of it is named after it."
     )
 
+    XNER640 = "[XNER640] {path} was run with other settings (then, now): {changed}. Choose another folder."
+    XNER641 = "[XNER641] {path} is no result of a run. Move it away, or choose another folder."
+    XNER642 = (
+        "[XNER642] {languages}: a language with labels cannot be one without. Take it out of the languages "
+        "or of the targets."
+    )
+    XNER643 = "[XNER643] {target} has labels: give another --target."
+    XNER644 = "[XNER644] {path} has no cluster with {target}. Give a grouping with all languages, or none."
+    XNER645 = "[XNER645] Routes {unknown}: expected some of {known}."
+    XNER646 = "[XNER646] The route {route!r} needs {missing}. Give it, or leave the route out."
+
 
 class Warnings:
     """Texts of the warnings, one a call and never one a token."""

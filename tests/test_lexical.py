@@ -18,8 +18,11 @@ from spacy.util import registry
 from spacy_xner.cli.app import xner
 from spacy_xner.corpus.conll import Sentence
 from spacy_xner.corpus.docs import make_doc, read_docs, sentence_of, write_docs
+from spacy_xner.errors import XnerError
 from spacy_xner.files import write_json
 from spacy_xner.logger import Watched
+from spacy_xner.routes.settings import learn_from_text, reader
+from spacy_xner.runs import claim, is_done
 from spacy_xner.tags import TokenSpan
 from spacy_xner.training import train_curve, whole_epochs
 from spacy_xner.vectors.table import read_table
@@ -30,7 +33,7 @@ import parts
 import print_tables
 import report
 import spaces
-from runs import claim, is_done, reader, unfinished
+from runs import unfinished
 from tests.cli import invoke
 
 SENTENCES = [
@@ -205,12 +208,20 @@ def test_a_finished_run_is_known_by_its_settings_to_the_last_digit(tmp_path: Pat
     assert not is_done(tmp_path / "run.json", settings, seed=2)
     assert not is_done(tmp_path / "other.json", settings, seed=1)
     for changed in ({**settings, "decay": 0.6}, {"decay": 0.7}, {**settings, "floor": 0.1}):
-        with pytest.raises(SystemExit):
+        with pytest.raises(XnerError, match="XNER640"):
             is_done(tmp_path / "run.json", changed, seed=1)
     for content in ("", "[]", "{}"):
         (tmp_path / "other.json").write_text(content)
-        with pytest.raises(SystemExit):
+        with pytest.raises(XnerError, match="XNER641"):
             is_done(tmp_path / "other.json", settings, seed=1)
+
+
+def test_a_language_is_learnt_from_labels_or_from_text() -> None:
+    overrides = learn_from_text(["en"], ["es", "fi"], {})
+    assert overrides["corpora.train.languages"] == ["en", "es", "fi"]
+    assert overrides["vars.unlabelled"] == ["es", "fi"]
+    with pytest.raises(XnerError, match=r"XNER642.*fi"):
+        learn_from_text(["en", "fi"], ["es", "fi"], {})
 
 
 class Planned(NamedTuple):
