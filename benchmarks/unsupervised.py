@@ -18,19 +18,22 @@ from wasabi import msg
 
 from spacy_xner.files import write_bytes
 from spacy_xner.vectors.dictionary import BilingualDictionary, read_dictionary, split_dictionary
+from spacy_xner.vectors.judge import choose_start
 from spacy_xner.vectors.mapping import Pairs, align, precision
 from spacy_xner.vectors.spelling import SPELLING, compare_spelling
-from spacy_xner.vectors.table import VectorTable, read_table
-from spacy_xner.vectors.unsupervised import (
+from spacy_xner.vectors.starts import (
     EXPLORATION,
     INITIALISERS,
+    MAP_SETTINGS,
+    RANDOM,
+    MapSettings,
     Start,
-    choose_start,
     follow_starts,
 )
+from spacy_xner.vectors.table import VectorTable, read_table
 
-SUPERVISED, ALL, RANDOM = "dictionary", "all", "random"
-# Nothing in them themselves is drawn.
+SUPERVISED, ALL = "dictionary", "all"
+# Starts of these initialisers do not depend on the seed.
 FIXED = ("identical", "cognates")
 Tables = tuple[VectorTable, VectorTable]
 
@@ -111,10 +114,11 @@ def follow_one(
 ) -> dict[str, Any]:
     """See where an initialiser's starts lead. RETURNS: Starts with their dictionaries, seconds a start."""
     begin = time.perf_counter()
-    found, skipped = follow_starts(
-        *tables, [name], seed=seed, restarts=restarts, n_iterations=iterations,
+    settings = MapSettings(
+        (name,), seed=seed, restarts=restarts, n_iterations=iterations,
         exploration=EXPLORATION._replace(n_words=explored),
     )  # fmt: skip
+    found, skipped = follow_starts(*tables, settings)
     seconds = (time.perf_counter() - begin) / max(1, len(found))
     starts = {
         label: {"criterion": start.criterion, "pairs": [rows.tolist() for rows in start.pairs]}
@@ -136,7 +140,10 @@ def judge_one(
         for label, start in part["starts"].items()
     }
     skipped = {label: reason for part in followed for label, reason in part["skipped"].items()}
-    mapped, unspelled = (choose_start(*tables, found, skipped, spelling=weight) for weight in (SPELLING, 0))
+    mapped, unspelled = (
+        choose_start(*tables, found, skipped, MAP_SETTINGS._replace(spelling=weight))
+        for weight in (SPELLING, 0)
+    )
     return {
         "verdict": mapped.verdict,
         "precision": precision(mapped.source, mapped.target, test).by_neighbours[1],

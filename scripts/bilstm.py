@@ -145,7 +145,7 @@ def main(
         msg.fail(f"--keep has one place a target: give one of {', '.join(sorted(KEPT))} at a time", exits=1)
     missing = sorted({str(path) for run in plan if not (path := vectors_of(run, vectors, language)).is_dir()})
     if missing:
-        msg.fail(f"No merged vectors in {', '.join(missing)}: `vectors.py merge` makes them", exits=1)
+        msg.fail(f"No merged vectors in {', '.join(missing)}: `spacy xner vectors merge` makes them", exits=1)
     write_json(out / PARTS, {"language": language})
 
     def settings_of(run: Run) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def table_of_lengths(runs: Runs) -> Table:
 
 
 def read_unknown(folder: Path) -> dict[str, dict[str, float]]:
-    """Shares of words without a vector that `vectors.py coverage` left in `unknown/` (Table 6)."""
+    """Shares of words without a vector that `spacy xner vectors coverage` left in `unknown/` (Table 6)."""
     return {
         f"{path.stem} {corpus}": shares
         for path in sorted((folder / "unknown").glob("*.json"))

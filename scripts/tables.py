@@ -4,6 +4,9 @@ from collections.abc import Iterable, Sequence
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
+from spacy_xner.routes.advice import to_markdown
+from spacy_xner.routes.settings import choose  # noqa: F401
+
 
 class Cell(NamedTuple):
     """A score over seeds. Units: F1 in percent; the deviation of one seed is 0."""
@@ -24,22 +27,11 @@ def summarize(values: Sequence[float]) -> Cell | None:
     return Cell(mean(percents), stdev(percents) if len(percents) > 1 else 0.0, len(percents))
 
 
-def choose(scores: Sequence[float]) -> int:
-    """Choose the evaluation with the best score, the last of equals, as spaCy does for model-best."""
-    return max(range(len(scores)), key=lambda i: (scores[i], i))
-
-
 def embolden(cells: Iterable[Cell | None]) -> list[str]:
     """Show cells side by side, the best of them bold."""
     cells = list(cells)
     best = max((cell.mean for cell in cells if cell), default=0.0)
     return ["–" if cell is None else f"**{cell}**" if cell.mean >= best else str(cell) for cell in cells]
-
-
-def to_markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    """Lines of a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(map(str, line)) + " |" for line in lines]
 
 
 def titled(title: str, table: dict[str, dict[str, Cell | None]]) -> list[str]:

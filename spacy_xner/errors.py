@@ -359,7 +359,7 @@ class Errors:
 
     XNER616 = (
         "[XNER616] Expected at least {limit:,} words a language to map them without a dictionary, got "
-        "{source:,} and {target:,}. Train on more text, or give a dictionary (`vectors.py align`)."
+        "{source:,} and {target:,}. Train on more text, or give a dictionary (`spacy xner vectors align`)."
     )
     XNER617 = (
         "[XNER617] The two languages seem to be one: {share:.0%} of the words of the two tables are alike, "
@@ -370,6 +370,29 @@ class Errors:
         "{first!r}. Train or distil the table again."
     )
     XNER619 = "[XNER619] Expected initialisers among {known}, got {unknown}. Correct the list."
+    XNER620 = (
+        "[XNER620] {path} would be overwritten by the map that is made of it: choose another folder than "
+        "{folder}."
+    )
+    XNER621 = (
+        "[XNER621] FAILED: no two starts found the same words, so the map is not to be believed and is not "
+        "written. Give more text, or a dictionary (`spacy xner vectors align`)."
+    )
+    XNER622 = (
+        "[XNER622] Expected a corpus file named {{lang}}-{{source}}-{{split}}.spacy, got {path}. Rename it: "
+        "what is made of it is named after it."
+    )
+
+    XNER640 = "[XNER640] {path} was run with other settings (then, now): {changed}. Choose another folder."
+    XNER641 = "[XNER641] {path} is no result of a run. Move it away, or choose another folder."
+    XNER642 = (
+        "[XNER642] {languages}: a language with labels cannot be one without. Take it out of the languages "
+        "or of the targets."
+    )
+    XNER643 = "[XNER643] {target} has labels: give another --target."
+    XNER644 = "[XNER644] {path} has no cluster with {target}. Give a grouping with all languages, or none."
+    XNER645 = "[XNER645] Routes {unknown}: expected some of {known}."
+    XNER646 = "[XNER646] The route {route!r} needs {missing}. Give it, or leave the route out."
 
 
 class Warnings:

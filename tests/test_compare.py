@@ -2,23 +2,41 @@
 
 import json
 import shutil
+from dataclasses import asdict
+from inspect import signature
 from pathlib import Path
 
 import numpy
 import pytest
 import spacy
 import srsly
-import typer
 
+from spacy_xner.cli.app import xner
+from spacy_xner.cli.compare import compare_cli
 from spacy_xner.corpus.docs import read_docs
+from spacy_xner.errors import XnerError
+from spacy_xner.routes import base, lexical
+from spacy_xner.routes.advice import (
+    HEADER,
+    UPPER_BOUND,
+    Row,
+    advise,
+    compare_with_best,
+    make_row,
+    markdown,
+    tabulate,
+)
+from spacy_xner.routes.base import Training, train
+from spacy_xner.routes.budget import count_steps
+from spacy_xner.routes.compare import ROUTES, choose_routes, train_route
+from spacy_xner.routes.settings import choose
+from spacy_xner.routes.taggers import Teacher, find_teacher, write_texts
+from spacy_xner.routes.task import Data, Settings, Task
 from spacy_xner.significance import Comparison
+from spacy_xner.vectors.coverage import choose_words
+from spacy_xner.vectors.distil import distil_vectors
+from spacy_xner.vectors.table import read_table, write_table
 
-import compare
-import comparison
-import routes
-import vectors as vectors_script
-from comparison import HEADER, UPPER_BOUND, Row, advise, compare_with_best, make_row, tabulate
-from tables import choose
 from tests import cli
 from tests.test_lexical import DICTIONARY, SENTENCES, make_corpus
 
@@ -26,6 +44,7 @@ JOINT = Row("joint", "labels in en", 70.0, 69.0, 71.0, 71.0, 72.0, 68.0, 100.0, 
 STUDENT = Row("project", "parallel text", 75.0, 73.0, 74.0, 74.0, 76.0, 74.0, 100.0, 450.0, 4.0)
 SMALL = Row("translate", "a dictionary", 60.0, 60.0, 61.0, 61.0, 60.0, 60.0, 2000.0, 33.0, 3.0)
 GOLD = Row(UPPER_BOUND, "labels in es", 90.0, 90.0, 90.0, 90.0, 90.0, 90.0, 100.0, 450.0, 2.0)
+NO_DATA = Data()
 CLEAR, UNCLEAR = Comparison(5.0, 1.0, 9.0, 0.01), Comparison(5.0, -1.0, 11.0, 0.1)
 
 
@@ -125,9 +144,7 @@ def test_advice_says_what_labels_of_the_target_would_bring():
 
 
 def invoke(*arguments, code=0):
-    app = typer.Typer()
-    app.command()(compare.main)
-    return cli.invoke(app, *arguments, code=code)
+    return cli.invoke(xner, "compare", *arguments, code=code)
 
 
 def test_help_says_what_equal_time_counts():
@@ -154,16 +171,14 @@ def mapped(monkeypatch, checkpoint):
     """Vectors that are mapped already: sentences of toys teach none."""
 
     def train(task, language, out):
-        words = task.texts(language)
-        vectors_script.distil(words, out, encoder=str(checkpoint), layer=1, mixed_precision=False)
+        words = choose_words(task.texts(language))
+        write_table(distil_vectors(words, str(checkpoint), layer=1), out)
 
-    def copy(source, target, out, **settings):
-        out.mkdir()
-        shutil.copy(source, out / "source.safetensors")
-        shutil.copy(target, out / "target.safetensors")
+    def read(task, paths, folder):
+        return [read_table(path) for path in paths]
 
-    monkeypatch.setattr(routes, "train_vectors_of", train)
-    monkeypatch.setattr(vectors_script, "map_unsupervised", copy)
+    monkeypatch.setattr(lexical, "train_vectors_of", train)
+    monkeypatch.setattr(lexical, "map_vectors_of", read)
 
 
 def options(corpus, checkpoint):
@@ -183,14 +198,14 @@ def test_all_routes_are_trained_in_equal_time_measured_and_kept(corpus, checkpoi
     printed = invoke(*command)
     content = srsly.read_json(out / "compare.json")
     assert content["reasons"] == {}
-    assert {row["route"] for row in content["routes"]} == set(routes.ROUTES)
+    assert {row["route"] for row in content["routes"]} == set(ROUTES)
     assert content["advice"][0] in printed
     by_route = {row["route"]: row for row in content["routes"]}
     assert by_route["joint"]["megabytes"] == pytest.approx(by_route["project"]["megabytes"], rel=0.1)
     page = (out / "compare.md").read_text(encoding="utf-8")
     assert page.startswith("|  | F1 | F1, source dev | F1, target dev |")
     assert "0.005 minutes of training steps a route" in page
-    results = {name: srsly.read_json(out / f"{name}.json") for name in routes.ROUTES}
+    results = {name: srsly.read_json(out / f"{name}.json") for name in ROUTES}
     assert {name: len(result["epochs"]) for name, result in results.items()} == dict.fromkeys(results, 8)
     assert results["languages"]["sentences"] == 24
     assert results["translate"]["sentences"] == 24
@@ -198,8 +213,8 @@ def test_all_routes_are_trained_in_equal_time_measured_and_kept(corpus, checkpoi
     for name, result in results.items():
         assert {path.name for path in (out / name).iterdir()} >= {"pipeline", "curves.jsonl"}
         assert not (out / name / "training").exists()
-        n_right, n_found, n_gold = measured_counts(out / name / "pipeline")
-        f1 = 2 * n_right / (n_found + n_gold)
+        n_right, n_predicted, n_gold = measured_counts(out / name / "pipeline")
+        f1 = 2 * n_right / (n_predicted + n_gold)
         assert 100 * f1 == pytest.approx(by_route[name]["f1"]), name
         if result["chosen"]:
             assert f1 == pytest.approx(result["epochs"][result["chosen"] - 1]["test"]["f"]), name
@@ -207,9 +222,9 @@ def test_all_routes_are_trained_in_equal_time_measured_and_kept(corpus, checkpoi
     # Nothing is written beside the user's files.
     assert not [path for path in corpus.iterdir() if ".es" in path.name]
     before = {path: path.stat().st_mtime_ns for path in out.glob("*/curves.jsonl")}
-    assert invoke(*command).count("done before") == len(routes.ROUTES)
+    assert invoke(*command).count("done before") == len(ROUTES)
     assert before == {path: path.stat().st_mtime_ns for path in out.glob("*/curves.jsonl")}
-    assert "other settings" in invoke(*command, "--seed=1", code=1)
+    assert "XNER640" in invoke(*command, "--seed=1", code=1)
 
 
 def measured_counts(pipeline):
@@ -249,11 +264,10 @@ def test_to_convergence_a_student_goes_on_from_the_joint_tagger(corpus, checkpoi
 
 
 def test_lines_of_plain_text_are_unlabelled_sentences(corpus, checkpoint, tmp_path):
-    task = make_task(corpus, checkpoint, text=corpus.parent / "plain")
+    task = make_task(corpus, checkpoint, Data(text=corpus.parent / "plain"), limit=5)
     (corpus / "es-toy-train.spacy").unlink()
     assert task.has_text()
-    task.settings["limit"] = 5
-    assert routes.write_texts(task, tmp_path) == 5
+    assert write_texts(task, tmp_path) == 5
     docs = list(read_docs(tmp_path / "corpus" / "es-text-train.spacy").get_docs(spacy.blank("xx").vocab))
     assert [doc.text for doc in docs] == [text for text, _ in (SENTENCES * 2)[:5]]
     assert not any(doc.has_annotation("ENT_IOB") for doc in docs)
@@ -287,18 +301,16 @@ def test_a_route_that_fails_says_why_and_the_others_go_on(corpus, checkpoint, mo
     assert not (folder / "out" / "project.json").exists()
     # A mistake in the program is none of the data's.
     (folder / "out" / "joint.json").unlink()
-    broken = routes.ROUTES["joint"]._replace(run=lambda task, folder: 1 / 0)
-    monkeypatch.setitem(routes.ROUTES, "joint", broken)
+    monkeypatch.setattr(ROUTES["joint"], "run", lambda task, folder: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        compare.run_route("joint", make_task(corpus, checkpoint))
+        train_route("joint", make_task(corpus, checkpoint))
 
 
-def make_task(corpus, checkpoint, **changes):
-    settings = {
-        "language": "en", "target": "es", "source": "", "encoder": str(checkpoint), "limit": 2000,
-        "dev_limit": 300, "test_limit": 10, "minutes": 0.0, "learn_rate": 0.02, "batch_size": 4, "seed": 0,
-    }  # fmt: skip
-    return routes.Task(corpus, corpus.parent / "out", settings, **changes)
+def make_task(corpus, checkpoint, data=NO_DATA, **changes):
+    settings = Settings(
+        "en", "es", encoder=str(checkpoint), test_limit=10, learn_rate=0.02, batch_size=4, **changes
+    )
+    return Task(corpus, corpus.parent / "out", settings, data, mixed_precision=False)
 
 
 @pytest.mark.parametrize(
@@ -319,8 +331,9 @@ def test_the_best_pipeline_is_kept_but_a_students_last(
         ]
         srsly.write_jsonl(tmp_path / "curves.jsonl", lines)
 
-    monkeypatch.setattr(routes, "train_pipeline", train_pipeline)
-    trained = routes.train(make_task(corpus, checkpoint), tmp_path, Path("x.cfg"), overrides, 12)
+    monkeypatch.setattr(base, "train_pipeline", train_pipeline)
+    training = Training(tmp_path, Path("x.cfg"), overrides, n_sentences=12)
+    trained = train(make_task(corpus, checkpoint), training)
     assert (trained.chosen, len(trained.epochs)) == (chosen, 2)
     assert (tmp_path / "pipeline" / "which").read_text() == kept
     assert not (tmp_path / "training").exists()
@@ -330,12 +343,12 @@ def test_a_grouping_chooses_the_languages(corpus, checkpoint):
     assert make_task(corpus, checkpoint).labelled == ["en", "fr"]
     path = corpus.parent / "grouping.json"
     srsly.write_json(path, {"name": "mine", "clusters": {"a": ["es", "fr"], "b": ["en"]}})
-    task = make_task(corpus, checkpoint, grouping=path)
+    task = make_task(corpus, checkpoint, Data(grouping=path))
     assert task.labelled == ["fr"]
-    assert routes.ROUTES["languages"].missing(task) == ""
+    assert ROUTES["languages"].missing(task) == ""
     srsly.write_json(path, {"name": "mine", "clusters": {"a": ["es", "en"], "b": ["fr"]}})
-    task = make_task(corpus, checkpoint, grouping=path)
-    assert routes.ROUTES["languages"].missing(task) == "labels besides en's"
+    task = make_task(corpus, checkpoint, Data(grouping=path))
+    assert ROUTES["languages"].missing(task) == "labels besides en's"
 
 
 def test_a_teacher_of_other_settings_is_trained_anew(corpus, checkpoint):
@@ -343,37 +356,33 @@ def test_a_teacher_of_other_settings_is_trained_anew(corpus, checkpoint):
     joint, students = "--routes=joint", "--routes=project,self-training"
     pairs = ["--parallel", folder / "text.en", "--parallel", folder / "text.es"]
     invoke(*options(corpus, checkpoint), joint, "--limit=4")
-    path = folder / "out" / "joint.json"
-    task = make_task(corpus, checkpoint)
-    task.settings.update(json.loads(path.read_text(encoding="utf-8"))["settings"])
-    teacher, share, before = routes.find_teacher(task, folder / "own")
-    assert (teacher, share, before > 0) == (folder / "out" / "joint", 1.0, True)
-    task.settings["limit"] = 5
-    assert routes.find_teacher(task, folder / "own") == (folder / "own" / "teacher", 1.0, 0.0)
+    teacher = find_teacher(make_task(corpus, checkpoint, limit=4), folder / "other")
+    assert (teacher.folder, teacher.share, teacher.seconds > 0) == (folder / "out" / "joint", 1.0, True)
+    teacher = find_teacher(make_task(corpus, checkpoint, limit=5), folder / "other")
+    assert teacher == Teacher(folder / "other" / "teacher", 1.0, 0.0)
     invoke(*options(corpus, checkpoint), students, *pairs)
     found = json.loads((folder / "out" / "compare.json").read_text(encoding="utf-8"))
     assert {row["route"] for row in found["routes"]} == {"project", "self-training"}
 
 
 def test_other_files_make_other_runs(corpus, checkpoint):
-    task = make_task(corpus, checkpoint, text=corpus.parent / "plain")
-    before = routes.ROUTES["self-training"].inputs(task)
+    task = make_task(corpus, checkpoint, Data(text=corpus.parent / "plain"))
+    before = ROUTES["self-training"].inputs(task)
     (corpus.parent / "plain" / "es.txt").write_text("Otro texto.\n", encoding="utf-8")
     (corpus.parent / "plain" / "es.txt~").write_text("", encoding="utf-8")
     assert [path.name for path in task.texts("es")] == ["es.txt"]
-    assert routes.ROUTES["self-training"].inputs(task) != before
+    assert ROUTES["self-training"].inputs(task) != before
 
 
-def test_text_counts_in_a_pass(corpus, checkpoint):
-    task = make_task(corpus, checkpoint)
+def test_text_counts_in_a_pass():
     # Batches of four: three of labels take three of five along, and one of one.
-    assert [routes.steps_of(task, 12, n) for n in (20, 4, 0)] == [6, 4, 3]
+    assert [count_steps(12, n, 4) for n in (20, 4, 0)] == [6, 4, 3]
 
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--target=en"], "has labels"),
+        (["--target=en"], "XNER643"),
         (["--parallel=nowhere.en"], "does not exist"),
         (["--dictionary=nowhere.txt"], "does not exist"),
         (["--text=nowhere"], "does not exist"),
@@ -388,14 +397,36 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(corpus, checkpoint
 def test_a_grouping_without_the_target_is_refused(corpus, checkpoint):
     path = corpus.parent / "grouping.json"
     srsly.write_json(path, {"name": "mine", "clusters": {"a": ["en", "fr"]}})
-    assert "no cluster with es" in invoke(*options(corpus, checkpoint), "--grouping", path, code=1)
+    assert "XNER644" in invoke(*options(corpus, checkpoint), "--grouping", path, code=1)
 
 
 def test_unknown_routes_are_refused(corpus, checkpoint):
-    assert "expected some of joint" in invoke(*options(corpus, checkpoint), "--routes=jiont", code=1)
+    assert "XNER645" in invoke(*options(corpus, checkpoint), "--routes=jiont", code=1)
+    with pytest.raises(XnerError, match=r"XNER645.*\['jiont'\]: expected some of joint, languages"):
+        choose_routes(["joint", "jiont"])
+
+
+def test_the_upper_bound_is_trained_on_request_only():
+    routes = list(ROUTES)
+    assert routes[-1] == UPPER_BOUND
+    assert choose_routes([]) == routes[:-1]
+    assert choose_routes([], upper_bound=True) == routes
+    assert choose_routes(["joint", UPPER_BOUND], upper_bound=True) == ["joint", UPPER_BOUND]
+
+
+def test_a_route_without_its_data_is_a_coded_error(corpus, checkpoint, tmp_path):
+    with pytest.raises(XnerError, match=r"XNER646.*'translate' needs a dictionary"):
+        ROUTES["translate"].run(make_task(corpus, checkpoint), tmp_path)
+
+
+def test_the_verb_offers_what_the_library_does_by_default():
+    offered = {name: option.default for name, option in signature(compare_cli).parameters.items()}
+    defaults = {**asdict(Settings("en", "es")), **asdict(Data())}
+    del defaults["target"], defaults["sources"], defaults["parallel"]
+    assert offered | defaults == offered
 
 
 def test_markdown_keeps_bars_inside_of_cells():
-    page = comparison.markdown([["joint", *["–"] * 8, "a | b"]], ["Take it."], "en to es.")
+    page = markdown([["joint", *["–"] * 8, "a | b"]], ["Take it."], "en to es.")
     assert "| a \\| b |" in page
     assert page.endswith("Take it.\n\nen to es.\n")

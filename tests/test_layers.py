@@ -17,7 +17,7 @@ LAYERS = [
     {"cache", "storage", "weights"},
     {"tags", "attributes", "tokenizer", "shim", "optimizer", "pipe", "stability", "files"},
     {"corpus", "scoring"},
-    {"logger", "training", "significance"},
+    {"logger", "training", "significance", "runs"},
     {"tagger"},
     {"transformer"},
     {"vectors"},

@@ -14,24 +14,26 @@ from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 from spacy.util import registry
-from typer.testing import CliRunner
 
+from spacy_xner.cli.app import xner
 from spacy_xner.corpus.conll import Sentence
 from spacy_xner.corpus.docs import make_doc, read_docs, sentence_of, write_docs
+from spacy_xner.errors import XnerError
 from spacy_xner.files import write_json
 from spacy_xner.logger import Watched
+from spacy_xner.routes.settings import learn_from_text, reader
+from spacy_xner.runs import claim, is_done
 from spacy_xner.tags import TokenSpan
 from spacy_xner.training import train_curve, whole_epochs
 from spacy_xner.vectors.table import read_table
+from spacy_xner.vectors.translate import shuffle_sentence
 
 import bilstm
 import parts
 import print_tables
 import report
 import spaces
-import translate
-import vectors as vectors_script
-from runs import claim, is_done, reader, unfinished
+from runs import unfinished
 from tests.cli import invoke
 
 SENTENCES = [
@@ -63,9 +65,9 @@ def test_from_an_encoder_to_runs_and_tables(checkpoint: Path, tmp_path: Path) ->
     (tmp_path / "en-es.txt").write_text(DICTIONARY, encoding="utf-8")
     encoder = ("--encoder", checkpoint, "--layer", 1, "--no-mixed-precision")
     english = corpus / "en-toy-train.spacy"
-    invoke(vectors_script.app, "distil", english, "--out", tmp_path / "en.safetensors", *encoder)
+    invoke(xner, "vectors", "distil", english, "--out", tmp_path / "en.safetensors", *encoder)
     invoke(
-        vectors_script.app, "distil", tmp_path / "en-es.txt", "--out", tmp_path / "es.safetensors", *encoder,
+        xner, "vectors", "distil", tmp_path / "en-es.txt", "--out", tmp_path / "es.safetensors", *encoder,
         "--dictionary", tmp_path / "en-es.txt", "--limit", 15,
     )  # fmt: skip
     table = read_table(tmp_path / "en.safetensors")
@@ -74,21 +76,21 @@ def test_from_an_encoder_to_runs_and_tables(checkpoint: Path, tmp_path: Path) ->
     assert len(read_table(tmp_path / "es.safetensors").words) == 15
     merged = tmp_path / "merged"
     for name, tables in {"en": ["en"], "es": ["en", "es"]}.items():
-        paths = [tmp_path / f"{own}.safetensors" for own in tables]
-        invoke(vectors_script.app, "merge", *paths, "--out", merged / name, "--width", 8)
+        paths = [tmp_path / f"{name}.safetensors" for name in tables]
+        invoke(xner, "vectors", "merge", *paths, "--out", merged / name, "--width", 8)
     assert spacy.load(merged / "es").vocab.vectors.shape[1] == 8
     shown = invoke(
-        vectors_script.app, "coverage", merged / "es", english, corpus / "es-toy-test.spacy",
+        xner, "vectors", "coverage", merged / "es", english, corpus / "es-toy-test.spacy",
         "--out", tmp_path / "runs" / "unknown" / "es.json",
     )  # fmt: skip
     assert "0.0 %" in shown
-    invoke(translate.app, "words", english, tmp_path / "en-es.txt", merged / "es", "--language", "es")
+    invoke(xner, "translate", "words", english, tmp_path / "en-es.txt", merged / "es", "--language", "es")
     translated = list(read_docs(corpus / "en-toy.es-train.spacy").get_docs(spacy.blank("xx").vocab))
     assert translated[3].text.strip() == "She dejó Moscú en 1999 ."
     assert [(ent.text, ent.label_) for ent in translated[3].ents] == [("Moscú", "LOC")]
     assert {doc._.language for doc in translated} == {"es"}
     for name in ("en-toy", "en-toy.es"):
-        invoke(translate.app, "shuffle", corpus / f"{name}-train.spacy")
+        invoke(xner, "translate", "shuffle", corpus / f"{name}-train.spacy")
     arguments = (
         corpus, merged, tmp_path / "runs", "--targets", "es", "--source", "toy", "--seeds", 1, "--epochs", 2,
         "--hidden", 8, "--characters", 8, "--batch-size", 4, "--keep", tmp_path / "kept",
@@ -135,13 +137,13 @@ def test_zero_resource_runs_from_two_tables_to_the_table(checkpoint: Path, tmp_p
     tables = [tmp_path / f"{lang}.safetensors" for lang in ("en", "es")]
     for lang, table in zip(("en", "es"), tables, strict=True):
         invoke(
-            vectors_script.app, "distil", corpus / f"{lang}-toy-train.spacy", "--out", table,
+            xner, "vectors", "distil", corpus / f"{lang}-toy-train.spacy", "--out", table,
             "--encoder", checkpoint, "--layer", 1, "--no-mixed-precision",
         )  # fmt: skip
     merged = tmp_path / "merged"
-    invoke(vectors_script.app, "merge", *tables, "--out", merged / "es")
-    invoke(vectors_script.app, "merge", *tables, "--out", merged / "es.unmapped")
-    invoke(vectors_script.app, "merge", *tables, "--out", merged / "es.random", "--randomise")
+    invoke(xner, "vectors", "merge", *tables, "--out", merged / "es")
+    invoke(xner, "vectors", "merge", *tables, "--out", merged / "es.unmapped")
+    invoke(xner, "vectors", "merge", *tables, "--out", merged / "es.random", "--randomise")
     mapped, noise = (spacy.load(merged / name).vocab.vectors for name in ("es", "es.random"))
     assert mapped.shape == noise.shape
     assert not numpy.allclose(mapped.data, noise.data, atol=0.1)
@@ -206,12 +208,20 @@ def test_a_finished_run_is_known_by_its_settings_to_the_last_digit(tmp_path: Pat
     assert not is_done(tmp_path / "run.json", settings, seed=2)
     assert not is_done(tmp_path / "other.json", settings, seed=1)
     for changed in ({**settings, "decay": 0.6}, {"decay": 0.7}, {**settings, "floor": 0.1}):
-        with pytest.raises(SystemExit):
+        with pytest.raises(XnerError, match="XNER640"):
             is_done(tmp_path / "run.json", changed, seed=1)
     for content in ("", "[]", "{}"):
         (tmp_path / "other.json").write_text(content)
-        with pytest.raises(SystemExit):
+        with pytest.raises(XnerError, match="XNER641"):
             is_done(tmp_path / "other.json", settings, seed=1)
+
+
+def test_a_language_is_learnt_from_labels_or_from_text() -> None:
+    overrides = learn_from_text(["en"], ["es", "fi"], {})
+    assert overrides["corpora.train.languages"] == ["en", "es", "fi"]
+    assert overrides["vars.unlabelled"] == ["es", "fi"]
+    with pytest.raises(XnerError, match=r"XNER642.*fi"):
+        learn_from_text(["en", "fi"], ["es", "fi"], {})
 
 
 class Planned(NamedTuple):
@@ -257,27 +267,18 @@ def test_a_dictionary_in_the_wrong_direction_is_refused(checkpoint: Path, tmp_pa
     (tmp_path / "es-en.txt").write_text(swapped, encoding="utf-8")
     english = corpus / "en-toy-train.spacy"
     invoke(
-        vectors_script.app, "distil", english, tmp_path / "es-en.txt", "--out", tmp_path / "all.safetensors",
+        xner, "vectors", "distil", english, tmp_path / "es-en.txt", "--out", tmp_path / "all.safetensors",
         "--encoder", checkpoint, "--layer", 1, "--no-mixed-precision",
     )  # fmt: skip
-    found = CliRunner().invoke(
-        translate.app,
-        [
-            "words",
-            str(english),
-            str(tmp_path / "es-en.txt"),
-            str(tmp_path / "all.safetensors"),
-            "--language=es",
-        ],
-    )
-    assert "XNER605" in str(found.exception)
+    arguments = ("translate", "words", english, tmp_path / "es-en.txt", tmp_path / "all.safetensors")
+    assert "XNER605" in invoke(xner, *arguments, "--language=es", code=1)
     invoke(
-        translate.app, "words", english, tmp_path / "es-en.txt", tmp_path / "all.safetensors",
+        xner, "translate", "words", english, tmp_path / "es-en.txt", tmp_path / "all.safetensors",
         "--language", "es", "--reverse",
     )  # fmt: skip
     (tmp_path / "foreign.tsv").write_text("won\tvoitti\nday\tpäivä\n", encoding="utf-8")
-    arguments = ["words", str(english), str(tmp_path / "foreign.tsv"), str(tmp_path / "all.safetensors")]
-    assert "XNER615" in str(CliRunner().invoke(translate.app, [*arguments, "--language=fi"]).exception)
+    arguments = ("translate", "words", english, tmp_path / "foreign.tsv", tmp_path / "all.safetensors")
+    assert "XNER615" in invoke(xner, *arguments, "--language=fi", code=1)
 
 
 def test_tables_are_aligned_and_measured(tmp_path: Path) -> None:
@@ -291,7 +292,8 @@ def test_tables_are_aligned_and_measured(tmp_path: Path) -> None:
     (tmp_path / "a-b.tsv").write_text(pairs, encoding="utf-8")
     tables = (tmp_path / "a.vec", tmp_path / "b.vec", tmp_path / "a-b.tsv")
     printed = invoke(
-        vectors_script.app,
+        xner,
+        "vectors",
         "align",
         *tables,
         tmp_path / "out",
@@ -306,8 +308,8 @@ def test_tables_are_aligned_and_measured(tmp_path: Path) -> None:
     measured = json.loads((tmp_path / "out" / "precision.json").read_text())
     assert measured["CSLS"]["by_neighbours"]["1"] == 1.0
     mapped = [tmp_path / "out" / f"{name}.safetensors" for name in ("source", "target")]
-    assert "100.0" in invoke(vectors_script.app, "evaluate", *mapped, tables[2], "--skip", 20, "--n-test", 20)
-    assert "--skip too many" in invoke(vectors_script.app, "evaluate", *mapped, tables[2])
+    assert "100.0" in invoke(xner, "vectors", "evaluate", *mapped, tables[2], "--skip", 20, "--n-test", 20)
+    assert "--skip too many" in invoke(xner, "vectors", "evaluate", *mapped, tables[2])
 
 
 @given(st.integers(0, 10_000), st.sampled_from(SENTENCES))
@@ -315,7 +317,7 @@ def test_shuffled_sentences_keep_words_and_whole_entities(seed: int, sentence: t
     text, spans = sentence
     words = text.split()
     before = Sentence(words, [True] * len(words), [TokenSpan(*span) for span in spans])
-    after = translate.shuffle_sentence(before, random.Random(seed))
+    after = shuffle_sentence(before, random.Random(seed))
 
     def entities(of: Sentence) -> list[tuple[list[str], str]]:
         return sorted((of.tokens[span.start : span.end], span.label) for span in of.spans)

@@ -1,6 +1,7 @@
 """Labelled sentences, translated word by word."""
 
 from itertools import islice
+from pathlib import Path
 
 import numpy
 import pytest
@@ -10,7 +11,13 @@ from hypothesis import strategies as st
 from spacy_xner.corpus.conll import Sentence, read_tagged
 from spacy_xner.tags import TokenSpan, spans_to_tags
 from spacy_xner.vectors.dictionary import read_dictionary
-from spacy_xner.vectors.translate import Coverage, measure_coverage, translate_sentence
+from spacy_xner.vectors.translate import (
+    Coverage,
+    WordChoice,
+    measure_coverage,
+    name_beside,
+    translate_sentence,
+)
 
 WIDTH = 5
 
@@ -79,7 +86,7 @@ def test_translations_are_those_of_equation_1(alpha, window, seed):
     }
     tokens = rng.choice(sources, size=15).tolist()
     found = translate_sentence(
-        sentence(" ".join(tokens)), dictionary, embed_by(table), alpha=alpha, window=window
+        sentence(" ".join(tokens)), dictionary, embed_by(table), WordChoice(alpha, window)
     )
     expected = [
         best_by_brute_force(tokens, i, dictionary, table, alpha, window) if token in dictionary else token
@@ -102,7 +109,9 @@ def test_context_decides_between_meanings():
     assert translate_sentence(sentence("bank near river"), dictionary, embed).tokens[0] == "ufer"
     # Alone, and where the context has no weight, the word's own similarity is all.
     assert translate_sentence(sentence("bank"), dictionary, embed).tokens == ["ufer"]
-    alone = translate_sentence(sentence("money money bank money money"), dictionary, embed, alpha=1.0)
+    alone = translate_sentence(
+        sentence("money money bank money money"), dictionary, embed, WordChoice(alpha=1.0)
+    )
     assert alone.tokens[2] == "ufer"
 
 
@@ -113,9 +122,9 @@ def test_a_window_hides_what_is_further_away():
     near, far = sentence("a b"), sentence("a c c c b")
     table["a"] = table["c"] = numpy.zeros(WIDTH, dtype="float32")
     table["y"] = -table["x"]
-    assert translate_sentence(near, dictionary, embed_by(table), window=1).tokens[0] == "x"
-    assert translate_sentence(far, dictionary, embed_by(table), window=3).tokens[0] == "y"
-    assert translate_sentence(far, dictionary, embed_by(table), window=4).tokens[0] == "x"
+    assert translate_sentence(near, dictionary, embed_by(table), WordChoice(window=1)).tokens[0] == "x"
+    assert translate_sentence(far, dictionary, embed_by(table), WordChoice(window=3)).tokens[0] == "y"
+    assert translate_sentence(far, dictionary, embed_by(table), WordChoice(window=4)).tokens[0] == "x"
     assert translate_sentence(far, dictionary, embed_by(table)).tokens[0] == "x"
 
 
@@ -180,7 +189,7 @@ entries = st.lists(st.sampled_from(["p", "q", "p q", "q r s"]), max_size=3, uniq
 @given(labelled_sentences(), st.dictionaries(st.sampled_from("abcd"), entries), st.integers(0, 2))
 def test_entities_hold_the_translations_of_their_tokens(before, dictionary, window):
     table = random_vectors(list("abcdpqrs"))
-    after = translate_sentence(before, dictionary, embed_by(table), window=window)
+    after = translate_sentence(before, dictionary, embed_by(table), WordChoice(window=window))
     assert len(after.tokens) == len(after.spaces)
     # Tokens are translated one by one, so the sentence is found again piece by piece.
     pieces, position = [], 0
@@ -220,3 +229,10 @@ def test_half_of_the_words_of_wikiann_have_translations(shared_data):
     coverage = measure_coverage(before, dictionary)
     assert 0.4 < coverage.n_translated / coverage.n_tokens < 0.6
     assert [len(s.spans) for s in after] == [len(s.spans) for s in before]
+
+
+@pytest.mark.parametrize("name", ["train.spacy", "-train.spacy", "en-news-train.json"])
+def test_a_corpus_whose_name_tells_no_split_is_refused(name: str) -> None:
+    assert name_beside(Path("a/en-news-train.spacy"), "fi") == Path("a/en-news.fi-train.spacy")
+    with pytest.raises(ValueError, match="XNER622"):
+        name_beside(Path(name), "fi")

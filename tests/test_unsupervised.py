@@ -1,54 +1,54 @@
 """Maps between spaces without a dictionary: starts, criterion, verdict."""
 
 import json
-from functools import partial
+from inspect import signature
 from pathlib import Path
 
 import numpy
 import pytest
 import torch
 from torch import Tensor
-from typer.testing import CliRunner
 
-from spacy_xner.vectors import unsupervised
+from spacy_xner.cli.app import xner
+from spacy_xner.cli.vectors.options import vectors
+from spacy_xner.vectors import starts
+from spacy_xner.vectors.adversary import Adversary, learn_rotation, pull_to_rotation, random_rotation
+from spacy_xner.vectors.judge import Unsupervised, choose_start, judge, overlap
 from spacy_xner.vectors.mapping import (
     Pairs,
     Spelling,
     join_pairs,
     map_tables,
+    mean_cosine,
     mean_similarity,
     mutual_pairs,
     nearest,
+    nearest_rotation,
     normalise_rows,
     precision,
     refine,
 )
-from spacy_xner.vectors.spelling import compare_spelling
-from spacy_xner.vectors.table import VectorTable, read_table, write_table
-from spacy_xner.vectors.unsupervised import (
-    Adversary,
+from spacy_xner.vectors.spelling import SPELLING, compare_spelling
+from spacy_xner.vectors.starts import (
+    EXPLORATION,
+    INITIALISERS,
+    MAP_SETTINGS,
     Exploration,
+    MapSettings,
     Start,
-    Unsupervised,
-    choose_start,
     explore,
     follow_starts,
-    judge,
-    learn_rotation,
-    map_without_dictionary,
     match_distributions,
-    mean_cosine,
-    nearest_rotation,
-    overlap,
-    pull_to_rotation,
-    random_rotation,
     self_learn,
 )
+from spacy_xner.vectors.table import VectorTable, read_table, write_table
+from spacy_xner.vectors.unsupervised import map_without_dictionary
 
-import vectors as script
+from tests.cli import invoke
 
 N = 1000
 QUICK = Exploration(n_words=400, patience=3)
+EASY = MapSettings((), min_words=9)
 NO_FEATURES = (torch.zeros(N, 1), torch.zeros(N, 1))
 
 
@@ -100,9 +100,7 @@ def share_right(found: Unsupervised) -> float:
 def distributed() -> Unsupervised:
     return map_without_dictionary(
         *make_tables(),
-        initialisers=("identical", "cognates", "distributions"),
-        min_words=N,
-        exploration=QUICK,
+        MapSettings(("identical", "cognates", "distributions"), min_words=N, exploration=QUICK),
     )
 
 
@@ -122,7 +120,7 @@ def test_distributions_find_the_translations_of_words_in_other_letters(distribut
 
 
 def test_words_spelled_alike_are_a_start_and_evidence() -> None:
-    found = map_without_dictionary(*make_tables(n_same=100), initialisers=("identical",), min_words=N)
+    found = map_without_dictionary(*make_tables(n_same=100), MapSettings(("identical",), min_words=N))
     assert found.verdict == "OK"
     assert share_right(found) > 0.8
     assert set(found.evidence["starts"]) == {"random", "identical 1", "identical 2"}
@@ -134,7 +132,7 @@ def test_words_spelled_alike_are_a_start_and_evidence() -> None:
 def test_unrelated_spaces_fail(seed: int) -> None:
     tables = make_tables(related=False, seed=seed, n_same=200)
     found = map_without_dictionary(
-        *tables, initialisers=("identical", "distributions"), min_words=N, exploration=QUICK
+        *tables, MapSettings(("identical", "distributions"), min_words=N, exploration=QUICK)
     )
     assert found.verdict == "FAILED"
     assert share_right(found) < 0.05
@@ -144,7 +142,7 @@ def test_words_that_share_neither_letters_nor_spelling_fail() -> None:
     source, target = make_tables()
     target = target._replace(words=[f"ψ{spell(i, 'ζηθικλμνξο')}" for i in range(N)])
     source = source._replace(words=[spell(i, "bcdfghjklm") for i in range(N)])
-    found = map_without_dictionary(source, target, initialisers=("identical", "cognates"), min_words=N)
+    found = map_without_dictionary(source, target, MapSettings(("identical", "cognates"), min_words=N))
     assert found.verdict == "FAILED"
     assert set(found.evidence["starts"]) == {"random"}
     assert set(found.evidence["skipped"]) == {"identical 1", "identical 2", "cognates 1", "cognates 2"}
@@ -154,9 +152,9 @@ def test_words_that_share_neither_letters_nor_spelling_fail() -> None:
 def test_an_adversary_that_learns_nothing_or_diverges_fails(learning_rate: float) -> None:
     settings = SMALL._replace(learning_rate=learning_rate, n_epochs=1, n_steps=5)
     found = map_without_dictionary(
-        *make_tables(related=False, n=300), initialisers=("adversarial",), restarts=1, min_words=300,
-        adversary=settings, exploration=QUICK,
-    )  # fmt: skip
+        *make_tables(related=False, n=300),
+        MapSettings(("adversarial",), restarts=1, min_words=300, adversary=settings, exploration=QUICK),
+    )
     assert found.verdict == "FAILED"
 
 
@@ -165,7 +163,7 @@ def test_vectors_that_are_all_the_same_fail() -> None:
     flat = numpy.ones_like(source.vectors)
     found = map_without_dictionary(
         source._replace(vectors=flat), target._replace(vectors=2 * flat),
-        initialisers=("distributions",), min_words=100,
+        MapSettings(("distributions",), min_words=100),
     )  # fmt: skip
     assert found.verdict == "FAILED"
     assert found.evidence["starts"] == {}
@@ -202,15 +200,13 @@ def test_the_adversary_is_tried_in_both_directions_and_anew(monkeypatch: pytest.
         order = [source.words.index(word) for word in translated(target)]
         return torch.linalg.lstsq(x, y[order]).solution
 
-    monkeypatch.setattr(unsupervised, "learn_rotation", learn)
+    monkeypatch.setattr(starts, "learn_rotation", learn)
     found = map_without_dictionary(
         source,
         target,
-        initialisers=("adversarial",),
-        restarts=2,
-        min_words=N,
-        adversary=SMALL,
-        exploration=QUICK._replace(n_words=0),
+        MapSettings(
+            ("adversarial",), restarts=2, min_words=N, adversary=SMALL, exploration=QUICK._replace(n_words=0)
+        ),
     )
     assert calls == [SMALL] * 4
     assert found.verdict == "OK"
@@ -240,13 +236,11 @@ def test_an_adversary_is_repeatable_and_leaves_the_global_seed_alone() -> None:
 def test_a_seed_gives_the_same_tables_again(distributed: Unsupervised) -> None:
     again = map_without_dictionary(
         *make_tables(),
-        initialisers=("identical", "cognates", "distributions"),
-        min_words=N,
-        exploration=QUICK,
+        MapSettings(("identical", "cognates", "distributions"), min_words=N, exploration=QUICK),
     )
     assert again.evidence == distributed.evidence
     numpy.testing.assert_array_equal(again.source.vectors, distributed.source.vectors)
-    other = map_without_dictionary(*make_tables(), initialisers=(), seed=1, min_words=N)
+    other = map_without_dictionary(*make_tables(), MapSettings((), seed=1, min_words=N))
     assert other.evidence["floor"] != distributed.evidence["floor"]
     assert other.verdict == "FAILED"
 
@@ -306,7 +300,7 @@ def test_words_find_the_nearest_of_their_own_group(n_groups: int) -> None:
     x = x[:71]
     hubs = torch.rand(71), torch.rand(90)
     seeds = (torch.Generator().manual_seed(5) for _ in range(2))
-    pairs, objective = unsupervised._induce_in_groups(x, y, hubs, n_groups, next(seeds))
+    pairs, objective = starts._induce_in_groups(x, y, hubs, n_groups, next(seeds))
     drawn = next(seeds)
     groups = [torch.randperm(n, generator=drawn).tensor_split(n_groups) for n in (71, 90)]
     scores = x @ y.T - hubs[0][:, None] - hubs[1]
@@ -328,7 +322,7 @@ def test_words_see_more_of_the_others_whenever_the_objective_stalls(monkeypatch:
         seen.append(n_groups)
         return start, next(objectives)
 
-    monkeypatch.setattr(unsupervised, "_induce_in_groups", induce)
+    monkeypatch.setattr(starts, "_induce_in_groups", induce)
     x, y = (normalise_rows(table.vectors) for table in make_tables(n=60))
     settings = Exploration(n_words=50, n_groups=5, patience=2)
     explore(x, y, start, settings, torch.Generator())
@@ -346,7 +340,7 @@ def test_words_near_to_everything_are_found_anew_every_fifth_time(monkeypatch: p
         calls.append(len(queries))
         return mean_similarity(queries, keys)
 
-    monkeypatch.setattr(unsupervised, "mean_similarity", count)
+    monkeypatch.setattr(starts, "mean_similarity", count)
     x, y = (normalise_rows(table.vectors) for table in make_tables(n=90))
     start = Pairs(torch.arange(60), torch.arange(60))
     explore(x[:70], y, start, Exploration(n_groups=2, n_iterations=11), torch.Generator())
@@ -375,9 +369,10 @@ def test_the_start_that_the_others_agree_with_is_chosen_and_of_two_the_better() 
 
 def test_a_start_leads_to_the_same_place_whatever_others_are_tried() -> None:
     tables = make_tables(n_same=200)
-    settings = {"seed": 3, "exploration": QUICK, "n_iterations": 2}
-    alone, _ = follow_starts(*tables, ["random"], **settings)
-    found, skipped = follow_starts(*tables, ["distributions", "cognates", "random"], **settings)
+    settings = MapSettings(("random",), seed=3, exploration=QUICK, n_iterations=2)
+    alone, _ = follow_starts(*tables, settings)
+    others = ("distributions", "cognates", "random")
+    found, skipped = follow_starts(*tables, settings._replace(initialisers=others))
     assert set(skipped) == {"cognates 1", "cognates 2"}
     torch.testing.assert_close(found["random"].pairs, alone["random"].pairs)
     chosen = choose_start(*tables, found, skipped)
@@ -394,9 +389,9 @@ def test_an_adversary_starts_from_words_that_are_frequent_enough() -> None:
         return start
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unsupervised, "explore", spy)
-        patch.setattr(unsupervised, "learn_rotation", lambda x, y, *_: torch.linalg.qr(x.T @ x)[0])
-        follow_starts(source, target, ["adversarial"], n_frequent=300, n_iterations=1)
+        patch.setattr(starts, "explore", spy)
+        patch.setattr(starts, "learn_rotation", lambda x, y, *_: torch.linalg.qr(x.T @ x)[0])
+        follow_starts(source, target, MapSettings(("adversarial",), n_frequent=300, n_iterations=1))
     assert len(seen) == 4
     assert max(seen) < 300
 
@@ -485,52 +480,47 @@ def test_pairs_and_features_of_spelling_mend_a_dictionary_both() -> None:
 def test_tables_that_no_map_can_come_of_are_coded_errors() -> None:
     source, target = make_tables(n=100)
     with pytest.raises(ValueError, match=r"XNER616.*5,000 words.*got 100 and 100"):
-        map_without_dictionary(source, target, initialisers=())
+        map_without_dictionary(source, target, MapSettings(()))
     for same in (source, source._replace(words=target.words), source._replace(vectors=target.vectors)):
         with pytest.raises(ValueError, match="XNER617"):
-            map_without_dictionary(same, same if same is source else target, initialisers=(), min_words=9)
+            map_without_dictionary(same, same if same is source else target, EASY)
     with pytest.raises(ValueError, match=r"XNER619.*among identical, .*got \['magic'\]"):
-        map_without_dictionary(source, target, initialisers=("identical", "magic"))
+        map_without_dictionary(source, target, EASY._replace(initialisers=("identical", "magic")))
     with pytest.raises(ValueError, match="XNER611"):
-        map_without_dictionary(
-            source, target._replace(vectors=target.vectors[:, 1:]), initialisers=(), min_words=9
-        )
+        map_without_dictionary(source, target._replace(vectors=target.vectors[:, 1:]), EASY)
     broken = target.vectors.copy()
     broken[[3, 5], 0] = numpy.nan, numpy.inf
     with pytest.raises(ValueError, match=rf"XNER618.*2 words of the target.*{target.words[3]}"):
-        map_without_dictionary(source, target._replace(vectors=broken), initialisers=(), min_words=9)
+        map_without_dictionary(source, target._replace(vectors=broken), EASY)
 
 
-def run_script(folder: Path, tables: tuple[VectorTable, VectorTable], *options: str):
+def run_map(folder: Path, tables: tuple[VectorTable, VectorTable], *options: str, code: int = 0) -> str:
     for table, name in zip(tables, ("a", "b"), strict=True):
         write_table(table, folder / f"{name}.safetensors")
     pairs = "\n".join(f"{word} {group[0]}" for word, group in gold().items())
     (folder / "pairs.txt").write_text(pairs, encoding="utf-8")
     paths = [str(folder / name) for name in ("a.safetensors", "b.safetensors", "out")]
     options = ("--initialisers", "identical,distributions", "--min-words", "900", *options)
-    return CliRunner().invoke(script.app, ["map", *paths, *options])
+    return invoke(xner, "vectors", "map", *paths, *options, code=code)
 
 
-def test_the_script_writes_tables_only_if_they_can_be_believed(
+def test_the_verb_writes_tables_only_if_they_can_be_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(script, "map_without_dictionary", partial(map_without_dictionary, exploration=QUICK))
-    measured = ("--dictionary", str(tmp_path / "pairs.txt"), "--skip", "0")
-    result = run_script(tmp_path, make_tables(), *measured)
-    assert result.exit_code == 0, result.output
+    monkeypatch.setattr(starts, "EXPLORATION", QUICK)
+    measured = ("--explored", str(QUICK.n_words), "--dictionary", str(tmp_path / "pairs.txt"), "--skip", "0")
+    printed = run_map(tmp_path, make_tables(), *measured)
     out = tmp_path / "out"
     names = {"source.safetensors", "target.safetensors", "verdict.json", "precision.json"}
     assert {path.name for path in out.iterdir()} == names
     verdict = json.loads((out / "verdict.json").read_text(encoding="utf-8"))
     assert verdict["verdict"] == "OK"
-    assert verdict["best"] in result.output
+    assert verdict["best"] in printed
     measure = json.loads((out / "precision.json").read_text(encoding="utf-8"))
     assert measure["CSLS"]["by_neighbours"]["1"] > 0.8
     assert read_table(out / "source.safetensors").words == make_tables()[0].words
     # Into the same folder: nothing of the first run may be left.
-    result = run_script(tmp_path, make_tables(related=False), *measured)
-    assert result.exit_code == 1
-    assert "FAILED" in result.output
+    assert "XNER621" in run_map(tmp_path, make_tables(related=False), *measured, code=1)
     assert {path.name for path in out.iterdir()} == {"failed.json"}
     assert json.loads((out / "failed.json").read_text(encoding="utf-8"))["verdict"] == "FAILED"
 
@@ -546,23 +536,33 @@ def test_spelling_counts_unless_it_is_not_to(command: str, tmp_path: Path) -> No
         "align": [*paths, words, tmp_path / "out"],
         "map": [*paths, tmp_path / "out", "--initialisers", "identical", "--min-words", 900, "--explored", 0],
     }
-    arguments = [command, *map(str, arguments[command])]
+    arguments = ["vectors", command, *arguments[command]]
     found = []
     for spelling in ("0.2", "0"):
-        result = CliRunner().invoke(script.app, [*arguments, "--spelling", spelling])
-        assert result.exit_code == 0, result.output
+        invoke(xner, *arguments, "--spelling", spelling)
         found.append(read_table(tmp_path / "out" / "source.safetensors").vectors)
     assert not numpy.allclose(*found, atol=1e-3)
-    result = CliRunner().invoke(script.app, [*arguments, "--spelling", "-1"])
-    assert result.exit_code == 2
+    invoke(xner, *arguments, "--spelling", "-1", code=2)
 
 
 def test_tables_are_not_mapped_over_themselves(tmp_path: Path) -> None:
     tables = [tmp_path / f"{name}.safetensors" for name in ("source", "target")]
     for table, path in zip(make_tables(), tables, strict=True):
         write_table(table, path)
-    result = CliRunner().invoke(script.app, ["map", *map(str, tables), str(tmp_path)])
-    assert result.exit_code == 1
-    # The message is wrapped, where depends on the path in it.
-    assert "would be overwritten" in " ".join(result.output.split())
+    assert "XNER620" in invoke(xner, "vectors", "map", *tables, tmp_path, code=1)
     assert all(path.exists() for path in tables)
+
+
+def test_the_verbs_offer_what_the_library_does_by_default() -> None:
+    options = {
+        command.name: {
+            name: parameter.default for name, parameter in signature(command.callback).parameters.items()
+        }
+        for command in vectors.registered_commands
+    }
+    mapped = options["map"]
+    assert tuple(mapped["initialisers"].split(",")) == INITIALISERS
+    assert mapped["explored"] == EXPLORATION.n_words
+    assert mapped["spelling"] == options["align"]["spelling"] == SPELLING
+    for name in ("restarts", "weighting", "seed", "min_words"):
+        assert mapped[name] == MAP_SETTINGS._asdict()[name]

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spacy_xner.errors import XnerError
 from spacy_xner.vectors.distil import distil_vectors
 from spacy_xner.vectors.mapping import (
     Pairs,
@@ -323,13 +324,13 @@ def test_fasttext_vectors_put_the_most_frequent_word_first() -> None:
 
 def test_training_without_gensim_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gensim.models", None)
-    with pytest.raises(ImportError, match=r"XNER608.*spacy_xner\[vectors\]"):
+    with pytest.raises(XnerError, match=r"XNER608.*spacy_xner\[vectors\]"):
         train_vectors(["a"])
 
 
 def test_searching_without_faiss_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ImportError, match=r"XNER608.*spacy_xner\[vectors\]"):
+    with pytest.raises(XnerError, match=r"XNER608.*spacy_xner\[vectors\]"):
         nearest(unit(3, 2), unit(3, 2), 1)
 
 

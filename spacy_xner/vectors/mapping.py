@@ -210,6 +210,16 @@ def nearest(queries: Tensor, keys: Tensor, n: int, *, csls: bool = True, k: int 
     return found._replace(scores=found.scores - mean_similarity(queries, keys, k)[:, None] / 2)
 
 
+def mean_cosine(x: Tensor, y: Tensor, *, n_frequent: int = 10_000) -> float:
+    """Mean cosine of the most frequent source words and the target words that CSLS chooses for them.
+
+    The criterion of maps that are learnt without a dictionary.
+    SOURCE: Lample et al. 2018, section 3.5.
+    """
+    chosen = nearest(x[:n_frequent], y, 1).ids[:, 0]
+    return float((x[:n_frequent] * y[chosen]).sum(dim=1).mean())
+
+
 def mean_similarity(queries: Tensor, keys: Tensor, k: int = N_NEIGHBOURS) -> Tensor:
     """Mean product of every query and its k nearest keys. Shape: (n_queries,). RAISES: XNER608."""
     return _search(queries, keys, k).scores.mean(dim=1)

@@ -10,9 +10,10 @@ import spacy
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
+from spacy.vectors import Vectors
 
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.files import numbered_lines, write_bytes
+from spacy_xner.files import fresh_folder, numbered_lines, write_bytes
 
 # Rows at the beginning of a text file whose words mostly end in a number if the header's width is too small.
 N_SUSPECTED = 20
@@ -82,6 +83,26 @@ def to_unit_length(vectors: NDArray) -> NDArray[numpy.float32]:
     """Bring rows to unit length; those of zeros stay."""
     norms = numpy.linalg.norm(vectors, axis=1, keepdims=True)
     return numpy.asarray(vectors / numpy.maximum(norms, 1e-12), "float32")
+
+
+def randomise_table(table: VectorTable, seed: int = 0) -> VectorTable:
+    """Give the same words random vectors, as a baseline."""
+    generator = numpy.random.default_rng(seed)
+    return table._replace(vectors=generator.standard_normal(table.vectors.shape, dtype="float32"))
+
+
+def write_pipeline(table: VectorTable, path: Path, *, half_precision: bool = True) -> int:
+    """Write a blank pipeline with these vectors, for `[initialize] vectors`.
+
+    RETURNS: Size of the vectors in bytes.
+    """
+    nlp = spacy.blank("xx")
+    data = table.vectors.astype("float16" if half_precision else "float32")
+    keys = [nlp.vocab.strings.add(word) for word in table.words]
+    nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings, data=data, keys=keys, name="xner")
+    with fresh_folder(path) as folder:
+        nlp.to_disk(folder)
+    return int(data.nbytes)
 
 
 class Lookup:

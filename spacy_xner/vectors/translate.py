@@ -1,13 +1,26 @@
-"""Reverse translation: labelled sentences word by word into another language, with their labels."""
+"""Labelled sentences word by word in another language, or in another order: training sets for transfer.
 
+SOURCE: Huang et al. 2019, "What matters for neural cross-lingual named entity recognition".
+"""
+
+import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy
+import spacy
 from numpy.typing import NDArray
+from spacy.tokens import Doc
+from tqdm import tqdm
 
 from spacy_xner.corpus.conll import Sentence
+from spacy_xner.corpus.docs import make_doc, read_docs, sentence_of, write_docs
+from spacy_xner.errors import Errors, XnerError
 from spacy_xner.tags import TokenSpan
+from spacy_xner.vectors.dictionary import BilingualDictionary, check_direction, read_dictionary
+from spacy_xner.vectors.table import Lookup, VectorTable
 
 # Vectors of lower-cased words in the space of both languages: unit length, or zeros for an unknown word.
 # Shape: (n_words, width).
@@ -21,13 +34,90 @@ class Coverage(NamedTuple):
     n_translated: int
 
 
+class Made(NamedTuple):
+    """A corpus file that was made of another one.
+
+    coverage: How much of it a dictionary translated; zeros where nothing was to be translated.
+    """
+
+    path: Path
+    n_sentences: int
+    coverage: Coverage = Coverage(0, 0)
+
+
+class WordChoice(NamedTuple):
+    """How a translation is chosen among those of the dictionary.
+
+    alpha: Weight of the token itself; its context has the rest.
+    window: Tokens of context on each side; 0 takes the whole sentence.
+    """
+
+    alpha: float = 0.5
+    window: int = 0
+
+
+WORD_CHOICE = WordChoice()
+
+
+def translate_corpus(
+    corpus: Path,
+    dictionary: Path,
+    table: VectorTable,
+    language: str,
+    *,
+    reverse: bool = False,
+    choice: WordChoice = WORD_CHOICE,
+) -> Made:
+    """Translate a corpus word by word into `{lang}-{source}.{language}-{split}.spacy` beside it.
+
+    The file keeps the corpus' language in its name, because the labels are that language's; its documents are
+    in the other language.
+
+    table: Vectors of the words of both languages in one space.
+    language: Language of the translations.
+    reverse: Swap the dictionary's source and target.
+    RAISES: XNER605 for a dictionary in the wrong direction, XNER615 if no translation has a vector, XNER622
+        for a file name that names no split; those of `read_docs` and `read_dictionary`.
+    """
+    path = name_beside(corpus, language)
+    docs = list(read_docs(corpus).get_docs(spacy.blank("xx").vocab))
+    entries = read_dictionary(dictionary, reverse=reverse)
+    # The table has the words of both languages and does not say which language a word belongs to.
+    check_direction(entries, Counter(token.lower_ for doc in docs for token in doc), (), dictionary)
+    embed = Lookup(table)
+    _check_vectors(entries, embed, dictionary)
+    sentences = [sentence_of(doc) for doc in docs]
+    progress = tqdm(sentences, unit=" sentences", disable=None)
+    _write((translate_sentence(sentence, entries, embed, choice) for sentence in progress), path, language)
+    return Made(path, len(sentences), measure_coverage(sentences, entries))
+
+
+def shuffle_corpus(corpus: Path, seed: int = 0) -> Made:
+    """Shuffle the words of every sentence into `{lang}-{source}.shuffled-{split}.spacy`; entities stay whole.
+
+    What a model loses on such text is what it learns from the order of words (Huang et al. 2019, Table 3).
+    RAISES: XNER622 for a file name that names no split; those of `read_docs`.
+    """
+    path = name_beside(corpus, "shuffled")
+    rng = random.Random(seed)
+    docs: list[Doc] = list(read_docs(corpus).get_docs(spacy.blank("xx").vocab))
+    _write((shuffle_sentence(sentence_of(doc), rng) for doc in docs), path, docs[0]._.language)
+    return Made(path, len(docs))
+
+
+def name_beside(corpus: Path, name: str) -> Path:
+    """Name the file that is made of a corpus file. RAISES: XNER622."""
+    stem, hyphen, split = corpus.stem.rpartition("-")
+    if not hyphen or not stem or corpus.suffix != ".spacy":
+        raise XnerError(Errors.XNER622.format(path=corpus))
+    return corpus.with_name(f"{stem}.{name}-{split}.spacy")
+
+
 def translate_sentence(
     sentence: Sentence,
     dictionary: Mapping[str, Sequence[str]],
     embed: Embed,
-    *,
-    alpha: float = 0.5,
-    window: int = 0,
+    choice: WordChoice = WORD_CHOICE,
 ) -> Sentence:
     """Replace every token that the dictionary has by the translation that fits token and context best.
 
@@ -35,21 +125,34 @@ def translate_sentence(
     stay. Translations take over capitals; of equal ones the first is taken.
 
     dictionary: Lower-cased words and their translations, which are not empty.
-    alpha: Weight of the token itself; its context has the rest.
-    window: Context on each side, 0 takes the whole sentence. Units: tokens.
-    SOURCE: Huang et al. 2019 (what matters for neural cross-lingual NER), equation 1.
+    SOURCE: Huang et al. 2019, equation 1.
     """
     words = [token.lower() for token in sentence.tokens]
     candidates = [(i, text.split()) for i, word in enumerate(words) for text in dictionary.get(word, ())]
     if not candidates:
         return sentence
     positions = numpy.array([i for i, _ in candidates])
-    scores = _score(words, positions, [parts for _, parts in candidates], embed, alpha, window)
+    scores = _score(words, positions, [parts for _, parts in candidates], embed, choice)
     # A stable sort: the best of every position comes first, and of equals the dictionary's first.
     order = numpy.lexsort((-scores, positions))
     firsts = numpy.unique(positions, return_index=True)[1]
     chosen = dict(candidates[i] for i in order[firsts].tolist())
     return _replace(sentence, chosen)
+
+
+def shuffle_sentence(sentence: Sentence, rng: random.Random) -> Sentence:
+    """Put words and whole entities in another order."""
+    inside = {i for span in sentence.spans for i in range(span.start, span.end)}
+    pieces = [(span.start, span.end, span.label) for span in sentence.spans]
+    pieces += [(i, i + 1, "") for i in range(len(sentence.tokens)) if i not in inside]
+    rng.shuffle(pieces)
+    order = [i for start, end, _ in pieces for i in range(start, end)]
+    spans, position = [], 0
+    for start, end, label in pieces:
+        if label:
+            spans.append(TokenSpan(position, position + end - start, label))
+        position += end - start
+    return Sentence([sentence.tokens[i] for i in order], [sentence.spaces[i] for i in order], spans)
 
 
 def measure_coverage(sentences: Iterable[Sentence], dictionary: Mapping[str, Sequence[str]]) -> Coverage:
@@ -63,13 +166,12 @@ def _score(
     positions: NDArray[numpy.int64],
     translations: list[list[str]],
     embed: Embed,
-    alpha: float,
-    window: int,
+    choice: WordChoice,
 ) -> NDArray[numpy.float64]:
-    """Equation 1 for all translations of a sentence's words at once.
+    """Score all translations of a sentence's words at once (equation 1).
 
-    positions: Where the word of each translation is. Shape: (n_translations,).
-    translations: Their words, one or more of each.
+    positions: Position of the word that each translation is of. Shape: (n_translations,).
+    translations: The words of each translation, one or more.
     RETURNS: Shape: (n_translations,).
     """
     parts = [part for translation in translations for part in translation]
@@ -82,9 +184,9 @@ def _score(
     targets = numpy.add.reduceat(vectors[[row_of_word[part] for part in parts]], starts)
     targets /= numpy.maximum(numpy.linalg.norm(targets, axis=1, keepdims=True), 1e-12)
     distances = numpy.abs(positions[:, None] - numpy.arange(len(words)))
-    weights = numpy.where(distances == 0, alpha, (1 - alpha) / (distances + 1) ** 2)
-    if window:
-        weights[distances > window] = 0
+    weights = numpy.where(distances == 0, choice.alpha, (1 - choice.alpha) / (distances + 1) ** 2)
+    if choice.window:
+        weights[distances > choice.window] = 0
     scores: NDArray[numpy.float64] = (targets @ context.T * weights).sum(axis=1)
     return scores
 
@@ -97,9 +199,9 @@ def _replace(sentence: Sentence, chosen: Mapping[int, Sequence[str]]) -> Sentenc
     for i, (token, space) in enumerate(zip(sentence.tokens, sentence.spaces, strict=True)):
         starts.append(len(tokens))
         translation = chosen.get(i)
-        own = [token] if translation is None else _with_case(token, " ".join(translation)).split(" ")
-        tokens += own
-        spaces += [True] * (len(own) - 1) + [space]
+        words = [token] if translation is None else _with_case(token, " ".join(translation)).split(" ")
+        tokens += words
+        spaces += [True] * (len(words) - 1) + [space]
     starts.append(len(tokens))
     spans = [TokenSpan(starts[span.start], starts[span.end], span.label) for span in sentence.spans]
     return Sentence(tokens, spaces, spans)
@@ -109,3 +211,14 @@ def _with_case(token: str, translation: str) -> str:
     if token.isupper() and len(token) > 1:
         return translation.upper()
     return translation[:1].title() + translation[1:] if token[:1].isupper() else translation
+
+
+def _check_vectors(entries: BilingualDictionary, embed: Embed, path: Path) -> None:
+    words = [word for texts in entries.values() for text in texts for word in text.split()]
+    if not embed(words).any():
+        raise XnerError(Errors.XNER615.format(n=len(words), where=path, first=words[0]))
+
+
+def _write(sentences: Iterable[Sentence], path: Path, language: str) -> None:
+    vocab = spacy.blank("xx").vocab
+    write_docs((make_doc(vocab, sentence, language) for sentence in sentences), path)

@@ -1,19 +1,20 @@
-"""What `compare.py` says about its routes: the choice of an evaluation, a table, advice. Pure functions."""
+"""What a comparison says about its routes: a table and advice. Pure functions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy
 
+from spacy_xner.routes.settings import choose
 from spacy_xner.significance import Comparison, bootstrap
 
-from tables import choose, to_markdown
-
-# Labels of the target: the upper line, which is no route.
+# Training on the target's labels: the upper bound, which is never recommended.
 UPPER_BOUND = "supervised"
-# What a fast pipeline may cost, and how fast it has to be to be worth a word. Unit: F1 in percent; a ratio.
-CHEAP, FAST = 3.0, 5.0
+# A pipeline is called fast if it is this many times as fast as the best one.
+FAST = 5.0
+# A fast pipeline is recommended if it loses no more than this. Unit: F1 in percent.
+CHEAP = 3.0
 HEADER = ("", "F1", "F1, source dev", "F1, target dev", "P", "R", "words/s", "MB", "minutes", "learns from")
 N_SCORES = len(HEADER) - 2
 
@@ -21,8 +22,10 @@ N_SCORES = len(HEADER) - 2
 class Row(NamedTuple):
     """A route with its pipeline. Units: F1, precision and recall in percent, minutes of all its work.
 
-    f1: Of the pipeline on disk, as precision and recall. f1_source_dev, f1_target_dev: At the evaluation that
-        this dev set chooses; None without one. target_dev: That of the target's dev set itself there.
+    f1, precision, recall: Test scores of the pipeline on disk.
+    f1_source_dev: Test F1 at the evaluation that the source's dev set chooses.
+    f1_target_dev: Test F1 at the evaluation that the target's dev set chooses; None without such a set.
+    target_dev: F1 on the target's dev set at that evaluation; None without such a set.
     """
 
     route: str
@@ -39,22 +42,22 @@ class Row(NamedTuple):
 
 
 def make_row(result: dict[str, Any], measured: dict[str, Any]) -> Row:
-    """Make a row of a route's result and of what was measured of its pipeline."""
+    """Make a row of a route's result file and the measures of its pipeline (`measure_pipeline`)."""
     epochs = result["epochs"]
     on_target = on_dev = None
     if all(epoch["target_dev"] is not None for epoch in epochs):
         best = epochs[choose([epoch["target_dev"] for epoch in epochs])]
         on_target, on_dev = 100 * best["test"]["f"], 100 * best["target_dev"]
-    n_right, n_found, n_gold = numpy.sum(measured["counts"], axis=0).tolist()
+    n_right, n_predicted, n_gold = numpy.sum(measured["counts"], axis=0).tolist()
     about = result["about"] if result["chosen"] else f"{result['about']}; best before its training"
     return Row(
         result["route"],
         about,
-        f1=200 * n_right / max(1, n_found + n_gold),
+        f1=200 * n_right / max(1, n_predicted + n_gold),
         f1_source_dev=100 * epochs[choose([epoch["source_dev"] for epoch in epochs])]["test"]["f"],
         f1_target_dev=on_target,
         target_dev=on_dev,
-        precision=100 * n_right / max(1, n_found),
+        precision=100 * n_right / max(1, n_predicted),
         recall=100 * n_right / max(1, n_gold),
         words_per_second=measured["words_per_second"],
         megabytes=measured["megabytes"],
@@ -70,10 +73,9 @@ def compare_with_best(rows: Sequence[Row], counts: Mapping[str, Any]) -> dict[st
     ranked = rank(rows)
     if not ranked:
         return {}
-    own = numpy.array(counts[ranked[0].route], dtype="float64")
-    return {
-        row.route: bootstrap([own], [numpy.array(counts[row.route], dtype="float64")]) for row in ranked[1:]
-    }
+    arrays = {row.route: numpy.array(counts[row.route], dtype="float64") for row in ranked}
+    best, *others = ranked
+    return {row.route: bootstrap([arrays[best.route]], [arrays[row.route]]) for row in others}
 
 
 def rank(rows: Sequence[Row]) -> list[Row]:
@@ -82,7 +84,10 @@ def rank(rows: Sequence[Row]) -> list[Row]:
 
 
 def tabulate(rows: Sequence[Row], reasons: Mapping[str, str]) -> list[list[str]]:
-    """Lines of the table, the best route first, then those without a pipeline and why."""
+    """Fill the lines of the table: the best route first, in the end those without a pipeline and why.
+
+    reasons: Why a route has no pipeline, by route.
+    """
     fastest = max((row.words_per_second for row in rows), default=1.0)
     upper = [row for row in rows if row.route == UPPER_BOUND]
     lines = [
@@ -108,7 +113,8 @@ def advise(
 ) -> list[str]:
     """Say in sentences what the table means.
 
-    differences: Of the best route from the other ones. n_sentences: Of the test set.
+    differences: Differences of the best route from each of the other ones.
+    n_sentences: Size of the test set.
     """
     ranked = rank(rows)
     bounds = [f"With labels in {target} it is {row.f1:.1f}." for row in rows if row.route == UPPER_BOUND]
@@ -140,13 +146,19 @@ def advise(
 
 
 def markdown(lines: Sequence[Sequence[str]], advice: Sequence[str], conditions: str) -> str:
-    """The table, the advice and the conditions as Markdown."""
+    """Write the table, the advice and the conditions as Markdown."""
     cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
     return "\n".join([*to_markdown(HEADER, cells), "", " ".join(advice), "", conditions, ""])
 
 
+def to_markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    """Lines of a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return ["| " + " | ".join(map(str, line)) + " |" for line in lines]
+
+
 def describe_conditions(settings: Mapping[str, Any], n_sentences: int) -> str:
-    """One sentence on how the table came about."""
+    """Say under which conditions the table came about."""
     minutes = settings["minutes"]
     budget = f"{minutes:g} minutes of training steps a route" if minutes else "trained to convergence"
     limit = f"{settings['limit']:,} labelled sentences a language" if settings["limit"] else "all labels"

@@ -1,0 +1,36 @@
+"""`spacy xner vectors train`: fastText vectors of plain text."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import msg
+
+from spacy_xner.cli.app import verb
+from spacy_xner.cli.vectors.options import vectors
+
+
+@verb("train", vectors)
+def train_cli(
+    text: Annotated[
+        Path, typer.Argument(help="Plain text, a sentence or paragraph a line; .gz and .xz too.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Table to write (.safetensors).")],
+    width: Annotated[int, typer.Option(help="Numbers a vector.")] = 200,
+    max_words: Annotated[int, typer.Option(help="Most frequent words to keep; 0 keeps all.")] = 50_000,
+    min_count: Annotated[int, typer.Option(help="Times that a word must occur.")] = 5,
+    epochs: Annotated[int, typer.Option(help="Passes over the text.")] = 5,
+    workers: Annotated[int, typer.Option(help="Threads; only one alone is repeatable.")] = 2,
+    seed: Annotated[int, typer.Option(help="Random seed of the first vectors.")] = 0,
+) -> None:
+    """Train fastText vectors; needs the extra [vectors]."""
+    from spacy_xner.files import numbered_lines
+    from spacy_xner.vectors.table import write_table
+    from spacy_xner.vectors.train import train_vectors
+
+    table = train_vectors(
+        (line for _, line in numbered_lines(text)), width=width, max_words=max_words, min_count=min_count,
+        epochs=epochs, workers=workers, seed=seed,
+    )  # fmt: skip
+    write_table(table, out)
+    msg.good(f"{out}: {len(table.words):,} words, width {width}")
