@@ -403,6 +403,13 @@ class Warnings:
     )
 
 
+def check_counts(**counts: int) -> None:
+    """Refuse negative numbers. RAISES: XNER122."""
+    for name, value in counts.items():
+        if value < 0:
+            raise XnerError(Errors.XNER122.format(name=name, value=value))
+
+
 @contextmanager
 def named_damage(name: str) -> Iterator[None]:
     """Turn what readers raise for damaged files of a component into one coded error.

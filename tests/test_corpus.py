@@ -266,6 +266,11 @@ def test_the_reader_limits_and_chooses_languages(corpus):
     }
 
 
+def test_negative_limits_are_coded_errors(corpus):
+    with pytest.raises(ValueError, match="XNER122"):
+        create_multilingual_corpus(corpus, "train", limit=-1)
+
+
 def test_temperature_evens_the_languages_out(corpus):
     counts = languages_of(create_multilingual_corpus(corpus, "train", ["en", "da"], temperature=1e9))
     assert counts == {"en": 13, "da": 12}
