@@ -1,12 +1,20 @@
-"""The bundled sample: `id TAB text` with [text](LABEL:number) marks."""
+"""Convert the bundled sample, `id TAB text` with [text](LABEL:number) marks, to corpus files."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+import typer
+from spacy.language import Language
+from spacy.tokens import Doc
+from wasabi import msg
+
+from spacy_xner.attributes import register_attributes
+from spacy_xner.corpus.convert import blank_pipeline
+from spacy_xner.corpus.docs import write_docs
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.files import numbered_lines
+from spacy_xner.files import hold, numbered_lines
 
 _SAMPLE_MARK = re.compile(r"\[([^\[\]]+)\]\((PER|ORG|LOC):(\d+)\)")
 
@@ -21,6 +29,41 @@ class SampleEntity(NamedTuple):
     end: int
     label: str
     link: int
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="Folder of {lang}.tsv files.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the .spacy files.")],
+    languages: Annotated[str, typer.Option(help="Comma-separated; all by default.")] = "",
+) -> None:
+    """Convert the sample; the split stands in the sentences' identifiers."""
+    register_attributes()
+    nlp = blank_pipeline()
+    with hold(out):
+        for path in sorted(folder.glob("*.tsv")):
+            if not languages or path.stem in languages.split(","):
+                for split, docs in read_docs_by_split(nlp, path).items():
+                    target = out / f"{path.stem}-sample-{split}.spacy"
+                    counts = write_docs(docs, target)
+                    msg.good(f"{target.name}: " + ", ".join(f"{counts[k]:,} {k}" for k in sorted(counts)))
+
+
+def read_docs_by_split(nlp: Language, path: Path) -> dict[str, list[Doc]]:
+    """Read the documents of a language. RAISES: XNER125 for an entity that cuts a token."""
+    by_split: dict[str, list[Doc]] = {}
+    for identifier, text, entities in read_sample(path):
+        doc = nlp.make_doc(text)
+        spans = []
+        for entity in entities:
+            span = doc.char_span(entity.start, entity.end, entity.label)
+            if span is None:
+                cut = text[entity.start : entity.end]
+                raise XnerError(Errors.XNER125.format(path=path, identifier=identifier, text=cut))
+            spans.append(span)
+        doc.set_ents(spans)
+        doc._.language = path.stem
+        by_split.setdefault(identifier.split("-")[0], []).append(doc)
+    return by_split
 
 
 def read_sample(path: Path) -> Iterator[tuple[str, str, list[SampleEntity]]]:
@@ -48,3 +91,7 @@ def read_sample(path: Path) -> Iterator[tuple[str, str, list[SampleEntity]]]:
         n_sentences += 1
     if n_sentences == 0:
         raise XnerError(Errors.XNER103.format(path=path))
+
+
+if __name__ == "__main__":
+    typer.run(main)

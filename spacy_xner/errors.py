@@ -1,7 +1,7 @@
 """Every message the package raises: what was expected, what came, what to do.
 
-1xx data, 2xx encoding, 3xx model, 4xx routing, 5xx projection, 6xx vectors. A code is never reused or
-renumbered.
+1xx data, 2xx encoding, 3xx model, 4xx routing, 5xx projection, 6xx vectors, 7xx files. A code is never
+reused or renumbered.
 """
 
 from collections.abc import Iterator
@@ -65,6 +65,39 @@ class Errors:
         "{predicted!r} and {reference!r}. Build both from one text."
     )
     XNER115 = "[XNER115] There is no installed config {name!r}. Expected one of {known}."
+    XNER116 = (
+        "[XNER116] {path}, line {line}: expected {expected} columns as in the lines before, got {found}: "
+        "{text!r}. Is there a space in the token? Separate the columns by tabs."
+    )
+    XNER117 = (
+        "[XNER117] {path}, line {line}: both the second and the last column have tags, in {text!r}. Leave "
+        "one of them: a flat tagger takes one label a token."
+    )
+    XNER118 = "[XNER118] Expected a label to rename as OLD=NEW (OLD= drops it), got {pair!r}."
+    XNER119 = (
+        "[XNER119] There are no files {{lang}}/{{split}}.* for {languages} in {folder}. Splits are called "
+        "{splits}, and files end in {suffixes}."
+    )
+    XNER120 = (
+        "[XNER120] There is more than one file for {splits} in {folder}. Leave one, or convert them from "
+        "two folders with a --source each."
+    )
+    XNER121 = "[XNER121] {name} would be empty: nothing is written. Is there any text in {path}?"
+    XNER122 = "[XNER122] Expected {name} of 0 or more, got {value}. 0 is the default."
+    XNER123 = (
+        "[XNER123] {config} counts no sentences a batch (`vars.batch_size`), so that epochs have no length. "
+        "Give its steps instead of --epochs."
+    )
+    XNER124 = (
+        "[XNER124] The corpus is too large for one file of {limit} bytes of tokens. Convert it in parts, "
+        "with a --source each: readers mix them."
+    )
+    XNER125 = "[XNER125] {path}, {identifier}: the entity {text!r} begins or ends within a token."
+    XNER126 = "[XNER126] No trained pipelines in {path}: expected folders with a meta.json each."
+    XNER127 = (
+        "[XNER127] Cannot build the wheel {name}: {reason}. Its output is above; a name has letters, digits "
+        "and single underscores."
+    )
 
     XNER201 = (
         "[XNER201] Cannot load the encoder {name!r}: {reason}. Give a folder with config.json, "
@@ -129,7 +162,7 @@ class Errors:
     )
     XNER309 = (
         "[XNER309] Expected unlabelled text in one of the languages of the first corpus ({known}), "
-        "got {language!r} for {text!r}. Set `doc._.language` (`convert.py text --language`), or "
+        "got {language!r} for {text!r}. Set `doc._.language` (`spacy xner convert text --language`), or "
         "initialize with all languages."
     )
     XNER310 = (
@@ -160,7 +193,7 @@ class Errors:
     )
     XNER316 = (
         "[XNER316] The objective {name!r} gives the unlabelled text's language a reader of its own, and "
-        "nobody says which it is. Set `doc._.language` (`convert.py text --language`), or write "
+        "nobody says which it is. Set `doc._.language` (`spacy xner convert text --language`), or write "
         "`target_reader = false`."
     )
 
@@ -394,6 +427,29 @@ class Errors:
     XNER645 = "[XNER645] Routes {unknown}: expected some of {known}."
     XNER646 = "[XNER646] The route {route!r} needs {missing}. Give it, or leave the route out."
 
+    XNER701 = (
+        "[XNER701] {path} has {names}, which are not of this package and would be replaced. Choose another "
+        "folder."
+    )
+    XNER702 = (
+        "[XNER702] Another process is writing {path}. Wait until it has ended, or choose another name; two "
+        "at once would mix their results."
+    )
+    XNER703 = (
+        "[XNER703] Cannot write {path}: {reason}. Make room, or choose a place that can be written; what was "
+        "there before is as it was."
+    )
+    XNER704 = "[XNER704] {archive} has no {name}. Is it another archive, or was it cut off?"
+    XNER705 = (
+        "[XNER705] {name} in {archive} has more than {limit:,} bytes when it is unpacked: no corpus has. "
+        "Nothing is written."
+    )
+    XNER706 = (
+        "[XNER706] {path} is not the file of its first download: its checksum was {expected}, now it is "
+        "{found}. Download it again; if a new version is meant, take its line out of {ledger}."
+    )
+    XNER707 = "[XNER707] {archive} cannot be unpacked: {reason}. Download it again."
+
 
 class Warnings:
     """Texts of the warnings, one a call and never one a token."""
@@ -410,6 +466,18 @@ class Warnings:
     W103 = (
         "[XNER-W103] {n} of {total} sentences of {path} stand in the held-out files too and were "
         "dropped from training."
+    )
+    W104 = (
+        "[XNER-W104] {path} ends without a line end, and the label {label!r} of its last line stands nowhere "
+        "else in it. Was the file cut off within the label?"
+    )
+    W105 = (
+        "[XNER-W105] {n} of {total} sentences of {path} have a `# text` that is not made of their tokens; "
+        "they are read as without it. First: line {line}."
+    )
+    W106 = (
+        "[XNER-W106] {n} lone `#` tagged O in {path} were read as spaces, which WikiAnn writes so. Where "
+        "they are real, give a `# text = ...` line before each sentence."
     )
     W330 = (
         "[XNER-W330] {name!r} was saved with other settings than those of its config: {changes}. If the "
@@ -431,6 +499,13 @@ class Warnings:
         "[XNER-W501] The {side} side should be in {expected!r}, but of {total} lines the identifier finds "
         "{found}. Are the sides swapped, or the files of other languages?"
     )
+
+
+def check_counts(**counts: int) -> None:
+    """Refuse negative numbers. RAISES: XNER122."""
+    for name, value in counts.items():
+        if value < 0:
+            raise XnerError(Errors.XNER122.format(name=name, value=value))
 
 
 @contextmanager

@@ -10,10 +10,9 @@ from spacy.cli._util import setup_gpu
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import train
 from spacy.util import load_config, registry
-from wasabi import msg
 
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.files import fresh_folder, move_folder, read_lines
+from spacy_xner.files import TRAINING, fresh_folder, move_folder, read_lines
 
 
 def config_path(name: str) -> Path:
@@ -24,17 +23,26 @@ def config_path(name: str) -> Path:
     return path
 
 
+def find_config(config: str | Path) -> Path:
+    """Find a training config: a file, or else the name of an installed one. RAISES: XNER115."""
+    path = Path(config)
+    return path if path.is_file() else config_path(str(config))
+
+
 def config_names() -> list[str]:
     """Names of the installed training configs."""
     return sorted(path.stem for path in _configs().glob("*.cfg"))
 
 
 def train_pipeline(config: Path, out: Path, overrides: dict[str, Any], gpu: int = -1) -> None:
-    """Train into a folder beside `out` and move it there when it is whole."""
+    """Train beside `out`, and move model-best, model-last and the curve there when they are whole.
+
+    RAISES: XNER702 if another process trains into `out`, XNER703 if it cannot be written.
+    """
     setup_gpu(gpu)
     if gpu >= 0:
         overrides = {**overrides, "system.gpu_allocator": "pytorch"}
-    with fresh_folder(out) as folder:
+    with fresh_folder(out, TRAINING) as folder:
         overrides = {"paths.curves": str(folder / "curves.jsonl"), **overrides}
         nlp = init_nlp(load_config(config, overrides=overrides, interpolate=False), use_gpu=gpu)
         train(nlp, folder, use_gpu=gpu)
@@ -48,9 +56,11 @@ def train_curve(
     keep: Path | None = None,
     kept: str = "model-best",
 ) -> tuple[float, list[dict[str, Any]]]:
-    """Train a pipeline for the sake of its evaluations; `path` is its result, its curve goes beside.
+    """Train a pipeline for the sake of its evaluations.
 
-    keep: Where a pipeline goes; nowhere by default. kept: Which one.
+    path: The file of the result; the curve is written beside it.
+    keep: The folder for a pipeline; without it no pipeline is kept.
+    kept: Which pipeline is kept, "model-best" or "model-last".
     RETURNS: Seconds, and the lines of the curve after the one before training.
     """
     start = time.perf_counter()
@@ -63,17 +73,17 @@ def train_curve(
 
 
 def count_batches(config: Path, overrides: dict[str, Any]) -> int:
-    """Batches of one pass over the training corpus."""
+    """Count the batches of one pass over the training corpus. RAISES: XNER123."""
     settings = load_config(config, overrides=overrides, interpolate=True)
     if "batch_size" not in settings.get("vars", {}):
-        msg.fail(f"{config} counts no sentences a batch: give its steps instead of --epochs", exits=1)
+        raise XnerError(Errors.XNER123.format(config=config))
     read = registry.resolve({"corpus": settings["corpora"]["train"]})["corpus"]
     n_docs = sum(1 for _ in read(spacy.blank("xx")))
     return steps_per_epoch(n_docs, settings["vars"]["batch_size"])
 
 
 def steps_per_epoch(n_sentences: int, batch_size: int = 32) -> int:
-    """Batches of one pass over the corpus."""
+    """Count the batches of one pass over a corpus. batch_size: Sentences a batch."""
     return -(-n_sentences // batch_size)
 
 
@@ -86,6 +96,12 @@ def fixed_steps(n_steps: int, *, eval_frequency: int) -> dict[str, Any]:
         "training.max_epochs": 0,
         "training.max_steps": n_steps,
     }
+
+
+def learnt_nothing(out: Path) -> bool:
+    """True if a training was scored before its first step alone, so that its best pipeline is the first."""
+    curve = out / "curves.jsonl"
+    return curve.exists() and len(read_lines(curve)) < 2
 
 
 def whole_epochs(n_epochs: int, steps: int) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Reading, converting and mixing corpora; bad files."""
 
 import gzip
+import lzma
+import warnings
 from collections import Counter
 
 import numpy
@@ -88,7 +90,8 @@ def test_packed_files_of_damaged_bytes_are_named_errors(tmp_path):
 
 def test_characters_of_japanese_give_back_the_text(write):
     content = "#\tO\nア\tB-PER\nン\tI-PER\n#\tO\nナ\tI-PER\nは\tO\n#\tO\n\n"
-    [sentence] = read_tagged(write(content), "ja")
+    with pytest.warns(UserWarning, match="W106"):
+        [sentence] = read_tagged(write(content), "ja")
     doc = make_doc(spacy.blank("xx").vocab, sentence, "ja")
     assert doc.text == "アン ナは"
     assert [ent.text for ent in doc.ents] == ["アン ナ"]
@@ -120,6 +123,85 @@ def test_bad_files_are_named_errors(write, content, code, line):
         list(read_tagged(write(content), "en"))
     assert line in str(error.value)
     assert "train.tsv" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "line"),
+    [
+        ("The O\nNew York B-LOC\n", "XNER116", "line 2"),
+        ("The\tO\nParis\tB-LOC\tO\n", "XNER116", "line 2"),
+        ("EU NNP B-ORG\nParis B-LOC\n", "XNER116", "line 2"),
+        ("Paris\tB-LOC\tO\n", "XNER117", "line 1"),
+        ("# a comment\nThe O O\n", "XNER117", "line 2"),
+    ],
+)
+def test_rows_of_other_columns_are_named_errors(write, content, code, line):
+    with pytest.raises(ValueError, match=code) as error:
+        list(read_tagged(write(content), "en"))
+    assert line in str(error.value)
+    assert "train.tsv" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Maria B-PER\nSantos I-PER\nwon O",
+        "Maria\tB-PER\rSantos\tI-PER\rwon\tO\r\r",
+        "Maria   B-PER\nSantos  I-PER\nwon     O\n",
+        " Maria\tB-PER\nSantos \tI-PER\n\u00a0won\tO\n",
+    ],
+)
+def test_odd_spaces_and_line_ends_are_read_rightly(write, content):
+    [sentence] = read_tagged(write(content), "en")
+    assert (sentence.tokens, sentence.spans) == (["Maria", "Santos", "won"], MARIA)
+
+
+def test_files_packed_by_xz_are_read(write):
+    path = write(lzma.compress(FORMATS["tabs"].encode()), "train.tsv.xz")
+    assert len(list(read_tagged(path, "en"))) == 1
+
+
+def test_utf16_without_a_mark_is_a_named_error(write):
+    with pytest.raises(ValueError, match="XNER104"):
+        list(read_tagged(write(FORMATS["tabs"].encode("utf-16-le")), "en"))
+
+
+@pytest.mark.parametrize(
+    ("content", "warns"),
+    [
+        ("Ana\tB-PER\nJo\tB-PER\nRom\tB-LO", True),
+        ("Ana\tB-PER\nJo\tB-PER\nRom\tB-LO\n", False),
+        ("Ana\tB-PER\nJo\tB-PER", False),
+        ("Ana\tB-PER\nJo\tO", False),
+    ],
+)
+def test_a_label_that_may_be_cut_off_is_a_warning(write, content, warns):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        list(read_tagged(write(content), "en"))
+    assert ["XNER-W104" in str(warning.message) for warning in caught] == [True] * warns
+
+
+def test_a_text_that_is_not_that_of_its_tokens_is_a_warning(write):
+    good = "# text = It rained\nIt O\nrained O\n\n"
+    content = good + "# text = Something else\nMaria B-PER\nwon O\n\n" + good
+    with pytest.warns(UserWarning, match=r"W105\] 1 of 3 sentences .* line 6"):
+        sentences = list(read_tagged(write(content), "en"))
+    assert [len(sentence.tokens) for sentence in sentences] == [2, 2, 2]
+
+
+def test_hashes_that_become_spaces_are_a_warning(write):
+    with pytest.warns(UserWarning, match=r"W106\] 2 lone"):
+        sentences = list(read_tagged(write("東\tO\n#\tO\n京\tO\n\n#\tO\n京\tO\n"), "zh"))
+    assert [sentence.tokens for sentence in sentences] == [["東", "京"], ["京"]]
+    # A `# text` line says that they are real.
+    [sentence] = read_tagged(write("# text = 東#京\n東\tO\n#\tO\n京\tO\n"), "zh")
+    assert (sentence.tokens, sentence.spaces) == (["東", "#", "京"], [False] * 3)
+
+
+def test_sentences_know_their_lines(write):
+    sentences = read_tagged(write("\n# a comment\nMaria O\nwon O\n\n\nIt O\n"), "en")
+    assert [sentence.line for sentence in sentences] == [3, 7]
 
 
 def test_labels_are_mapped_dropped_and_checked():
@@ -182,6 +264,11 @@ def test_the_reader_limits_and_chooses_languages(corpus):
         "en": 7,
         "da": 5,
     }
+
+
+def test_negative_limits_are_coded_errors(corpus):
+    with pytest.raises(ValueError, match="XNER122"):
+        create_multilingual_corpus(corpus, "train", limit=-1)
 
 
 def test_temperature_evens_the_languages_out(corpus):

@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 import spacy
 
+from spacy_xner.corpus.docs import read_docs
+from spacy_xner.errors import XnerError
 from spacy_xner.tokenizer import create_multilingual_tokenizer
 
+import sample
 from sample import read_sample
 
 FOLDER = Path("assets/sample")
+SPLITS = ("train", "dev", "test")
 LANGUAGES = ["ar", "da", "de", "en", "es", "fr", "he", "hi", "it", "ja", "ko", "ru", "sw", "yo", "zh"]
 # First words of the Unicode names of letters that make up most of a text.
 SCRIPTS = {
@@ -28,6 +32,24 @@ SCRIPTS = {
 
 def sentences(language):
     return list(read_sample(FOLDER / f"{language}.tsv"))
+
+
+def test_the_sample_is_converted_by_splits(tmp_path):
+    sample.main(FOLDER, tmp_path, "sw,zh")
+    names = {path.name for path in tmp_path.glob("*.spacy")}
+    assert names == {f"{lang}-sample-{split}.spacy" for lang in ("sw", "zh") for split in SPLITS}
+    docs = list(read_docs(tmp_path / "sw-sample-dev.spacy").get_docs(spacy.blank("xx").vocab))
+    expected = [row for row in sentences("sw") if row[0].startswith("dev-")]
+    assert [doc.text for doc in docs] == [text for _, text, _ in expected]
+    found = [[(e.start_char, e.end_char, e.label_) for e in doc.ents] for doc in docs]
+    assert found == [[tuple(entity)[:3] for entity in entities] for _, _, entities in expected]
+    assert {doc._.language for doc in docs} == {"sw"}
+
+
+def test_an_entity_that_cuts_a_token_is_a_coded_error(tmp_path):
+    (tmp_path / "en.tsv").write_text("train-001\tShe saw [Mar](PER:1)ia.\n")
+    with pytest.raises(XnerError, match=r"XNER125.*train-001.*'Mar'"):
+        sample.main(tmp_path, tmp_path / "out")
 
 
 def test_all_languages_are_there():

@@ -61,7 +61,7 @@ def toy_corpus(tmp_path_factory):
             path = folder / "in" / language / f"{split}.tsv"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    run("scripts/convert.py", "tagged", folder / "in", folder / "out", "--source", "toy")
+    run("-m", "spacy", "xner", "convert", "tagged", folder / "in", folder / "out", "--source", "toy")
     return folder / "out"
 
 
@@ -105,7 +105,7 @@ def test_misc_is_dropped_from_kept_labels_too(tmp_path):
     own.mkdir(parents=True)
     (own / "train.tsv").write_text("a\tB-MISC\nb\tB-GPE\n")
     options = ["--source", "x", "--keep-labels", "--no-misc"]
-    run("scripts/convert.py", "tagged", tmp_path / "in", tmp_path, *options)
+    run("-m", "spacy", "xner", "convert", "tagged", tmp_path / "in", tmp_path, *options)
     [doc] = read_docs(tmp_path / "en-x-train.spacy").get_docs(spacy.blank("xx").vocab)
     assert [ent.label_ for ent in doc.ents] == ["GPE"]
 
@@ -115,7 +115,19 @@ def test_a_folder_without_train_files_is_cut_in_two(toy_corpus, tmp_path):
     own.mkdir(parents=True)
     lines = "".join(f"w{i}\tO\n\n" for i in range(10))
     (own / "dev.tsv").write_text(lines)
-    run("scripts/convert.py", "tagged", tmp_path / "in", tmp_path, "--source", "x", "--dev-size", 3)
+    run(
+        "-m",
+        "spacy",
+        "xner",
+        "convert",
+        "tagged",
+        tmp_path / "in",
+        tmp_path,
+        "--source",
+        "x",
+        "--dev-size",
+        3,
+    )
     vocab = spacy.blank("xx").vocab
     found = {
         split: [doc.text for doc in read_docs(tmp_path / f"en-x-{split}.spacy").get_docs(vocab)]
@@ -123,7 +135,19 @@ def test_a_folder_without_train_files_is_cut_in_two(toy_corpus, tmp_path):
     }
     assert found == {"train": [f"w{i}" for i in range(7)], "dev": ["w7", "w8", "w9"]}
     (own / "train.tsv").write_text("a\tO\n")
-    run("scripts/convert.py", "tagged", tmp_path / "in", tmp_path, "--source", "x", "--dev-size", 3)
+    run(
+        "-m",
+        "spacy",
+        "xner",
+        "convert",
+        "tagged",
+        tmp_path / "in",
+        tmp_path,
+        "--source",
+        "x",
+        "--dev-size",
+        3,
+    )
     assert len(read_docs(tmp_path / "en-x-dev.spacy")) == 10
 
 
@@ -151,7 +175,18 @@ def test_all_18_labels_of_a_corpus_can_be_kept(checkpoint, tmp_path):
     own = tmp_path / "in" / "en"
     own.mkdir(parents=True)
     (own / "train.tsv").write_text("".join(f"w{label}\tB-{label}\nand\tO\n\n" for label in labels))
-    run("scripts/convert.py", "tagged", tmp_path / "in", tmp_path, "--source", "x", "--keep-labels")
+    run(
+        "-m",
+        "spacy",
+        "xner",
+        "convert",
+        "tagged",
+        tmp_path / "in",
+        tmp_path,
+        "--source",
+        "x",
+        "--keep-labels",
+    )
     nlp = spacy.blank("xx")
     docs = list(read_docs(tmp_path / "en-x-train.spacy").get_docs(nlp.vocab))
     assert [doc.ents[0].label_ for doc in docs] == labels
@@ -457,10 +492,6 @@ def test_students_learn_from_what_is_projected(toy_corpus, checkpoint, tmp_path)
         "project",
         "students",
         "triples",
-        "convert",
-        "train",
-        "evaluate",
-        "package",
         "joint",
         "report",
         "cluster",

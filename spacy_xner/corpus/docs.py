@@ -10,8 +10,9 @@ from spacy.vocab import Vocab
 
 from spacy_xner.attributes import register_attributes
 from spacy_xner.corpus.conll import Sentence
+from spacy_xner.corpus.writer import DocWriter
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.files import write_bytes
+from spacy_xner.files import whole_file
 from spacy_xner.tags import TokenSpan, spans_to_tags
 
 
@@ -39,17 +40,18 @@ def without_annotation(doc: Doc) -> Doc:
 
 
 def write_docs(docs: Iterable[Doc], path: Path) -> Counter[str]:
-    """Write a DocBin beside its place and move it there when it is whole.
+    """Write a DocBin beside its place, document by document, and move it there when it is whole.
 
     RETURNS: Sentences, tokens and entities by label.
+    RAISES: XNER703 if the disk is full or cannot be written, XNER124 for more than four gigabytes of tokens.
     """
-    doc_bin = DocBin(attrs=["ENT_IOB", "ENT_TYPE"], store_user_data=True)
     counts: Counter[str] = Counter()
-    for doc in docs:
-        doc_bin.add(doc)
-        counts.update(["sentences", *(ent.label_ for ent in doc.ents)])
-        counts["tokens"] += len(doc)
-    write_bytes(path, doc_bin.to_bytes())
+    with whole_file(path) as file, DocWriter(path.parent) as writer:
+        for doc in docs:
+            writer.add(doc)
+            counts.update(["sentences", *(ent.label_ for ent in doc.ents)])
+            counts["tokens"] += len(doc)
+        writer.finish(file)
     return counts
 
 

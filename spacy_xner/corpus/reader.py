@@ -13,7 +13,7 @@ from spacy.vocab import Vocab
 from spacy_xner.attributes import SOURCE_KEY, register_attributes
 from spacy_xner.corpus.docs import read_docs, without_annotation
 from spacy_xner.corpus.names import find_files
-from spacy_xner.errors import Errors, Warnings, XnerError
+from spacy_xner.errors import Errors, Warnings, XnerError, check_counts
 from spacy_xner.types import Count
 
 
@@ -77,6 +77,7 @@ class MultilingualCorpus:
         held_out: Path | None,
         seed: int,
     ) -> None:
+        check_counts(limit=limit)
         if temperature < 1:
             raise XnerError(Errors.XNER112.format(temperature=temperature))
         register_attributes()
