@@ -1,123 +1,76 @@
-"""Joint against monolingual training and the number of frozen layers, from one config."""
+"""One model for all languages against one a language, and the number of frozen layers.
 
-import shutil
-import time
+SOURCE: Moon et al. 2019, Table 1 and the curves of Figures 2 and 3 with labels.
+"""
+
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any
 
 import spacy
-import typer
 
-from spacy_xner.files import write_json
-from spacy_xner.training import steps_per_epoch, train_pipeline, whole_epochs
+from spacy_xner.errors import Errors, XnerError
+from spacy_xner.training import steps_per_epoch
 
-from common import split_names
-from evaluate import read_examples
-from runs import JOINT, count_sentences, reader, run_overrides, unfinished
+from scripts.overrides import TRANSFORMER, Trained, read_examples, schedule
+from scripts.results import choose, score_rows
+from scripts.runner import Run, Settings
+
+EVERY_LANGUAGE = "all"
 
 
-def main(
-    corpus: Annotated[Path, typer.Argument(help="Folder of {lang}-{source}-{split}.spacy files.")],
-    out: Annotated[Path, typer.Argument(help="Folder of the runs; finished ones are kept.")],
-    config: Annotated[Path, typer.Option(help="Training config.")] = Path("configs/transformer.cfg"),
-    languages: Annotated[str, typer.Option(help="Source languages.")] = "de,en,es,fr",
-    targets: Annotated[str, typer.Option(help="Zero-shot languages.")] = "it,ru,zh,ar",
-    frozen: Annotated[str, typer.Option(help="Frozen layers of the joint runs.")] = "0,-1,3,6,9,12",
-    monolingual: Annotated[bool, typer.Option(help="Also one model a language.")] = True,
-    encoder: Annotated[str, typer.Option(help="Checkpoint.")] = "multilingual-e5-small",
-    limit: Annotated[int, typer.Option(help="Training sentences a language.")] = 4000,
-    dev_limit: Annotated[int, typer.Option(help="Dev sentences a language.")] = 500,
-    test_limit: Annotated[int, typer.Option(help="Test sentences a language.")] = 2000,
-    epochs: Annotated[int, typer.Option(help="Epochs.")] = 2,
-    learn_rate: Annotated[float, typer.Option(help="Peak of the learning rate.")] = 2e-4,
-    seeds: Annotated[str, typer.Option(help="Seeds.")] = "0",
-    mixed_precision: Annotated[bool, typer.Option(help="Half precision.")] = True,
-    gpu: Annotated[int, typer.Option(help="GPU id, -1 for none.")] = -1,
-    keep_models: Annotated[bool, typer.Option(help="Keep every model-best.")] = False,
-) -> None:
-    """Train every run that has no result yet and score it on all languages' tests.
+class Joint(Trained):
+    """Train on all languages or on one, and test on these and on the targets.
 
-    Start the command several times to share the work among processes.
+    The best epoch on the dev sets of the training languages counts.
     """
-    source, target = split_names(languages), split_names(targets)
-    settings = {
-        "encoder": encoder, "languages": source, "targets": target, "limit": limit,
-        "dev_limit": dev_limit, "test_limit": test_limit, "epochs": epochs, "batch_size": 32,
-        "learn_rate": learn_rate,
+
+    kind = "joint"
+    required = ("languages", "targets")
+    # trained_on: "all" languages, or one of them.
+    defaults = TRANSFORMER | {
+        "languages": [], "targets": [], "sources": [], "trained_on": EVERY_LANGUAGE, "epochs": 2,
+        "limit": 4000, "dev_limit": 500, "test_limit": 2000,
     }  # fmt: skip
-    plan = plan_runs(source, split_names(frozen), map(int, split_names(seeds)), monolingual)
-    for run, path, own in unfinished(plan, out, lambda run: settings):
-        write_json(out / JOINT, {"languages": source, "targets": target})
-        train_run(run, corpus, config, path, own, mixed_precision, gpu, keep_models)
+
+    def expand(self, settings: Settings) -> Iterable[Settings]:
+        """Refuse other languages than those of the experiment. RAISES: XNER808."""
+        known = [EVERY_LANGUAGE, *settings["languages"]]
+        if settings["trained_on"] not in known:
+            found, names = settings["trained_on"], ", ".join(known)
+            raise XnerError(Errors.XNER808.format(setting="trained_on", known=names, found=found))
+        yield settings
+
+    def train(self, run: Run, work: Path) -> dict[str, Any]:
+        """Train one run, and score it on the tests of all languages."""
+        languages = run["languages"] if run["trained_on"] == EVERY_LANGUAGE else [run["trained_on"]]
+        watched, sources = [*run["languages"], *run["targets"]], run["sources"]
+        n_sentences = self.count(run, languages, sources)
+        per_pass = steps_per_epoch(n_sentences, run["batch_size"])
+        fitted = self.fit(
+            run,
+            {
+                **self.transformer(run, languages, sources),
+                **schedule(run, per_pass, n_scored=run["epochs"]),
+                "training.logger.watch": {"dev": self.reader(run, "dev", watched, sources)},
+            },
+            work,
+        )
+        nlp = spacy.load(fitted.folder / "model-best")
+        tests = read_examples(nlp, self.paths["corpus"], "test", watched, run["test_limit"], sources)
+        best = fitted.curve[choose([line["score"] for line in fitted.curve])]["watch"]["dev"]
+        return {
+            "languages": languages,
+            "sentences": n_sentences,
+            "steps": fitted.steps,
+            "seconds": fitted.seconds,
+            "scores": [*score_rows(nlp.evaluate(tests)), *score_rows(best, split="dev")],
+            "curve": [_describe(line, watched) for line in fitted.curve],
+        }
 
 
-JOINT_KIND, MONOLINGUAL = "joint", "mono-"
-
-
-class Run(NamedTuple):
-    """One training: of all languages or of one, frozen layers, seed."""
-
-    kind: str
-    n_frozen_layers: int
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """The name of its result file."""
-        return f"{self.kind}-frozen{self.n_frozen_layers}-seed{self.seed}"
-
-
-def plan_runs(languages: list[str], frozen: list[str], seeds: Iterable[int], monolingual: bool) -> list[Run]:
-    """The joint runs for every number of frozen layers, and one run a language."""
-    runs = []
-    for seed in seeds:
-        runs += [Run(JOINT_KIND, int(n), seed) for n in frozen]
-        runs += [Run(f"{MONOLINGUAL}{lang}", 0, seed) for lang in languages if monolingual]
-    return runs
-
-
-def train_run(
-    run: Run,
-    corpus: Path,
-    config: Path,
-    path: Path,
-    settings: dict[str, Any],
-    mixed_precision: bool,
-    gpu: int,
-    keep_model: bool,
-) -> None:
-    """Train one run, score it and write its result, at last, to `path`."""
-    languages = settings["languages"] if run.kind == JOINT_KIND else [run.kind.removeprefix(MONOLINGUAL)]
-    n_sentences = count_sentences(corpus, languages, settings["limit"])
-    steps = steps_per_epoch(n_sentences, settings["batch_size"])
-    watched = [*settings["languages"], *settings["targets"]]
-    overrides = {
-        **run_overrides(
-            corpus, path.with_suffix(".jsonl"), settings, languages=languages, sources=[],
-            n_frozen_layers=run.n_frozen_layers, seed=run.seed, mixed_precision=mixed_precision,
-        ),
-        **whole_epochs(settings["epochs"], steps),
-        "training.logger.watch": {"dev": reader(corpus, "dev", watched, settings["dev_limit"])},
-    }  # fmt: skip
-    start = time.perf_counter()
-    trained = path.with_suffix("")
-    train_pipeline(config, trained, overrides, gpu)
-    seconds = time.perf_counter() - start
-    best = spacy.load(trained / "model-best")
-    result = {
-        "name": run.name,
-        **run._asdict(),
-        "languages": languages,
-        "settings": settings,
-        "sentences": n_sentences,
-        "train_seconds": seconds,
-        "test": best.evaluate(read_examples(best, corpus, "test", watched, settings["test_limit"])),
-    }
-    if not keep_model:
-        shutil.rmtree(trained)
-    write_json(path, result)
-
-
-if __name__ == "__main__":
-    typer.run(main)
+def _describe(line: dict[str, Any], languages: list[str]) -> dict[str, Any]:
+    """What tables and figures need of an evaluation."""
+    scores = line["watch"]["dev"]["ents_per_language"]
+    dev = {lang: {"dev": scores[lang]["f"]} for lang in languages}
+    return {"step": line["step"], "source_dev": line["score"], "languages": dev}

@@ -450,6 +450,52 @@ class Errors:
     )
     XNER707 = "[XNER707] {archive} cannot be unpacked: {reason}. Download it again."
 
+    XNER801 = (
+        "[XNER801] {path}: expected sections [experiments.NAME] with a `kind` among {known}, got {found}. "
+        "See papers/*/small.cfg."
+    )
+    XNER802 = (
+        "[XNER802] Experiment {name!r} ({kind}) has no setting {unknown}. Expected some of {known}; names with "
+        "a dot, such as training.dropout, override the training config."
+    )
+    XNER803 = (
+        "[XNER803] Experiment {name!r} ({kind}): expected a list of values for the axis {axis!r}, got {found!r}. "
+        "Put single values among the settings."
+    )
+    XNER804 = (
+        "[XNER804] Experiment {name!r} ({kind}) needs {missing}. Give them in the config, or as options such as "
+        "--paths.corpus FOLDER."
+    )
+    XNER805 = (
+        "[XNER805] {folder} has results of the kind {found!r}, and would get some of {kind!r}. Choose another "
+        "folder."
+    )
+    XNER806 = "[XNER806] {path} is no result of an experiment. Move it away, or choose another folder."
+    XNER807 = (
+        "[XNER807] {path} was run with other settings or inputs (then, now): {changed}. Choose another folder, "
+        "or give --restart to forget all results of this experiment."
+    )
+    XNER808 = "[XNER808] Expected {setting} among {known}, got {found!r}. Correct the config or the option."
+    XNER809 = "[XNER809] Experiment {name!r} cannot be run: {reason}. Correct the config."
+    XNER810 = (
+        "[XNER810] Experiment {name!r} has no run: `exclude` and the settings leave none. Correct the config."
+    )
+    XNER811 = (
+        "[XNER811] {page}, line {line}: expected `<!-- table: PATH -->` and then `<!-- /table -->`, with the path "
+        "of a result file, a folder of results or a config; got {found!r}."
+    )
+    XNER812 = (
+        "[XNER812] Tables in {pages} are not those of the result files. Run `python scripts tables`, and commit "
+        "what it changes."
+    )
+    XNER813 = "[XNER813] {path} lacks {missing}. Fetch the archive again, or ask for other languages."
+    XNER814 = "[XNER814] {missing} is not there, and is made before by `{verb}`. Run that first."
+    XNER815 = "[XNER815] {path} cannot be read as results: {reason}. Restore the file, or remove it."
+    XNER816 = (
+        "[XNER816] Expected targets without labels, got labels in {languages} too. Take them out of one of the "
+        "two lists."
+    )
+
 
 class Warnings:
     """Texts of the warnings, one a call and never one a token."""

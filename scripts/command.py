@@ -1,0 +1,147 @@
+"""The verbs of `python scripts`: options, a function, and coded errors as text."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from wasabi import msg
+
+from spacy_xner.errors import XnerError
+
+ROOT = Path(__file__).resolve().parent.parent
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+# Not what `python -m spacy xner` does with everybody's data.
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Reproduce the papers and their tables.")
+Corpus = Annotated[Path, typer.Argument(help="Folder of {lang}-{source}-{split}.spacy files.")]
+Source = Annotated[str, typer.Option(help="Comma-separated corpora, as in the file names; empty for all.")]
+
+
+def verb(**settings: Any) -> Callable[[CommandT], CommandT]:
+    """Add a function as a verb by its name. A coded error ends the command with its text and status 1."""
+
+    def add(command: CommandT) -> CommandT:
+        @functools.wraps(command)
+        def run(*args: Any, **kwargs: Any) -> None:
+            try:
+                command(*args, **kwargs)
+            except XnerError as error:
+                msg.fail(str(error), exits=1)
+
+        app.command(**settings)(run)
+        return command
+
+    return add
+
+
+def _split(option: str) -> list[str]:
+    return [name for name in option.split(",") if name]
+
+
+@verb(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def experiment(
+    context: typer.Context,
+    config: Annotated[Path, typer.Argument(exists=True, help="Config of experiments.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the result files, a folder an experiment.")],
+    only: Annotated[str, typer.Option(help="Comma-separated experiments of the config.")] = "",
+    restart: Annotated[bool, typer.Option(help="Forget finished runs and kept pipelines first.")] = False,
+) -> None:
+    """Run the experiments of a config; finished runs are left as they are.
+
+    Further options override the config: --vars.limit 100, --paths.corpus FOLDER, --machine.gpu 0. Start the
+    command several times to share the runs among processes; with OMP_NUM_THREADS=1, two of them on two cores
+    do a third more than one on both.
+    """
+    from spacy.cli._util import parse_config_overrides
+
+    from scripts.experiment import run_config
+
+    overrides = parse_config_overrides(list(context.args))
+    run_config(config, out, overrides, only=_split(only), restart=restart)
+
+
+@verb()
+def tables(
+    pages: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Markdown pages, or folders with a README.md; all pages of the checkout by default."
+        ),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option(help="Change nothing; fail if a table is not as the results.")
+    ] = False,
+) -> None:
+    """Write the generated tables of Markdown pages anew from result files."""
+    from scripts.pages import check as check_pages
+    from scripts.pages import find_pages, refresh
+
+    chosen = [path / "README.md" if path.is_dir() else path for path in pages or find_pages(ROOT)]
+    if check:
+        check_pages(chosen)
+        msg.good(f"{len(chosen)} pages are as the results")
+    else:
+        for page in chosen:
+            msg.good(f"{page}: {'renewed' if refresh(page) else 'as it was'}")
+
+
+@verb()
+def figures(
+    folder: Annotated[Path, typer.Argument(help="Folder of result files of one experiment.")],
+    out: Annotated[Path, typer.Argument(help="Folder for SVG files.")],
+) -> None:
+    """Draw the figures of an experiment."""
+    from spacy_xner.files import write_text
+
+    from scripts.figures import figures_of
+
+    for number, (title, figure) in enumerate(figures_of(folder).items(), start=1):
+        write_text(out / f"{folder.name}-{number}.svg", figure)
+        msg.good(f"{out / f'{folder.name}-{number}.svg'}: {title}")
+
+
+@verb()
+def unpack(
+    archive: Annotated[Path, typer.Argument(exists=True, help="WikiAnn's panx_dataset.zip.")],
+    out: Annotated[Path, typer.Argument(help="Folder for {language}/{split}.tsv.")],
+    languages: Annotated[str, typer.Option(help="Comma-separated languages.")],
+) -> None:
+    """Unpack WikiAnn's archive."""
+    from scripts.unpack import unpack as unpack_archive
+
+    unpack_archive(archive, out, _split(languages))
+
+
+@verb()
+def lengths(
+    pipelines: Annotated[Path, typer.Argument(help="Folder of pipelines, one a language.")],
+    corpus: Corpus,
+    out: Annotated[Path, typer.Option(help="JSON file for figures: {results}/figures/lengths.json.")],
+    source: Source = "",
+    limit: Annotated[int, typer.Option(help="Sentences a language; 0 takes all.")] = 0,
+) -> None:
+    """Count rightly tagged words by sentence length (Bari et al. 2020, Figure 2)."""
+    from scripts.spaces import count_lengths
+
+    count_lengths(pipelines, corpus, out, _split(source), limit)
+
+
+@verb()
+def words(
+    pipeline: Annotated[Path, typer.Argument(help="Trained pipeline with mapped vectors.")],
+    corpus: Corpus,
+    languages: Annotated[str, typer.Option(help="The two languages, comma-separated.")],
+    out: Annotated[Path, typer.Option(help="JSON file for figures: {results}/figures/words-{lang}.json.")],
+    before: Annotated[
+        Path | None, typer.Option(help="Merged pipeline with the vectors before they were mapped.")
+    ] = None,
+    source: Source = "",
+    n_words: Annotated[int, typer.Option(help="Entity words a language.")] = 500,
+    seed: Annotated[int, typer.Option(help="Random seed of the picture.")] = 0,
+) -> None:
+    """Place entity words of two languages in the plane (Bari et al. 2020, Figure 3)."""
+    from scripts.spaces import place_words
+
+    names = _split(languages)
+    place_words(pipeline, corpus, out, names, _split(source), before=before, n_words=n_words, seed=seed)

@@ -1,0 +1,152 @@
+"""Zero-shot runs of the BiLSTM-CRF, each of its parts switched off in turn.
+
+SOURCE: Huang et al. 2019, Tables 2 to 5; Bari et al. 2020, Tables 2 to 4.
+"""
+
+from collections.abc import Iterable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from spacy_xner.corpus.names import find_files
+from spacy_xner.errors import Errors, XnerError
+from spacy_xner.files import fingerprint
+from spacy_xner.training import steps_per_epoch
+
+from scripts.overrides import LENGTH, Trained, augment, schedule, text_steps
+from scripts.runner import Run, Settings
+from scripts.variants import VARIANTS, Variant
+
+# Settings that are variables of configs/bilstm.cfg by the same name.
+_SAME_NAME = (
+    "limit", "dev_limit", "batch_size", "learn_rate", "decay", "floor", "hidden", "lower", "scheme",
+    "use_averages",
+)  # fmt: skip
+
+
+class Lexical(Trained):
+    """Train a variant, and score every epoch on dev and test sets of both languages."""
+
+    kind = "lexical"
+    config = "bilstm"
+    needs = ("corpus", "vectors")
+    required = ("target",)
+    # source: Corpus of labels and tests.
+    # decay, floor: How fast the learning rate falls, and its lowest value.
+    # refresh_every: Batches until the model is its own newer teacher (cross-augmented).
+    # kept: The variant whose pipeline of the first seed goes to `paths.keep`.
+    defaults = LENGTH | {
+        "target": "", "variant": "full", "language": "en", "source": "wikiann", "seed": 0, "limit": 2000,
+        "dev_limit": 300, "test_limit": 500, "epochs": 20, "learn_rate": 0.3, "decay": 0.05, "floor": 0.0,
+        "hidden": 100, "characters": 100, "lower": True, "scheme": "BIOES", "use_averages": False,
+        "refresh_every": 60, "kept": "",
+    }  # fmt: skip
+
+    def expand(self, settings: Settings) -> Iterable[Settings]:
+        """Refuse unknown variants, and folders that lack vectors. RAISES: XNER808, XNER814."""
+        found, known = settings["variant"], ", ".join(VARIANTS)
+        if found not in VARIANTS:
+            raise XnerError(Errors.XNER808.format(setting="variant", known=known, found=found))
+        vectors = self._vectors(Run({}, settings))
+        if not vectors.is_dir():
+            raise XnerError(Errors.XNER814.format(missing=vectors, verb="vectors merge"))
+        yield settings
+
+    def _vectors(self, run: Run) -> Path:
+        """The merged pipeline whose vectors a run reads."""
+        name = VARIANTS[run["variant"]].vectors.format(source=run["language"], target=run["target"])
+        return self.paths["vectors"] / name
+
+    def _labels(self, run: Run) -> tuple[str, list[str]]:
+        """The language and the corpora that a run has labels of."""
+        variant, source = VARIANTS[run["variant"]], run["source"]
+        sources = [source, f"{source}.{run['target']}"] if variant.translated else [source]
+        if variant.shuffled:
+            sources = [f"{name}.shuffled" for name in sources]
+        return (run["target"] if variant.supervised else run["language"]), sources
+
+    def inputs(self, run: Run) -> dict[str, Any]:
+        """Vectors and labels: new ones by the same names make another run."""
+        language, sources = self._labels(run)
+        labels = find_files(self.paths["corpus"], "train", [language], sources)[language]
+        files = [self._vectors(run) / "vocab" / "vectors", *labels]
+        return {"made_of": {path.stem: fingerprint(path) for path in files}}
+
+    def place(self, run: Run) -> Path | None:
+        """Keep the pipeline of one variant with the first seed, by target."""
+        first = self.axes.get("seed", [run["seed"]])[0]
+        keeps = "keep" in self.paths and run["variant"] == run["kept"] and run["seed"] == first
+        return self.paths["keep"] / run["target"] if keeps else None
+
+    def train(self, run: Run, work: Path) -> dict[str, Any]:
+        """Train one variant, and describe each of its evaluations."""
+        variant, source, target = VARIANTS[run["variant"]], run["source"], run["target"]
+        language, sources = self._labels(run)
+        n_sentences = self.count(run, [language], sources)
+        per_pass = steps_per_epoch(n_sentences, run["batch_size"])
+        both = list(dict.fromkeys((language, target)))
+        overrides = {
+            **self._overrides(run, variant, both, sources),
+            **schedule(run, per_pass, n_scored=run["epochs"]),
+        }
+        seconds, steps = 0.0, 0
+        if variant.again:
+            before = self.fit(run, overrides, work, "source")
+            seconds, steps = before.seconds, before.steps
+            overrides["paths.weights"] = str(before.folder / "model-best")
+        if variant.augmented:
+            texts = text_steps(per_pass, self.count(run, [target], [source]), run["batch_size"])
+            refresh_every = min(texts, run["refresh_every"])
+            overrides |= augment(language, target, refresh_every=refresh_every)
+            overrides |= schedule(run, per_pass + texts, n_scored=run["epochs"])
+        fitted = self.fit(run, overrides, work)
+        if self.place(run) is not None:
+            # The source's dev set cannot see what is learnt of the target, and would keep the teacher.
+            which = "model-last" if variant.augmented else "model-best"
+            (fitted.folder / which).rename(work / "kept")
+        return {
+            "languages": [language],
+            "targets": [target],
+            "sentences": n_sentences,
+            "parameters": fitted.curve[-1]["parameters"],
+            "steps": steps + fitted.steps,
+            "seconds": seconds + fitted.seconds,
+            "curve": [_describe(line, both) for line in fitted.curve],
+        }
+
+    def _overrides(self, run: Run, variant: Variant, both: list[str], sources: list[str]) -> Settings:
+        return {
+            "paths.corpus": str(self.paths["corpus"]),
+            "paths.vectors": str(self._vectors(run)),
+            "vars.languages": both[:1],
+            "corpora.train.sources": sources,
+            "corpora.dev.sources": [run["source"]],
+            **{f"vars.{key}": run[key] for key in _SAME_NAME},
+            "vars.character_width": run["characters"],
+            "vars.character_hidden": run["characters"],
+            "vars.romanise": variant.romanise,
+            "vars.use_vectors": variant.use_vectors,
+            "vars.use_characters": variant.use_characters,
+            "vars.tie": variant.tied,
+            "vars.dense": run["hidden"] if variant.dense else 0,
+            # A corpus a language, so that scores by length are the language's own.
+            "training.logger.watch": {
+                f"{split} {lang}": self.reader(run, split, [lang], [run["source"]])
+                for split, lang in product(("dev", "test"), both)
+            },
+        }
+
+
+def _describe(line: dict[str, Any], languages: list[str]) -> dict[str, Any]:
+    """What the tables need of an evaluation."""
+    watch = line["watch"]
+    described = {
+        lang: {
+            **{split: watch[f"{split} {lang}"]["ents_f"] for split in ("dev", "test")},
+            "lengths": {n: s["f"] for n, s in watch[f"test {lang}"]["ents_per_length"].items()},
+        }
+        for lang in languages
+    }
+    losses = {name: loss for name, loss in line["losses"].items() if name != "ner"}
+    found = {"step": line["step"], "source_dev": line["score"], "languages": described}
+    return {**found, "losses": losses} if losses else found

@@ -1,0 +1,29 @@
+"""Tables of joint and monolingual runs. SOURCE: Moon et al. 2019, Table 1."""
+
+from pathlib import Path
+from typing import Any
+
+from scripts.results import ALL, Result, long_table
+from scripts.tables import AVERAGE, Table, pivot, show, steps_of
+
+
+def tables(folder: Path, results: list[Result]) -> list[Table]:
+    """F1 on the tests, and on the dev sets at the chosen epoch."""
+    rows = ["trained_on", "frozen"]
+    frame = long_table(results)
+    frame = frame[frame.label == ALL]
+    seen = [row.language in (row.languages if row.trained_on == ALL else row.trained_on).split("+")
+            for row in frame.itertuples()]  # fmt: skip
+    frame = frame.assign(group=["seen" if found else "unseen" for found in seen])
+    found = []
+    for split in ("test", "dev"):
+        own = frame[frame.split == split]
+        cells = pivot(own, rows, "language").drop(columns=AVERAGE, errors="ignore")
+        groups = pivot(own, rows, "group").drop(columns=AVERAGE, errors="ignore").add_prefix("mean ")
+        title = f"{split} F1; languages that a run has labels of are seen"
+        found.append(show(title.capitalize(), cells.join(groups), steps_of(own, rows), label=_trained_on))
+    return found
+
+
+def _trained_on(row: tuple[Any, ...]) -> str:
+    return f"{row[0]}, {row[1]} frozen"
