@@ -1,6 +1,7 @@
 """One pipeline in many threads, as a web server calls it: the same answers as in one thread."""
 
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
@@ -10,7 +11,11 @@ import torch
 from spacy.tokens import Doc
 from thinc.api import ArgsKwargs, fix_random_seed
 
+from spacy_xner.cache import TensorCache
 from spacy_xner.shim import TorchShim
+from spacy_xner.transformer import sharing
+from spacy_xner.transformer.network import TransformerNetwork
+from spacy_xner.vectors import romanise
 
 from tests import tiny
 
@@ -141,3 +146,82 @@ def test_a_training_step_that_fails_leaves_dropout_off():
     with pytest.raises(RuntimeError, match="no memory"):
         shim.begin_update(ArgsKwargs(args=(torch.ones(2),), kwargs={}))
     assert not shim.network.training
+
+
+def stack_of(nlp):
+    """What the transformers of a pipeline share."""
+    (stack,) = {net._stack for _, net in networks(nlp) if isinstance(net, TransformerNetwork)}
+    return stack
+
+
+def test_hidden_states_are_still_shared_after_many_threads(routed_folder, eager_switching, monkeypatch):
+    # Room for a few texts, so that threads push each other's states out.
+    monkeypatch.setattr(sharing, "CAPACITY", 300)
+    nlp = spacy.load(routed_folder)
+    in_threads(nlp, TEXTS * 12)
+    stack = stack_of(nlp)
+    left = stack.states.take(list(stack.states._tensors))
+    assert stack.states.n_rows == 0
+    assert all(len(states) <= 300 for states in left.values())
+    runs = []
+    for _, network in networks(nlp):
+        if isinstance(network, TransformerNetwork):
+            network.encoder.encoder.layer[0].register_forward_hook(lambda *_: runs.append(1))
+    nlp(tiny.TEXTS[0])
+    # The identifier computes the states; its tagger recalls them, as if nobody else had ever been here.
+    assert len(runs) == 1
+
+
+def test_networks_that_are_loaded_in_threads_share_one_stack(monkeypatch):
+    class SlowStack(sharing.FrozenStack):
+        def __init__(self, *args):
+            # Time for other threads to look for a stack that is not there yet.
+            time.sleep(0.05)
+            super().__init__(*args)
+
+    def load(number):
+        layer = torch.nn.Linear(2, 2)
+        torch.nn.init.constant_(layer.weight, 1.5)
+        torch.nn.init.constant_(layer.bias, 2.5)
+        return layer, sharing.share_stack(layer, [layer], "tokenizer", None)
+
+    monkeypatch.setattr(sharing, "FrozenStack", SlowStack)
+    layers, stacks = zip(*in_threads(load, range(N_THREADS)), strict=True)
+    assert len(set(stacks)) == 1
+    assert len({layer.weight.data_ptr() for layer in layers}) == 1
+    assert set(stacks[0].users) == set(layers)
+
+
+@pytest.mark.parametrize("capacity", [5, 50_000])
+def test_eight_threads_spell_words_as_one_does(eager_switching, capacity):
+    nlp = tiny.make_bilstm(("maria", "nokia"))
+    tiny.train(nlp)
+    nlp = spacy.blank("xx").from_config(nlp.config).from_bytes(nlp.to_bytes())
+    (network,) = (net for _, net in networks(nlp) if hasattr(net, "spellings"))
+    network.spellings = TensorCache(capacity)
+    # Words that threads read for the first time at the same moment.
+    texts = [f"{tiny.TEXTS[0]} Слово{number % 40} Word{number % 30}" for number in range(240)]
+    found = [answer(doc) for doc in in_threads(nlp, texts)]
+    assert 0 < len(network.spellings) <= capacity
+    network.spellings.clear()
+    for (names, numbers), doc in zip(found, map(nlp, texts), strict=True):
+        assert names == answer(doc)[0]
+        # Words are spelled together with other words, which changes the last digits.
+        assert numbers == pytest.approx(answer(doc)[1], abs=1e-5)
+
+
+def test_uroman_reads_in_one_thread_at_a_time(monkeypatch):
+    read = []
+
+    class Tables:
+        def romanize_string(self, word):
+            read.append(word)
+            assert not romanise._uroman_lock._lock.acquire(blocking=False)
+            return f"{word}!"
+
+    monkeypatch.setattr(romanise, "_load_uroman", Tables)
+    romanise._romanise.cache_clear()
+    words = ["слово", "дело", "тело"] * N_THREADS
+    assert in_threads(romanise.romanise, words) == [f"{word}!" for word in words]
+    romanise._romanise.cache_clear()
+    assert set(read) == set(words)
