@@ -1,6 +1,7 @@
 """A thinc shim for torch networks: safetensors, half precision on any device, a fast Adam step."""
 
 import contextlib
+import json
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
@@ -16,6 +17,9 @@ from thinc.util import convert_recursive, get_torch_default_device, iterate_recu
 
 from spacy_xner.errors import Errors, XnerError, named_damage
 from spacy_xner.weights import check_finite, check_tensors
+
+# The name of the settings among the weights.
+CFG = "__cfg__"
 
 
 class TorchShim(PyTorchShim):
@@ -161,8 +165,10 @@ class TorchShim(PyTorchShim):
         self._grad_scaler.update()
 
     def to_bytes(self) -> bytes:
+        """Save settings and weights as one safetensors file, the settings as a tensor of JSON."""
         tensors = {name: t.contiguous() for name, t in self.network.state_dict().items()}
-        return srsly.msgpack_dumps({"config": self.cfg, "state": save_tensors(tensors)})
+        cfg = torch.frombuffer(bytearray(json.dumps(self.cfg), "utf-8"), dtype=torch.uint8)
+        return bytes(save_tensors({CFG: cfg, **tensors}))
 
     def from_bytes(self, bytes_data: bytes) -> "TorchShim":
         """Rebuild the network: settings, structure, weights.
@@ -170,8 +176,7 @@ class TorchShim(PyTorchShim):
         RAISES: XNER302 for bytes that cannot be read, XNER336 to XNER338 for weights of another network.
         """
         with named_damage("network"):
-            message = srsly.msgpack_loads(bytes_data)
-            cfg, tensors = message["config"], load_tensors(message["state"])
+            cfg, tensors = _read(bytes_data)
             check_tensors(self._outline, cfg, tensors)
             check_finite(tensors)
             self.start(cfg)
@@ -220,6 +225,16 @@ class TorchShim(PyTorchShim):
         if os.getpid() != self._process:
             torch.set_num_threads(1)
             self._process = os.getpid()
+
+
+def _read(bytes_data: bytes) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """RETURNS: Settings and weights."""
+    if bytes_data[8:9] != b"{":
+        # Format 1: msgpack, which has no brace at the place where a safetensors header begins.
+        message = srsly.msgpack_loads(bytes_data)
+        return message["config"], load_tensors(message["state"])
+    tensors = load_tensors(bytes_data)
+    return json.loads(tensors.pop(CFG).numpy().tobytes()), tensors
 
 
 def trained_parameters(model: Model) -> dict[tuple[int, str], torch.nn.Parameter]:

@@ -150,7 +150,9 @@ def check_ids(encoder: PreTrainedModel, tokenizer: Tokenizer, special_ids: dict[
     n_rows = int(encoder.get_input_embeddings().weight.shape[0])
     first, last = ("cls" if "cls" in special_ids else "bos"), ("sep" if "sep" in special_ids else "eos")
     used = {special_ids[kind] for kind in (first, last, "pad")}
-    ids = {*used, *special_ids.values(), tokenizer.get_vocab_size() - 1}
+    # With the added tokens counted in, the package would build the whole vocabulary.
+    last_piece = tokenizer.get_vocab_size(with_added_tokens=False) - 1
+    ids = {*used, *special_ids.values(), last_piece, *tokenizer.get_added_tokens_decoder()}
     beyond = sorted(i for i in ids if not 0 <= i < n_rows)
     if beyond:
         raise XnerError(Errors.XNER339.format(found=beyond[-1], n_rows=n_rows))
