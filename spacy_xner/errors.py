@@ -117,7 +117,7 @@ class Errors:
     )
     XNER305 = (
         "[XNER305] Cannot add the label {label!r} to {name!r}: its output layer has been built for "
-        "{labels}. Add labels before initialize(), or train a new pipeline."
+        "{labels}, and it cannot grow. Add labels before initialize(), or train a new pipeline."
     )
     XNER306 = (
         "[XNER306] Class weights name {unknown}, which are not labels of the tagger ({labels}). "
@@ -164,6 +164,16 @@ class Errors:
         "[XNER316] The objective {name!r} gives the unlabelled text's language a reader of its own, and "
         "nobody says which it is. Set `doc._.language` (`convert.py text --language`), or write "
         "`target_reader = false`."
+    )
+
+    XNER350 = (
+        "[XNER350] Expected the code of a language as text, such as 'de', 'en-US' or 'zh_yue', got "
+        "{language!r}. Correct `doc._.language` or the context {{'language': ...}} of `as_tuples`, or leave "
+        "it out if the language is unknown."
+    )
+    XNER351 = (
+        "[XNER351] {name!r} cannot read documents in batches of {batch_size}. Set `batch_size` of nlp.pipe, "
+        "or in the section [nlp] of the config, to 1 or more."
     )
 
     XNER401 = (
@@ -320,6 +330,21 @@ class Warnings:
     W103 = (
         "[XNER-W103] {n} of {total} sentences of {path} stand in the held-out files too and were "
         "dropped from training."
+    )
+    W350 = (
+        "[XNER-W350] The optimizer's learning rate of {rate} would destroy a pretrained transformer. The "
+        "transformer is stepped with {limit} instead, and all else with the full rate. Write a rate near "
+        "0.00005 in [training.optimizer], or `max_learn_rate = null` in the config of the encoder if the "
+        "high rate is meant."
+    )
+    W351 = (
+        "[XNER-W351] {name!r} does not rehearse: its encoder is a listener, which hears nothing but the "
+        "batches that its upstream component is updated with. Mix old examples into nlp.update instead."
+    )
+    W352 = (
+        "[XNER-W352] {name!r} was stepped twice with a learning rate of 0, and learns nothing. Call "
+        "`optimizer.step_schedules()` after every update, as `spacy train` does, or set "
+        "`optimizer.learn_rate`."
     )
     W401 = (
         "[XNER-W401] Clusters of a single language: {clusters}. Such a tagger learns from no other language; "

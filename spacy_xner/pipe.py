@@ -1,32 +1,81 @@
-"""What the trainable components have alike: sorted labels, named damage, checked losses."""
+"""What the trainable components share: streams that lose no good document, labels, damage, losses."""
 
 import math
+import warnings
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
+from spacy.util import minibatch, raise_error
 from thinc.api import Optimizer
 
-from spacy_xner.errors import Errors, XnerError, named_damage
+from spacy_xner.errors import Errors, Warnings, XnerError, named_damage
 
 Self = TypeVar("Self", bound="GuardedPipe")
 
 
 class GuardedPipe(TrainablePipe):
-    """A component with a model that names damaged files and bytes as such.
+    """A component with a model: one bad document loses itself only, and damaged files are named as such.
 
-    averages: Those of the optimizer that stepped it, if it has any: what training scores and keeps.
+    averages: Averages of the optimizer that stepped the model, if it has any: training scores and keeps them.
     """
 
     averages: dict[Any, Any] | None = None
+    _has_moved = False
+    _n_idle = 0
+
+    def __call__(self, doc: Doc) -> Doc:
+        """Annotate one document; it stays as it is if the error handler lets its error pass."""
+        self._process_good([doc])
+        return doc
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Annotate a stream of documents in batches, and keep their order.
+
+        If a batch fails and there is an error handler (`nlp.set_error_handler`), the documents that fail by
+        themselves are looked for. Each of them is given to the handler alone and dropped if the handler lets
+        the error pass. spaCy drops the whole batch.
+
+        RAISES: XNER351 for a batch size below 1, of which spaCy makes an empty stream.
+        """
+        if isinstance(batch_size, int) and batch_size < 1:
+            raise XnerError(Errors.XNER351.format(name=self.name, batch_size=batch_size))
+        for docs in minibatch(stream, batch_size):
+            yield from self._process_good(docs)
+
+    def process(self, docs: list[Doc]) -> None:
+        """Annotate a batch of documents. RAISES: Any error of a document, for the whole batch."""
+        self.set_annotations(docs, self.predict(docs))
+
+    def _process_good(self, docs: list[Doc]) -> list[Doc]:
+        """Annotate a batch, and report the documents that cannot be. RETURNS: The others, in order."""
+        handle_error = self.get_error_handler()
+        try:
+            self.process(docs)
+        except Exception as error:
+            if handle_error is raise_error:
+                raise
+            if len(docs) == 1:
+                handle_error(self.name, self, docs, error)
+                return []
+            half = len(docs) // 2
+            return [*self._process_good(docs[:half]), *self._process_good(docs[half:])]
+        return docs
 
     def finish_update(self, sgd: Optimizer) -> None:
-        """Step the model."""
+        """Step the model. Warns once if the learning rate stays at 0 (XNER-W352)."""
         super().finish_update(sgd)
-        self.averages = sgd.averages
+        if sgd.learn_rate > 0:
+            self._has_moved = True
+        elif not self._has_moved:
+            self._n_idle += 1
+            if self._n_idle == 2:  # The first step of a warm-up is one of nothing.
+                warnings.warn(Warnings.W352.format(name=self.name), stacklevel=2)
+        # `nlp.rehearse` hands in a function that collects gradients, without averages.
+        self.averages = getattr(sgd, "averages", self.averages)
 
     def from_disk(self: Self, path: str | Path, *, exclude: Iterable[str] = ()) -> Self:
         """Load the component. RAISES: XNER302 for missing, damaged or foreign files."""
@@ -65,7 +114,7 @@ class LabelledPipe(GuardedPipe):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels, sorted."""
+        """The labels: sorted, and behind them those that were added after training."""
         return tuple(self.cfg["labels"])
 
     @property
@@ -74,18 +123,24 @@ class LabelledPipe(GuardedPipe):
         return self.labels
 
     def add_label(self, label: str) -> int:
-        """Add a label before initialization. RETURNS: 1 if it is new, else 0.
+        """Add a label. RETURNS: 1 if it is new, else 0.
 
-        RAISES: XNER305 once the output layer is built, XNER307 for no text.
+        RAISES: XNER305 once the output layer is built, if it cannot grow; XNER307 for no text.
         """
         if not isinstance(label, str) or not label:
             raise XnerError(Errors.XNER307.format(label=label))
         if label in self.labels:
             return 0
         if self.is_built:
-            labels = ", ".join(self.labels)
-            raise XnerError(Errors.XNER305.format(label=label, name=self.name, labels=labels))
-        # Sorted, so that the order of the examples does not show in the model.
-        self.cfg["labels"] = sorted((*self.labels, label))
+            self._grow(label)
+            self.cfg["labels"] = [*self.labels, label]
+        else:
+            # Sorted, so that the order of the examples does not show in the model.
+            self.cfg["labels"] = sorted((*self.labels, label))
         self.vocab.strings.add(label)
         return 1
+
+    def _grow(self, label: str) -> None:
+        """Make place for one more label in the output layer. RAISES: XNER305 unless a subclass can."""
+        labels = ", ".join(self.labels)
+        raise XnerError(Errors.XNER305.format(label=label, name=self.name, labels=labels))

@@ -286,6 +286,7 @@ TAGGER_SETTINGS = {
     "clusters": Setting(["2"]),
     "spans_key": Setting("own"),
     "confidence": Setting(False),
+    "overwrite": Setting(True),
     "objectives": Setting({"own": {"@misc": "spacy_xner.augmented_tuning.v1", "target_reader": False}}),
     "scorer": Setting(None),
 }
