@@ -1,18 +1,29 @@
 """What the components write on documents: languages, clusters, projections."""
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from spacy.attrs import ENT_IOB, IS_SPACE, LEMMA, MORPH, POS, TAG
 from spacy.tokens import Doc, Span
+
+from spacy_xner.errors import Errors, XnerError
 
 # Segments of a document, in `doc.spans`, labelled with a language or a cluster.
 LANGUAGE_SPANS = "languages"
 CLUSTER_SPANS = "clusters"
 # Where `doc._.source` is, in `doc.user_data`.
 SOURCE_KEY = "xner_source"
-# Of tokens that an encoder may read.
+# Attributes of tokens that an encoder may read.
 TOKEN_ATTRIBUTES = (TAG, POS, MORPH, LEMMA)
+
+
+# Two or three letters of a language, and subtags of region, script or variety: en, en-US, zh_Hant, be-x-old.
+LANGUAGE_CODE = re.compile(r"[a-z]{2,3}(_[a-z0-9]{1,10})*")
+REGION_OR_SCRIPT = re.compile(r"[a-z]{2}|[0-9]{3}|arab|cyrl|deva|hans|hant|hira|jpan|kana|kore|latn")
+# Letters and symbols of Unicode that show nothing: fillers of Hangul, inherent vowels, empty Braille.
+BLANK = frozenset("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 
 
 class Place(Protocol):
@@ -54,20 +65,60 @@ def _get_source(doc: Doc) -> Doc | None:
     return None if content is None else Doc(doc.vocab).from_bytes(content)
 
 
-def preset_language(doc: Doc) -> str | None:
-    """The language that is known already, be it from the context that `as_tuples` gives.
+def preset_language(doc: Doc, known: Collection[str] = ()) -> str | None:
+    """Find the language that a document has already, and write it to `doc._.language` as a plain code.
 
-    The context's language is written to `doc._.language`.
+    The language is `doc._.language`, or `{"language": ...}` in the context that `as_tuples` gives.
+
+    known: Languages that the caller tells apart; see `normal_language`.
+    RAISES: XNER350 for a language that is no code.
     """
     context = doc._context
-    if doc._.language is None and isinstance(context, Mapping) and context.get("language"):
-        doc._.language = context["language"]
-    return doc._.language
+    language = doc._.language
+    if language is None and isinstance(context, Mapping):
+        language = context.get("language")
+    if language is None or language == "":
+        return None
+    if not isinstance(language, str) or language not in known:
+        language = normal_language(language, known)
+    if doc._.language != language:
+        doc._.language = language
+    return str(language)
+
+
+def normal_language(language: Any, known: Collection[str] = ()) -> str:
+    """Write a language as the package does: "de" for "DE", "en" for "en-US", "zh_yue" for "zh-yue".
+
+    A region or a script is left out, unless the language with it is a known one.
+
+    known: Languages whose names are taken as they are.
+    RAISES: XNER350 for anything that is no code of a language.
+    """
+    code = language.strip().replace("-", "_").lower() if isinstance(language, str) else ""
+    for name in known:
+        if name.replace("-", "_").lower() == code:
+            return name
+    if not LANGUAGE_CODE.fullmatch(code):
+        raise XnerError(Errors.XNER350.format(language=language))
+    base, *subtags = code.split("_")
+    if all(REGION_OR_SCRIPT.fullmatch(tag) for tag in subtags):
+        return next((name for name in known if name.lower() == base), base)
+    return code
 
 
 def is_blank(doc: Doc) -> bool:
     """True if there is nothing to read. (`doc.text` would be put together from all tokens.)"""
     return len(doc) == 0 or bool(doc.to_array([IS_SPACE]).all())
+
+
+def has_word(text: str) -> bool:
+    """True if there is a letter or a digit of any script in a text."""
+    return any(char not in BLANK and unicodedata.category(char)[0] in "LN" for char in text)
+
+
+def is_visible(text: str) -> bool:
+    """True if there is anything to see: not spaces, controls, marks or fillers alone."""
+    return any(char not in BLANK and unicodedata.category(char)[0] in "LNPS" for char in text)
 
 
 def without_outer_space(doc: Doc, places: Iterable[PlaceT]) -> list[PlaceT]:
@@ -76,7 +127,7 @@ def without_outer_space(doc: Doc, places: Iterable[PlaceT]) -> list[PlaceT]:
     spaCy allows no entity to have them there.
     places: Named tuples with `start` and `end`. Units: tokens.
     """
-    kept = []
+    trimmed = []
     for place in places:
         start, end = place.start, place.end
         while start < end and doc[start].is_space:
@@ -84,14 +135,15 @@ def without_outer_space(doc: Doc, places: Iterable[PlaceT]) -> list[PlaceT]:
         while start < end and doc[end - 1].is_space:
             end -= 1
         if start < end:
-            kept.append(place._replace(start=start, end=end))
-    return kept
+            trimmed.append(place._replace(start=start, end=end))
+    return trimmed
 
 
 def cut_out(segment: Span) -> Doc:
-    """A segment's tokens as a document of their own; the document itself where the segment is all of it.
+    """Copy the tokens of a segment into a document of their own.
 
     `Span.as_doc` converts the whole document for every segment.
+    RETURNS: The document itself if the segment is all of it.
     """
     doc = segment.doc
     if len(segment) == len(doc):
@@ -101,7 +153,7 @@ def cut_out(segment: Span) -> Doc:
         words=[token.text for token in segment],
         spaces=[bool(token.whitespace_) for token in segment],
     )
-    # What earlier components left there.
+    # The annotation of earlier components.
     part.from_array(TOKEN_ATTRIBUTES, segment.to_array(TOKEN_ATTRIBUTES))
     if len(doc.tensor):
         part.tensor = doc.tensor[segment.start : segment.end]
@@ -109,7 +161,7 @@ def cut_out(segment: Span) -> Doc:
 
 
 def is_labelled(doc: Doc) -> bool:
-    """True if the document has entity annotation, be it that there are none.
+    """True if somebody has looked for entities in a document, found or not.
 
     spaCy's "missing" (`ent_iob` 0 on every token) means that nobody has looked.
     """

@@ -148,7 +148,7 @@ class Errors:
     )
     XNER305 = (
         "[XNER305] Cannot add the label {label!r} to {name!r}: its output layer has been built for "
-        "{labels}. Add labels before initialize(), or train a new pipeline."
+        "{labels}, and it cannot grow. Add labels before initialize(), or train a new pipeline."
     )
     XNER306 = (
         "[XNER306] Class weights name {unknown}, which are not labels of the tagger ({labels}). "
@@ -255,6 +255,15 @@ class Errors:
     XNER345 = (
         "[XNER345] The tokenizer is not what was saved: its checksum differs. Copy or install the pipeline "
         "again, or save the tokenizer anew with nlp.to_disk()."
+    )
+    XNER350 = (
+        "[XNER350] Expected the code of a language as text, such as 'de', 'en-US' or 'zh_yue', got "
+        "{language!r}. Correct `doc._.language` or the context {{'language': ...}} of `as_tuples`, or leave "
+        "it out if the language is unknown."
+    )
+    XNER351 = (
+        "[XNER351] {name!r} cannot read documents in batches of {batch_size}. Set `batch_size` of nlp.pipe, "
+        "or in the section [nlp] of the config, to 1 or more."
     )
 
     XNER401 = (
@@ -455,25 +464,25 @@ class Errors:
         "See papers/*/small.cfg."
     )
     XNER802 = (
-        "[XNER802] Experiment {name!r} ({kind}) has no setting {unknown}. Expected some of {known}; names with "
-        "a dot, such as training.dropout, override the training config."
+        "[XNER802] Experiment {name!r} ({kind}) has no setting {unknown}. Expected some of {known}; names "
+        "with a dot, such as training.dropout, override the training config."
     )
     XNER803 = (
-        "[XNER803] Experiment {name!r} ({kind}): expected a list of values for the axis {axis!r}, got {found!r}. "
-        "Put single values among the settings."
+        "[XNER803] Experiment {name!r} ({kind}): expected a list of values for the axis {axis!r}, got "
+        "{found!r}. Put single values among the settings."
     )
     XNER804 = (
-        "[XNER804] Experiment {name!r} ({kind}) needs {missing}. Give them in the config, or as options such as "
-        "--paths.corpus FOLDER."
+        "[XNER804] Experiment {name!r} ({kind}) needs {missing}. Give them in the config, or as options such "
+        "as --paths.corpus FOLDER."
     )
     XNER805 = (
-        "[XNER805] {folder} has results of the kind {found!r}, and would get some of {kind!r}. Choose another "
-        "folder."
+        "[XNER805] {folder} has results of the kind {found!r}, and would get some of {kind!r}. Choose "
+        "another folder."
     )
     XNER806 = "[XNER806] {path} is no result of an experiment. Move it away, or choose another folder."
     XNER807 = (
-        "[XNER807] {path} was run with other settings or inputs (then, now): {changed}. Choose another folder, "
-        "or give --restart to forget all results of this experiment."
+        "[XNER807] {path} was run with other settings or inputs (then, now): {changed}. Choose another "
+        "folder, or give --restart to forget all results of this experiment."
     )
     XNER808 = "[XNER808] Expected {setting} among {known}, got {found!r}. Correct the config or the option."
     XNER809 = "[XNER809] Experiment {name!r} cannot be run: {reason}. Correct the config."
@@ -481,19 +490,19 @@ class Errors:
         "[XNER810] Experiment {name!r} has no run: `exclude` and the settings leave none. Correct the config."
     )
     XNER811 = (
-        "[XNER811] {page}, line {line}: expected `<!-- table: PATH -->` and then `<!-- /table -->`, with the path "
-        "of a result file, a folder of results or a config; got {found!r}."
+        "[XNER811] {page}, line {line}: expected `<!-- table: PATH -->` and then `<!-- /table -->`, with the "
+        "path of a result file, a folder of results or a config; got {found!r}."
     )
     XNER812 = (
-        "[XNER812] Tables in {pages} are not those of the result files. Run `python scripts tables`, and commit "
-        "what it changes."
+        "[XNER812] Tables in {pages} are not those of the result files. Run `python scripts tables`, and "
+        "commit what it changes."
     )
     XNER813 = "[XNER813] {path} lacks {missing}. Fetch the archive again, or ask for other languages."
     XNER814 = "[XNER814] {missing} is not there, and is made before by `{verb}`. Run that first."
     XNER815 = "[XNER815] {path} cannot be read as results: {reason}. Restore the file, or remove it."
     XNER816 = (
-        "[XNER816] Expected targets without labels, got labels in {languages} too. Take them out of one of the "
-        "two lists."
+        "[XNER816] Expected targets without labels, got labels in {languages} too. Take them out of one of "
+        "the two lists."
     )
 
 
@@ -532,6 +541,21 @@ class Warnings:
     W331 = (
         "[XNER-W331] No tagger of this pipeline takes the clusters {clusters}, to which {name!r} sends "
         "documents: they get no entities. Load the pipeline without `exclude`, or add a tagger."
+    )
+    W350 = (
+        "[XNER-W350] The optimizer's learning rate of {rate} would destroy a pretrained transformer. The "
+        "transformer is stepped with {limit} instead, and all else with the full rate. Write a rate near "
+        "0.00005 in [training.optimizer], or `max_learn_rate = null` in the config of the encoder if the "
+        "high rate is meant."
+    )
+    W351 = (
+        "[XNER-W351] {name!r} does not rehearse: its encoder is a listener, which hears nothing but the "
+        "batches that its upstream component is updated with. Mix old examples into nlp.update instead."
+    )
+    W352 = (
+        "[XNER-W352] {name!r} was stepped twice with a learning rate of 0, and learns nothing. Call "
+        "`optimizer.step_schedules()` after every update, as `spacy train` does, or set "
+        "`optimizer.learn_rate`."
     )
     W401 = (
         "[XNER-W401] Clusters of a single language: {clusters}. Such a tagger learns from no other language; "

@@ -1,8 +1,10 @@
-"""Stochastic gradient descent with momentum, and a rate that falls from epoch to epoch."""
+"""Stochastic gradient descent with momentum, a rate that falls from epoch to epoch, and stored optimizers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from spacy.language import Language
+from spacy.util import registry
 from thinc.api import Optimizer
 from thinc.backends import get_array_ops
 from thinc.optimizers import FloatOrSeq
@@ -90,3 +92,27 @@ def create_epoch_decay(
     while True:
         yield max(initial_rate / (1 + step // steps_per_epoch * decay), floor)
         step += 1
+
+
+def create_optimizer_resolver() -> Callable[[Language], Language]:
+    """Create the callback `[training.before_to_disk]` that stores an optimizer for training on.
+
+    spaCy reads the section [training.optimizer] of a loaded pipeline by itself in `nlp.resume_training()` and
+    `nlp.update()`, where `${vars.learn_rate}` would stay as it is written and be an error.
+    """
+    return resolve_optimizer
+
+
+def resolve_optimizer(nlp: Language) -> Language:
+    """Write the values of the variables into the optimizer of a pipeline's config.
+
+    A learning rate that begins at 0 is written as its initial rate: in a loop that steps no schedules
+    it would stay 0, and a trained pipeline needs no warm-up.
+    """
+    settings = nlp.config.interpolate()["training"]["optimizer"]
+    optimizer = registry.resolve({"optimizer": settings})["optimizer"]
+    schedule = settings.get("learn_rate")
+    if optimizer.learn_rate == 0 and isinstance(schedule, dict) and "initial_rate" in schedule:
+        settings["learn_rate"] = schedule["initial_rate"]
+    nlp.config["training"]["optimizer"] = settings
+    return nlp

@@ -1,181 +1,70 @@
-"""What the components have alike: how they are saved and loaded, sorted labels, checked losses."""
+"""What the trainable components share: streams that lose no good document, labels, checked losses."""
 
-import functools
-import json
 import math
 import warnings
-import weakref
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-import srsly
-from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
-from spacy.vocab import Vocab
-from thinc.api import Model, Optimizer
+from spacy.util import minibatch, raise_error
+from thinc.api import Optimizer
 
-from spacy_xner.errors import Errors, Warnings, XnerError, named_damage
-from spacy_xner.storage import (
-    MANIFEST,
-    Manifest,
-    check_array,
-    check_vectors,
-    checksum,
-    checksum_vectors,
-    read_parts,
-    write_parts,
-)
-
-Self = TypeVar("Self", bound="StoredPipe")
-
-
-class PipelineRef:
-    """Knows the pipeline that a component was made for, as long as there is one.
-
-    It points to nothing in a copy and in another process: what a component looks at when it is loaded
-    has been looked at by then.
-    """
-
-    def __init__(self, nlp: Language | None = None) -> None:
-        self._nlp = weakref.ref(nlp) if nlp is not None else None
-
-    def __call__(self) -> Language | None:
-        return self._nlp() if self._nlp is not None else None
-
-    def __reduce__(self) -> tuple[type["PipelineRef"], tuple[()]]:
-        return PipelineRef, ()
-
-
-class StoredPipe:
-    """A component that is saved in format 2 of `storage`, and says what is wrong with it at load.
-
-    Subclasses give and take their parts, and check them in `check_loaded`.
-
-    SETTINGS: Attributes that come from the config and change what is found.
-    PARTS: What is saved beside the manifest: names of files, and keys of bytes.
-    OLD_CFG: The file in which format 1 had what is `Manifest.cfg` now.
-    """
-
-    SETTINGS: ClassVar[tuple[str, ...]] = ()
-    PARTS: ClassVar[tuple[str, ...]] = ("model",)
-    OLD_CFG: ClassVar[str] = "cfg"
-
-    name: str
-    vocab: Vocab
-
-    @abstractmethod
-    def save_cfg(self) -> Any:
-        """What stands in the manifest as plain JSON; None for nothing."""
-
-    @abstractmethod
-    def load_cfg(self, cfg: Any) -> None:
-        """Take over what `save_cfg` gave."""
-
-    @abstractmethod
-    def save_part(self, part: str) -> bytes:
-        """One of `PARTS`."""
-
-    @abstractmethod
-    def load_part(self, part: str, content: bytes) -> None:
-        """Take over one of `PARTS`."""
-
-    def check_loaded(self) -> None:
-        """Raise a coded error if what was loaded does not fit together."""
-
-    @property
-    def reads_vectors(self) -> bool:
-        """True if the component reads the vocabulary's vectors."""
-        return False
-
-    def settings(self) -> dict[str, Any]:
-        """The settings that change what is found, as plain JSON."""
-        return {name: getattr(self, name) for name in self.SETTINGS}
-
-    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
-        """Save the component in a folder: `xner.json` and its parts."""
-        path, exclude = Path(path), tuple(exclude)
-        write_parts(path, self._save(exclude), self.OLD_CFG)
-        if "vocab" not in exclude:
-            self.vocab.to_disk(path / "vocab", exclude=exclude)
-
-    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        """Save the component as bytes."""
-        exclude = tuple(exclude)
-        message = self._save(exclude)
-        if "vocab" not in exclude:
-            message["vocab"] = self.vocab.to_bytes(exclude=exclude)
-        return bytes(srsly.msgpack_dumps(message))
-
-    def from_disk(self: Self, path: str | Path, *, exclude: Iterable[str] = ()) -> Self:
-        """Load the component.
-
-        RAISES: XNER302 for missing, damaged or foreign files, XNER330 to XNER343 for what is wrong with them.
-        """
-        path, exclude = Path(path), tuple(exclude)
-        with named_damage(self.name):
-            if "vocab" not in exclude:
-                self.vocab.from_disk(path / "vocab", exclude=exclude)
-            self._load(read_parts(path, _without(self.PARTS, exclude), self.OLD_CFG), exclude)
-        return self
-
-    def from_bytes(self: Self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Self:
-        """Load the component. RAISES: As `from_disk`."""
-        exclude = tuple(exclude)
-        with named_damage(self.name):
-            message = srsly.msgpack_loads(bytes_data)
-            if "vocab" in message and "vocab" not in exclude:
-                self.vocab.from_bytes(message["vocab"], exclude=exclude)
-            # Format 1 had keys without endings.
-            parts = {
-                part: message[part if part in message else _stem(part)]
-                for part in _without(self.PARTS, exclude)
-            }
-            first = MANIFEST if MANIFEST in message else "cfg"
-            self._load({(first if first == MANIFEST else self.OLD_CFG): message[first], **parts}, exclude)
-        return self
-
-    def _save(self, exclude: tuple[str, ...]) -> dict[str, bytes]:
-        parts = {part: self.save_part(part) for part in _without(self.PARTS, exclude)}
-        manifest = Manifest(
-            cfg=None if "cfg" in exclude else self.save_cfg(),
-            settings=self.settings(),
-            checksums={part: checksum(content) for part, content in parts.items()},
-            vectors=checksum_vectors(self.vocab.vectors) if self.reads_vectors else "",
-        )
-        return {MANIFEST: manifest.to_bytes(), **parts}
-
-    def _load(self, parts: dict[str, bytes], exclude: tuple[str, ...]) -> None:
-        """Check the parts, take them over, and check what they make together."""
-        settings = _as_json(self.settings())
-        if MANIFEST in parts:
-            manifest = Manifest.from_bytes(parts.pop(MANIFEST), self.name)
-            manifest.check(parts, self.name)
-        else:
-            manifest = Manifest(json.loads(parts.pop(self.OLD_CFG)), settings)
-        if "cfg" not in exclude and manifest.cfg is not None:
-            self.load_cfg(manifest.cfg)
-        for part, content in parts.items():
-            self.load_part(part, content)
-        if _without(("cfg", *self.PARTS), exclude) != ["cfg", *self.PARTS]:
-            return
-        self.check_loaded()
-        if self.reads_vectors:
-            check_vectors(self.vocab.vectors, self.name, manifest.vectors)
-        _compare_settings(self.name, manifest.settings, settings)
+from spacy_xner.errors import Errors, Warnings, XnerError
+from spacy_xner.storage import check_array
+from spacy_xner.stored import StoredPipe, model_settings
 
 
 class GuardedPipe(StoredPipe, TrainablePipe):
-    """A component with a model.
+    """A component with a model: one bad document loses itself only.
 
-    averages: The running averages of the optimizer that stepped it, if it has any: they are what training
-        scores and keeps.
+    averages: Averages of the optimizer that stepped the model, if it has any: training scores and keeps them.
     """
 
     cfg: dict[str, Any]
     averages: dict[Any, Any] | None = None
+
+    _has_moved = False
+    _n_idle = 0
+
+    def __call__(self, doc: Doc) -> Doc:
+        """Annotate one document; it stays as it is if the error handler lets its error pass."""
+        self._process_good([doc])
+        return doc
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Annotate a stream of documents in batches, and keep their order.
+
+        If a batch fails and there is an error handler (`nlp.set_error_handler`), the documents that fail by
+        themselves are looked for. Each of them is given to the handler alone and dropped if the handler lets
+        the error pass. spaCy drops the whole batch.
+
+        RAISES: XNER351 for a batch size below 1, of which spaCy makes an empty stream.
+        """
+        if isinstance(batch_size, int) and batch_size < 1:
+            raise XnerError(Errors.XNER351.format(name=self.name, batch_size=batch_size))
+        for docs in minibatch(stream, batch_size):
+            yield from self._process_good(docs)
+
+    def process(self, docs: list[Doc]) -> None:
+        """Annotate a batch of documents. RAISES: Any error of a document, for the whole batch."""
+        self.set_annotations(docs, self.predict(docs))
+
+    def _process_good(self, docs: list[Doc]) -> list[Doc]:
+        """Annotate a batch, and report the documents that cannot be. RETURNS: The others, in order."""
+        handle_error = self.get_error_handler()
+        try:
+            self.process(docs)
+        except Exception as error:
+            if handle_error is raise_error:
+                raise
+            if len(docs) == 1:
+                handle_error(self.name, self, docs, error)
+                return []
+            half = len(docs) // 2
+            return [*self._process_good(docs[:half]), *self._process_good(docs[half:])]
+        return docs
 
     def save_cfg(self) -> dict[str, Any]:
         return self.cfg
@@ -217,12 +106,19 @@ class GuardedPipe(StoredPipe, TrainablePipe):
 
     def settings(self) -> dict[str, Any]:
         """The settings of the component and of its model that change what is found."""
-        return {**super().settings(), **_model_settings(self.model)}
+        return {**super().settings(), **model_settings(self.model)}
 
     def finish_update(self, sgd: Optimizer) -> None:
-        """Step the model."""
+        """Step the model. Warns once if the learning rate stays at 0 (XNER-W352)."""
         super().finish_update(sgd)
-        self.averages = sgd.averages
+        if sgd.learn_rate > 0:
+            self._has_moved = True
+        elif not self._has_moved:
+            self._n_idle += 1
+            if self._n_idle == 2:  # The first step of a warm-up is one of nothing.
+                warnings.warn(Warnings.W352.format(name=self.name), stacklevel=2)
+        # `nlp.rehearse` hands in a function that collects gradients, without averages.
+        self.averages = getattr(sgd, "averages", self.averages)
 
     def check_loss(self, loss: float, docs: list[Doc]) -> float:
         """Give back the loss of a batch. RAISES: XNER303 if it is not a number."""
@@ -244,7 +140,7 @@ class LabelledPipe(GuardedPipe):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels, sorted."""
+        """The labels: sorted, and behind them those that were added after training."""
         return tuple(self.cfg["labels"])
 
     @property
@@ -261,72 +157,24 @@ class LabelledPipe(GuardedPipe):
         super().load_cfg(cfg)
 
     def add_label(self, label: str) -> int:
-        """Add a label before initialization. RETURNS: 1 if it is new, else 0.
+        """Add a label. RETURNS: 1 if it is new, else 0.
 
-        RAISES: XNER305 once the output layer is built, XNER307 for no text.
+        RAISES: XNER305 once the output layer is built, if it cannot grow; XNER307 for no text.
         """
         if not isinstance(label, str) or not label:
             raise XnerError(Errors.XNER307.format(label=label))
         if label in self.labels:
             return 0
         if self.is_built:
-            labels = ", ".join(self.labels)
-            raise XnerError(Errors.XNER305.format(label=label, name=self.name, labels=labels))
-        # Sorted, so that the order of the examples does not show in the model.
-        self.cfg["labels"] = sorted((*self.labels, label))
+            self._grow(label)
+            self.cfg["labels"] = [*self.labels, label]
+        else:
+            # Sorted, so that the order of the examples does not show in the model.
+            self.cfg["labels"] = sorted((*self.labels, label))
         self.vocab.strings.add(label)
         return 1
 
-
-def check_width(encoder: Model, output: Model) -> None:
-    """Compare the widths of an encoder's vectors and of the layer behind it. RAISES: XNER338."""
-    given, read = _width(encoder), _width(output, "nI")
-    if None not in (given, read) and given != read:
-        reason = f"the output layer reads vectors of width {read}, the encoder's have {given}"
-        raise XnerError(Errors.XNER338.format(reason=reason))
-
-
-def _width(model: Model, dim: str = "nO") -> int | None:
-    """The width of vectors, as the network says it or, without a network, the layer."""
-    network = model.shims[0]._model if model.shims else None
-    return getattr(network, "width", None) or model.maybe_get_dim(dim)
-
-
-def _model_settings(model: Model) -> dict[str, Any]:
-    """What our layers of a model were built with and do not learn, by layer."""
-    settings: dict[str, Any] = {}
-    for node in model.walk():
-        for name, value in node.attrs.items():
-            if name == "settings":
-                settings[node.name] = value
-            elif isinstance(value, functools.partial) and value.func.__module__.startswith("spacy_xner."):
-                settings[f"{node.name}.{name}"] = value.keywords
-    return settings
-
-
-def _compare_settings(name: str, saved: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    """Warn of settings that were others when the component was saved: W330.
-
-    They may have been changed on purpose, and are in force.
-    """
-    changes = [
-        f"{key} was {saved[key]!r} and is {found[key]!r}"
-        for key in sorted(saved.keys() & found.keys())
-        if saved[key] != found[key]
-    ]
-    if changes:
-        warnings.warn(Warnings.W330.format(name=name, changes="; ".join(changes)), stacklevel=4)
-
-
-def _as_json(value: Any) -> Any:
-    """The value as it comes back from JSON, so that tuples equal lists."""
-    return json.loads(json.dumps(value))
-
-
-def _without(names: Iterable[str], exclude: tuple[str, ...]) -> list[str]:
-    """Leave names out as spaCy does: without their endings."""
-    return [name for name in names if _stem(name) not in exclude]
-
-
-def _stem(name: str) -> str:
-    return name.split(".")[0]
+    def _grow(self, label: str) -> None:
+        """Make place for one more label in the output layer. RAISES: XNER305 unless a subclass can."""
+        labels = ", ".join(self.labels)
+        raise XnerError(Errors.XNER305.format(label=label, name=self.name, labels=labels))

@@ -4,6 +4,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,10 +13,11 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from thinc.api import Model, Optimizer, PyTorchGradScaler, PyTorchShim, torch2xp, xp2torch
+from thinc.shims import Shim
 from thinc.types import ArgsKwargs
 from thinc.util import convert_recursive, get_torch_default_device, iterate_recursive
 
-from spacy_xner.errors import Errors, XnerError, named_damage
+from spacy_xner.errors import Errors, Warnings, XnerError, named_damage
 from spacy_xner.weights import check_finite, check_tensors
 
 # The name of the settings among the weights.
@@ -38,6 +40,8 @@ class TorchShim(PyTorchShim):
     outline: Makes the modules with weights alone, where `build` makes more; to compare sizes with.
     on_load: Called with the network once its stored weights are in place, also in another process.
     learn_rate_factor: The optimizer's learning rate is multiplied by it for this network.
+    max_learn_rate: The network is stepped with this rate where the optimizer has a greater one; None for no
+        limit. spaCy's default, Adam with 0.001, destroys a pretrained transformer within a few steps.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class TorchShim(PyTorchShim):
         grad_scaler_config: dict[str, Any] | None = None,
         on_load: Callable[[Any], None] | None = None,
         learn_rate_factor: float = 1.0,
+        max_learn_rate: float | None = None,
     ) -> None:
         on_gpu = get_torch_default_device().type == "cuda"
         scaler = PyTorchGradScaler(mixed_precision and on_gpu, **(grad_scaler_config or {}))
@@ -57,6 +62,8 @@ class TorchShim(PyTorchShim):
         self._outline = outline or build
         self._on_load = on_load
         self.learn_rate_factor = learn_rate_factor
+        self._max_learn_rate = max_learn_rate
+        self._has_warned = False
         self._process = os.getpid()
         # Counts changes of the weights, for whoever keeps what was computed with them.
         self.version = 0
@@ -87,6 +94,13 @@ class TorchShim(PyTorchShim):
         self.cfg = cfg
         self.version += 1
         self._model = (network or self._build(cfg)).to(get_torch_default_device()).eval()
+
+    def restart(self, cfg: dict[str, Any]) -> None:
+        """Build a network of other sizes in place of this one; optimizers take it for a new one."""
+        with Shim.global_id_lock:
+            Shim.global_id += 1
+            self.id = Shim.global_id
+        self.start(cfg)
 
     def predict(self, inputs: ArgsKwargs) -> Any:
         """Compute the network's output without gradients. Threads may call this at the same time."""
@@ -153,16 +167,31 @@ class TorchShim(PyTorchShim):
         in the gradient) through thinc's step.
         """
         self.version += 1
+        scale = self._rate_scale(optimizer)
+        if scale != 1 and not isinstance(optimizer, Optimizer):
+            # `nlp.rehearse` collects gradients and steps them later with the full rate. Instead they wait for
+            # the next update.
+            return
         parameters = [(n, p) for n, p in self.network.named_parameters() if p.grad is not None]
         if parameters and not self._grad_scaler.found_inf:
             if _is_plain_adam(optimizer):
-                _step_fused(optimizer, self.id, parameters, self.learn_rate_factor)
+                _step_fused(optimizer, self.id, parameters, float(optimizer.learn_rate) * scale)
             else:
-                _step_one_by_one(optimizer, self.id, parameters, self.learn_rate_factor)
+                _step_one_by_one(optimizer, self.id, parameters, scale)
         for _, parameter in parameters:
             # Not zero_(): a parameter that is frozen later must not be stepped by its momentum.
             parameter.grad = None
         self._grad_scaler.update()
+
+    def _rate_scale(self, optimizer: Optimizer) -> float:
+        """Multiplier of the optimizer's learning rate: the factor, or less where the limit is reached."""
+        limit, rate = self._max_learn_rate, float(optimizer.learn_rate) * self.learn_rate_factor
+        if limit is None or rate <= limit:
+            return self.learn_rate_factor
+        if not self._has_warned:
+            self._has_warned = True
+            warnings.warn(Warnings.W350.format(rate=rate, limit=limit), stacklevel=2)
+        return self.learn_rate_factor * limit / rate
 
     def to_bytes(self) -> bytes:
         """Save settings and weights as one safetensors file, the settings as a tensor of JSON."""
@@ -248,6 +277,18 @@ def trained_parameters(model: Model) -> dict[tuple[int, str], torch.nn.Parameter
     }
 
 
+def trained_weights(model: Model) -> dict[Any, Any]:
+    """Copy the weights that are trained, in the form that `Model.use_params` takes."""
+    of_thinc = {
+        (node.id, name): node.get_param(name).copy()
+        for node in model.walk()
+        for name in node.param_names
+        if node.has_param(name)
+    }
+    of_torch = {key: torch2xp(p.detach().clone()) for key, p in trained_parameters(model).items()}
+    return {**of_thinc, **of_torch}
+
+
 def has_cpu_bfloat16() -> bool:
     """True if this CPU multiplies bfloat16 matrices in hardware."""
     return bool(torch.backends.mkldnn.is_available()) and (
@@ -261,7 +302,8 @@ def _has_gradient(value: Any) -> bool:
 
 def _is_plain_adam(optimizer: Optimizer) -> bool:
     return (
-        not optimizer.use_radam
+        isinstance(optimizer, Optimizer)
+        and not optimizer.use_radam
         and optimizer.b1 > 0
         and optimizer.b2 > 0
         and optimizer.averages is None
@@ -270,9 +312,8 @@ def _is_plain_adam(optimizer: Optimizer) -> bool:
 
 
 def _step_fused(
-    optimizer: Optimizer, shim_id: int, parameters: list[tuple[str, torch.nn.Parameter]], rate_factor: float
+    optimizer: Optimizer, shim_id: int, parameters: list[tuple[str, torch.nn.Parameter]], rate: float
 ) -> None:
-    learn_rate = float(optimizer.learn_rate) * rate_factor
     tensors = [p.data for _, p in parameters]
     grads = [p.grad for _, p in parameters if p.grad is not None]
     if optimizer.grad_clip:
@@ -300,7 +341,7 @@ def _step_fused(
             [moments[1][i] for i in indices],
             [],
             [torch.tensor(float(step), device=t.device) for t in chosen],
-            lr=learn_rate,
+            lr=rate,
             beta1=b1,
             beta2=b2,
             weight_decay=0.0,
@@ -310,13 +351,14 @@ def _step_fused(
             maximize=False,
         )
     if optimizer.L2:
-        torch._foreach_mul_(tensors, 1 - learn_rate * float(optimizer.L2))
+        torch._foreach_mul_(tensors, 1 - rate * float(optimizer.L2))
 
 
 def _step_one_by_one(
-    optimizer: Optimizer, shim_id: int, parameters: list[tuple[str, torch.nn.Parameter]], rate_factor: float
+    optimizer: Optimizer, shim_id: int, parameters: list[tuple[str, torch.nn.Parameter]], scale: float
 ) -> None:
+    options = {} if scale == 1 else {"lr_scale": scale}
     for name, parameter in parameters:
         weights, gradient = torch2xp(parameter.data), torch2xp(parameter.grad)
-        stepped, _ = optimizer((shim_id, name), weights, gradient, lr_scale=rate_factor)
+        stepped, _ = optimizer((shim_id, name), weights, gradient, **options)
         parameter.data = xp2torch(stepped, device=parameter.device)

@@ -225,6 +225,32 @@ def test_pipe_equals_call_and_two_processes(learned):
             assert_alike(own, written(doc))
 
 
+def test_one_bad_document_loses_itself_only(learned, monkeypatch):
+    pipe = learned.nlp.get_pipe(learned.name)
+    method = "predict" if hasattr(pipe, "predict") else "__call__"
+    works = getattr(type(pipe), method)
+
+    def fail(self, given):
+        docs = [given] if isinstance(given, Doc) else list(given)
+        if any(doc.text.startswith("bad") for doc in docs):
+            raise RuntimeError("no such text")
+        return works(self, given if isinstance(given, Doc) else docs)
+
+    monkeypatch.setattr(type(pipe), method, fail)
+    docs = [learned.nlp(doc) for doc in learned.docs()]
+    bad = [learned.subject.doc(learned.nlp, f"bad {i}") for i in range(3)]
+    mixed = [bad[0], *learned.docs()[:3], *bad[1:], *learned.docs()[3:]]
+    with pytest.raises(RuntimeError, match="no such text"):
+        list(learned.nlp.pipe(mixed))
+    reported = []
+    handler = lambda name, proc, docs, error: reported.append((name, proc, docs, str(error)))  # noqa: E731
+    monkeypatch.setattr(pipe, "error_handler", handler, raising=False)
+    mixed = [bad[0], *learned.docs()[:3], *bad[1:], *learned.docs()[3:]]
+    for a, b in zip(docs, learned.nlp.pipe(mixed), strict=True):
+        assert_alike(written(a), written(b))
+    assert reported == [(learned.name, pipe, [doc], "no such text") for doc in bad]
+
+
 def test_processes_that_are_spawned_get_it_whole(learned):
     # They do on macOS and Windows; forked ones, as above, share what there is.
     nlp = pickle.loads(pickle.dumps(learned.nlp))
@@ -300,6 +326,7 @@ TAGGER_SETTINGS = {
     "clusters": Setting(["2"]),
     "spans_key": Setting("own"),
     "confidence": Setting(False),
+    "overwrite": Setting(True),
     "objectives": Setting({"own": {"@misc": "spacy_xner.augmented_tuning.v1", "target_reader": False}}),
     "scorer": Setting(None),
 }
@@ -348,6 +375,7 @@ def observe(subject: Subject, nlp: Language) -> list[Any]:
     """RETURNS: Losses, what is written on documents of one cluster and two sentences, and the scores."""
     losses = teach(subject, nlp, min(subject.n_steps, 5))
     nlp.add_pipe("sentencizer", first=True)
+    nlp.add_pipe("entity_ruler", first=True).add_patterns([{"label": "ODD", "pattern": "won"}])
     docs = [subject.doc(nlp, text) for text in ("Maria won. Она уехала.", *tiny.TEXTS)]
     for doc in docs:
         if "cluster_router" not in nlp.pipe_names:

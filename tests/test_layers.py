@@ -15,6 +15,7 @@ PACKAGE = Path("spacy_xner")
 LAYERS = [
     {"errors", "types", "locks", "machine"},
     {"cache", "storage", "weights"},
+    {"stored"},
     {"tags", "attributes", "tokenizer", "shim", "optimizer", "pipe", "stability", "files"},
     {"corpus", "scoring"},
     {"logger", "training", "significance", "runs"},

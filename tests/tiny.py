@@ -27,6 +27,8 @@ GROUPING = {"name": "two", "clusters": {"asian": ["zh"], "european": ["en", "ru"
 TOKENIZER = "spacy_xner.MultilingualTokenizer.v1"
 CRF_HEAD = {"@architectures": "spacy_xner.CrfHead.v1"}
 SMALL_BILSTM = {"character_width": 8, "character_hidden": 8, "word_hidden": 8, "n_characters": 256}
+# Windows that overlap, and the high learning rates that a tiny network needs.
+TINY: dict[str, Any] = {"overlap": 8, "max_learn_rate": None}
 N_LAYERS = 2
 WIDTH = 16
 
@@ -71,7 +73,7 @@ def make_checkpoint(folder: Path) -> Path:
 
 def make_encoder(name: str, checkpoint: Path, **settings: Any) -> dict[str, Any]:
     """The config of an encoder on the tiny transformer, whose windows overlap."""
-    return {"@architectures": f"spacy_xner.{name}.v1", "name": str(checkpoint), "overlap": 8, **settings}
+    return {"@architectures": f"spacy_xner.{name}.v1", "name": str(checkpoint), **TINY, **settings}
 
 
 def make_nlp(checkpoint: Path, config: dict[str, Any] | None = None, **tok2vec: Any) -> Language:

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from spacy.tokens import Doc
-from thinc.api import Model, Optimizer, torch2xp
+from thinc.api import Model, Optimizer
 
 from spacy_xner.bilstm.model import add_target_reader
 from spacy_xner.bilstm.network import BiLSTMNetwork
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.shim import trained_parameters
+from spacy_xner.shim import trained_weights
 from spacy_xner.tagger.component import EntityTagger
 from spacy_xner.tagger.model import encoder_network
 from spacy_xner.types import Count, Size, Weight
@@ -122,18 +122,6 @@ class AugmentedTuning:
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """There is nothing beside the tagger's own weights."""
-
-
-def trained_weights(model: Model) -> dict[Any, Any]:
-    """Copy the weights that are trained, in the form that `Model.use_params` takes."""
-    own = {
-        (node.id, name): node.get_param(name).copy()
-        for node in model.walk()
-        for name in node.param_names
-        if node.has_param(name)
-    }
-    of_torch = {key: torch2xp(p.detach().clone()) for key, p in trained_parameters(model).items()}
-    return {**own, **of_torch}
 
 
 @contextmanager

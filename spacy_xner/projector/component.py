@@ -13,11 +13,12 @@ from thinc.api import Config, Optimizer, set_dropout_rate
 
 from spacy_xner.attributes import register_attributes, without_outer_space
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.pipe import GuardedPipe, check_width
+from spacy_xner.pipe import GuardedPipe
 from spacy_xner.projector.alignment import Candidate, share_of_overlap
 from spacy_xner.projector.filters import Entity, Outcome, choose_entities
 from spacy_xner.projector.model import Aligner, Gold, Pair
 from spacy_xner.shim import TorchShim
+from spacy_xner.stored import check_width
 from spacy_xner.types import Share
 
 DEFAULT_CONFIG = Config().from_str(

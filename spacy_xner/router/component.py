@@ -24,10 +24,10 @@ from spacy_xner.attributes import (
     register_attributes,
 )
 from spacy_xner.errors import Errors, Warnings, XnerError
-from spacy_xner.pipe import PipelineRef, StoredPipe
 from spacy_xner.router.grouping import Grouping, read_grouping
 from spacy_xner.router.identifier import LanguageIdentifier
 from spacy_xner.storage import check_array
+from spacy_xner.stored import PipelineRef, StoredPipe
 from spacy_xner.tagger.component import EntityTagger
 from spacy_xner.types import Share
 
@@ -128,8 +128,8 @@ class ClusterRouter(StoredPipe, Pipe):
             list(nlp.pipe_names)[: nlp.pipe_names.index(self.name)] if self.name in nlp.pipe_names else []
         )
         means = {}
-        for language, own in texts.items():
-            docs: Iterable[Doc] = map(nlp.make_doc, islice(own, n_texts))
+        for language, examples in texts.items():
+            docs: Iterable[Doc] = map(nlp.make_doc, islice(examples, n_texts))
             for pipe in map(nlp.get_pipe, before):
                 docs = pipe.pipe(docs) if hasattr(pipe, "pipe") else map(pipe, docs)
             rows = [doc.spans[LANGUAGE_SPANS].attrs["vectors"] for doc in docs if LANGUAGE_SPANS in doc.spans]
@@ -160,12 +160,15 @@ class ClusterRouter(StoredPipe, Pipe):
         return self.grouping
 
     def __call__(self, doc: Doc) -> Doc:
-        """Route one document. RAISES: XNER406, XNER407."""
-        table = self._table
-        language = preset_language(doc)
+        """Route one document.
+
+        RAISES: XNER350 for a preset language that is no code, XNER406 before initialization, XNER407 for a
+            document without a language and without vectors.
+        """
+        cluster_of = self._table.cluster_of
+        language = preset_language(doc, cluster_of)
         if doc._.cluster is not None or is_blank(doc):
             return doc
-        cluster_of = table.cluster_of
         segments = doc.spans.get(LANGUAGE_SPANS)
         if segments is None and language in cluster_of:
             doc._.cluster, doc._.cluster_score = cluster_of[language], 1.0

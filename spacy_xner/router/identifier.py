@@ -13,8 +13,9 @@ from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
 from spacy_xner.attributes import LANGUAGE_SPANS, cut_out, is_blank, preset_language, register_attributes
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.pipe import LabelledPipe, check_width
+from spacy_xner.pipe import LabelledPipe
 from spacy_xner.router.model import LanguageClassifier
+from spacy_xner.stored import check_width
 
 Level = Literal["doc", "sentence"]
 Floats = NDArray[numpy.float32]
@@ -50,7 +51,8 @@ def make_language_identifier(
 class Identification(NamedTuple):
     """Languages of the segments (the whole text, or its sentences) of one document.
 
-    probabilities: Shape: (n_segments, n_languages). vectors: Shape: (n_segments, width).
+    probabilities: Shape: (n_segments, n_languages).
+    vectors: Shape: (n_segments, width).
     """
 
     segments: list[Span]
@@ -67,7 +69,7 @@ class LanguageIdentifier(LabelledPipe):
     `doc.spans["languages"]`: segments labelled with their languages, with `attrs["scores"]`,
     `attrs["probabilities"]` and `attrs["vectors"]`. A language that is set already, as `doc._.language` or
     `{"language": ...}` in the context of `nlp.pipe(..., as_tuples=True)`, is kept; if the identifier knows
-    it, the document is not even looked at.
+    it, the document is not even looked at. "DE" is read as "de" and "en-US" as "en".
 
     model: `spacy_xner.LanguageClassifier.v1`.
     level: "doc", or "sentence" for texts that change their language.
@@ -115,8 +117,8 @@ class LanguageIdentifier(LabelledPipe):
                 if example.reference._.language:
                     self.add_label(example.reference._.language)
         if len(self.labels) < 2:
-            found = ", ".join(self.labels) or "none"
-            raise XnerError(Errors.XNER401.format(name=self.name, languages=found))
+            languages = ", ".join(self.labels) or "none"
+            raise XnerError(Errors.XNER401.format(name=self.name, languages=languages))
         self.model.get_ref("output").set_dim("nO", len(self.labels))
         sent2vec = self.model.get_ref("sent2vec")
         sent2vec.initialize()
@@ -137,27 +139,28 @@ class LanguageIdentifier(LabelledPipe):
     def predict(self, docs: Iterable[Doc]) -> list[Identification | None]:
         """Identify the languages of a batch; None for what needs no identification.
 
-        RAISES: XNER301 before initialization, XNER408 for sentences without boundaries.
+        RAISES: XNER301 before initialization, XNER350 for a preset language that is no code, XNER408 for
+            sentences without boundaries.
         """
         docs = list(docs)
         segments = [self._segments(doc) for doc in docs]
-        parts = [cut_out(segment) for own in segments for segment in own]
+        parts = [cut_out(segment) for group in segments for segment in group]
         if not parts:
             return [None for _ in docs]
         vectors = self.embed(parts)
         output = self.model.get_ref("output")
         probabilities = self.model.ops.to_numpy(output.predict(self.model.ops.asarray2f(vectors)))
-        found: list[Identification | None] = []
+        results: list[Identification | None] = []
         start = 0
-        for own in segments:
-            rows = slice(start, start + len(own))
-            found.append(Identification(own, probabilities[rows], vectors[rows]) if own else None)
-            start += len(own)
-        return found
+        for group in segments:
+            rows = slice(start, start + len(group))
+            results.append(Identification(group, probabilities[rows], vectors[rows]) if group else None)
+            start += len(group)
+        return results
 
     def _segments(self, doc: Doc) -> list[Span]:
-        """What is looked at: nothing of a blank document or one whose language is known."""
-        language = preset_language(doc)
+        """Choose the segments to look at: none in a blank document or one whose language is known."""
+        language = preset_language(doc, self.labels)
         if language in self.labels or is_blank(doc):
             return []
         if self.level == "doc" or language is not None:
@@ -168,25 +171,25 @@ class LanguageIdentifier(LabelledPipe):
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[Identification | None]) -> None:
         """Write languages, scores and vectors on the documents."""
-        for doc, found in zip(docs, predictions, strict=True):
-            if found is None:
+        for doc, result in zip(docs, predictions, strict=True):
+            if result is None:
                 continue
-            best = found.probabilities.argmax(1)
-            preset = preset_language(doc)
+            best = result.probabilities.argmax(1)
+            preset = preset_language(doc, self.labels)
             names = [preset or self.labels[i] for i in best]
             doc.spans[LANGUAGE_SPANS] = [
                 Span(doc, segment.start, segment.end, label=name)
-                for segment, name in zip(found.segments, names, strict=True)
+                for segment, name in zip(result.segments, names, strict=True)
             ]
             doc.spans[LANGUAGE_SPANS].attrs.update(
-                scores=found.probabilities.max(1).tolist(),
+                scores=result.probabilities.max(1).tolist(),
                 probabilities=[
-                    dict(zip(self.labels, row, strict=True)) for row in found.probabilities.tolist()
+                    dict(zip(self.labels, row, strict=True)) for row in result.probabilities.tolist()
                 ],
-                vectors=found.vectors,
+                vectors=result.vectors,
             )
-            weights = numpy.array([len(segment) for segment in found.segments], dtype="float32")
-            mean = weights @ found.probabilities / weights.sum()
+            weights = numpy.array([len(segment) for segment in result.segments], dtype="float32")
+            mean = weights @ result.probabilities / weights.sum()
             doc._.language_scores = dict(zip(self.labels, mean.tolist(), strict=True))
             if preset is None:
                 doc._.language = self.labels[int(mean.argmax())]

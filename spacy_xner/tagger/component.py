@@ -1,30 +1,31 @@
 """The pipeline component of every NER model: `EntityTagger`."""
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy
-import torch
 from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
-from spacy.util import minibatch
 from spacy.vocab import Vocab
-from thinc.api import Config, Model, Optimizer, set_dropout_rate, torch2xp
+from thinc.api import Config, Model, Optimizer, set_dropout_rate
 from thinc.types import Floats2d
 
-from spacy_xner.attributes import is_blank, is_labelled, register_attributes
-from spacy_xner.errors import Errors, XnerError
-from spacy_xner.pipe import LabelledPipe, check_width
+from spacy_xner.attributes import has_word, is_blank, is_labelled, register_attributes
+from spacy_xner.errors import Errors, Warnings, XnerError
+from spacy_xner.pipe import LabelledPipe
+from spacy_xner.stored import check_width
 from spacy_xner.tagger.decoding import Prediction, decode
 from spacy_xner.tagger.gold import Gold, align_gold, report_unlearnable
-from spacy_xner.tagger.model import Tagger, head_network, to_flat_torch
+from spacy_xner.tagger.model import Tagger, grow_head, head_loss, head_network
+from spacy_xner.tagger.rehearsal import Rehearsal
 from spacy_xner.tagger.resume import find_teacher, take_weights
-from spacy_xner.tagger.segments import is_routed_to, merge_part, parts_of
+from spacy_xner.tagger.segments import is_routed_to, parts_of, write_entities
+from spacy_xner.tagger.standing import EarlierPipes
 from spacy_xner.tags import MISSING, Scheme, TagSet, TokenSpan
 
 DEFAULT_CONFIG = Config().from_str(
@@ -34,6 +35,7 @@ scheme = "IOB2"
 clusters = ["*"]
 spans_key = "xner"
 confidence = true
+overwrite = false
 objectives = {}
 scorer = {"@scorers":"spacy_xner.entity_scorer.v1"}
 
@@ -79,6 +81,7 @@ def make_entity_tagger(
     clusters: list[str],
     spans_key: str,
     confidence: bool,
+    overwrite: bool,
     objectives: dict[str, Any],
     scorer: Callable | None,
 ) -> "EntityTagger":
@@ -91,8 +94,10 @@ def make_entity_tagger(
         clusters=clusters,
         spans_key=spans_key,
         confidence=confidence,
+        overwrite=overwrite,
         objectives=objectives,
         scorer=scorer,
+        earlier=EarlierPipes(nlp),
     )
 
 
@@ -116,13 +121,20 @@ class EntityTagger(LabelledPipe):
     scheme: Tag scheme of the output layer: IOB1, IOB2 or BIOES.
     clusters: Clusters (`doc._.cluster`) whose documents this tagger annotates; "*" is every document.
         Documents that nobody has routed are annotated by every tagger. Of a document that is routed
-        by sentences (`doc.spans["clusters"]`) a tagger takes its own sentences. Entities that are there
-        already are replaced: put an `entity_ruler` behind.
+        by sentences (`doc.spans["clusters"]`) a tagger takes the sentences of its clusters.
     spans_key: Where `doc.spans` gets the entities and, in `attrs["scores"]`, their probabilities;
         empty for nowhere.
     confidence: Compute the probabilities.
-    objectives: Auxiliary losses on unlabelled documents by name; see `transformer.auxiliary`.
+    overwrite: Replace the entities of earlier components too, such as an `entity_ruler`. Otherwise these
+        stay with a score of 1, and a predicted entity that overlaps one of them is dropped. Entities that no
+        component before the tagger has set are replaced in any case: those of an earlier run, and the gold
+        annotation of a corpus, which would otherwise pass for predictions; see `standing.EarlierPipes`.
+    objectives: Auxiliary losses on unlabelled documents by name; see `spacy_xner.objectives`.
     scorer: Scores examples; see `scoring.score_entities`.
+    earlier: The components before the tagger.
+
+    Entities without any letter or digit are given out only if the annotation that the tagger was trained on
+    has such (`cfg["symbols"]`), and entities with nothing to see in them never.
     """
 
     def __init__(
@@ -135,8 +147,10 @@ class EntityTagger(LabelledPipe):
         clusters: list[str],
         spans_key: str,
         confidence: bool,
+        overwrite: bool,
         objectives: Mapping[str, Objective] = MappingProxyType({}),
         scorer: Callable | None,
+        earlier: EarlierPipes | None = None,
     ) -> None:
         register_attributes()
         self.vocab = vocab
@@ -146,10 +160,13 @@ class EntityTagger(LabelledPipe):
         self.clusters = self._check_clusters(name, clusters)
         self.spans_key = spans_key
         self.confidence = confidence
+        self.overwrite = overwrite
+        self.earlier = earlier or EarlierPipes(None)
         self.objectives = dict(objectives)
         self._warned: set[str] = set()
         self._has_begun = False
-        self.cfg: dict[str, Any] = {"labels": [], "scheme": scheme}
+        self._rehearsal = Rehearsal()
+        self.cfg: dict[str, Any] = {"labels": [], "scheme": scheme, "symbols": False}
 
     @property
     def tag_set(self) -> TagSet:
@@ -179,7 +196,11 @@ class EntityTagger(LabelledPipe):
         teacher = None
         if weights is not None:
             teacher = find_teacher(weights, EntityTagger, self.name, self.cfg["scheme"])
-        labels = teacher.labels if teacher is not None else labels
+        self.cfg["symbols"] = False
+        if teacher is not None:
+            # In their order: those that were added after training stand behind the others.
+            labels = teacher.labels
+            self.cfg.update(labels=list(labels), symbols=teacher.cfg["symbols"])
         sample: list[Doc] = []
         languages: set[str | None] = set()
         for label in labels or ():
@@ -191,6 +212,7 @@ class EntityTagger(LabelledPipe):
                 languages.add(example.reference._.language)
             if labels is not None and len(sample) == 10 and not self.objectives:
                 break
+            self._look_for_symbols(example)
             if labels is None:
                 for ent in example.reference.ents:
                     self.add_label(ent.label_)
@@ -205,6 +227,15 @@ class EntityTagger(LabelledPipe):
             objective.start(self, languages, name)
         self._has_begun = True
 
+    def _look_for_symbols(self, example: Example) -> None:
+        if not self.cfg["symbols"]:
+            self.cfg["symbols"] = any(not has_word(ent.text) for ent in example.reference.ents)
+
+    def _grow(self, label: str) -> None:
+        """Give a trained tagger one more label; the others keep their scores until something is learnt."""
+        grow_head(self.model, [*self.labels, label])
+        self._rehearsal.forget()
+
     def predict(self, docs: Iterable[Doc]) -> list[Prediction]:
         """Find the entities of a batch of documents.
 
@@ -216,38 +247,25 @@ class EntityTagger(LabelledPipe):
         if not any(len(doc) for doc in docs):
             return [Prediction([], [] if self.confidence else None) for _ in docs]
         emissions = self.model.predict(docs)
-        return decode(docs, emissions, head_network(self.model), confidence=self.confidence)
+        head = head_network(self.model)
+        return decode(docs, emissions, head, confidence=self.confidence, symbols=self.cfg["symbols"])
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[Prediction]) -> None:
         """Write entities and scores on the documents of this tagger's clusters."""
         for doc, prediction in zip(docs, predictions, strict=True):
-            if not is_routed_to(doc, self.clusters):
-                continue
-            ents = [Span(doc, s.start, s.end, label=s.label) for s in prediction.spans]
-            doc.set_ents(ents)
-            if self.spans_key:
-                doc.spans[self.spans_key] = ents
-                if prediction.probabilities is not None:
-                    doc.spans[self.spans_key].attrs["scores"] = prediction.probabilities
+            if is_routed_to(doc, self.clusters):
+                write_entities(doc, None, prediction, self._standing(doc), self.spans_key)
 
-    def __call__(self, doc: Doc) -> Doc:
-        for segment, part in parts_of(doc, self.clusters):
-            # None if the error handler let an error pass.
-            if super().__call__(part) is not None:
-                merge_part(doc, segment, part, self.spans_key, self.confidence)
-        return doc
+    def process(self, docs: list[Doc]) -> None:
+        """Annotate the documents and sentences of this tagger's clusters; all others stay as they are."""
+        parts = [(doc, segment, part) for doc in docs for segment, part in parts_of(doc, self.clusters)]
+        predictions = self.predict([part for *_, part in parts])
+        standing = {id(doc): self._standing(doc) for doc, *_ in parts}
+        for (doc, segment, _), prediction in zip(parts, predictions, strict=True):
+            write_entities(doc, segment, prediction, standing[id(doc)], self.spans_key)
 
-    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
-        """Annotate a stream; documents of other clusters pass untouched, order is kept."""
-        for batch in minibatch(stream, batch_size):
-            parts = [(doc, segment, part) for doc in batch for segment, part in parts_of(doc, self.clusters)]
-            done = {id(part) for part in super().pipe([p for *_, p in parts], batch_size=batch_size)}
-            # As in spaCy a document is dropped if the error handler lets its error pass.
-            failed = {id(doc) for doc, _, part in parts if id(part) not in done}
-            for doc, segment, part in parts:
-                if id(part) in done:
-                    merge_part(doc, segment, part, self.spans_key, self.confidence)
-            yield from (doc for doc in batch if id(doc) not in failed)
+    def _standing(self, doc: Doc) -> list[Span]:
+        return [] if self.overwrite else self.earlier.entities(doc, self.spans_key)
 
     def update(
         self,
@@ -276,6 +294,33 @@ class EntityTagger(LabelledPipe):
             self.finish_update(sgd)
         return losses
 
+    def rehearse(
+        self,
+        examples: Iterable[Example],
+        *,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+        drop: float = 0.0,
+    ) -> dict[str, float]:
+        """Learn to tag as at the first rehearsal, whatever has been learnt since; annotation is not read.
+
+        `nlp.rehearse` knows no limit of a learning rate: an encoder that has one waits for the next update.
+        A tagger with a listener does not rehearse (XNER-W351).
+        """
+        losses = {} if losses is None else losses
+        losses.setdefault(self.name, 0.0)
+        docs = [eg.predicted for eg in examples if not is_blank(eg.predicted)]
+        if self.listens:
+            if "rehearsal" not in self._warned:
+                self._warned.add("rehearsal")
+                warnings.warn(Warnings.W351.format(name=self.name), stacklevel=2)
+        elif docs:
+            set_dropout_rate(self.model, drop)
+            losses[self.name] += self.check_loss(self._rehearsal.learn(self.model, docs), docs)
+            if sgd is not None:
+                super().finish_update(sgd)
+        return losses
+
     def _update_labelled(self, examples: list[Example]) -> float:
         """Add the gradients of the annotated examples. RETURNS: The loss."""
         if not self.listens:
@@ -290,15 +335,15 @@ class EntityTagger(LabelledPipe):
 
     def _learn(self, docs: list[Doc], tags: list[NDArray[numpy.int64]], weight: float = 1.0) -> float:
         emissions, backprop = self.model.begin_update(docs)
-        loss, d_emissions = self._compute_loss(tags, emissions, weight)
+        loss, d_emissions = head_loss(self.model, tags, emissions, weight)
         self.check_loss(loss, docs)
         backprop(d_emissions)
         return loss
 
     def _update_unlabelled(self, examples: list[Example], losses: dict[str, float]) -> None:
         """Add the gradients and losses of the objectives on the documents without annotation."""
-        plain = [eg.predicted for eg in examples if not is_labelled(eg.reference)]
-        texts = [doc for doc in plain if not is_blank(doc)]
+        unlabelled = [eg.predicted for eg in examples if not is_labelled(eg.reference)]
+        texts = [doc for doc in unlabelled if not is_blank(doc)]
         for name, objective in self.objectives.items():
             key = f"{self.name}_{name}"
             loss = objective.update(texts, self) if texts else 0.0
@@ -314,7 +359,7 @@ class EntityTagger(LabelledPipe):
         return self._learn(docs, tags, weight)
 
     def finish_update(self, sgd: Optimizer) -> None:
-        """Step the model and the objectives' own weights."""
+        """Step the model and the heads of the objectives."""
         super().finish_update(sgd)
         for objective in self.objectives.values():
             objective.finish_update(sgd)
@@ -334,27 +379,14 @@ class EntityTagger(LabelledPipe):
         The parameters of a CRF get theirs on the way.
         RETURNS: Mean loss over annotated tokens in nats; arrays of shape (n_tokens, n_tags).
         """
-        return self._compute_loss([gold.ids for gold in self._align(list(examples))], scores)
+        return head_loss(self.model, [gold.ids for gold in self._align(list(examples))], scores)
 
     def _align(self, examples: list[Example]) -> list[Gold]:
+        for example in examples:
+            self._look_for_symbols(example)
         golds = [align_gold(example, self.tag_set) for example in examples]
         report_unlearnable(golds, self._warned)
         return golds
-
-    def _compute_loss(
-        self, tags: list[NDArray[numpy.int64]], scores: list[Floats2d], weight: float = 1.0
-    ) -> tuple[float, list[Floats2d]]:
-        sizes = [len(s) for s in scores]
-        with torch.enable_grad():
-            flat = to_flat_torch(scores, requires_grad=True)
-            gold = torch.cat([torch.from_numpy(ids) for ids in tags]).to(flat.device)
-            lengths = torch.tensor(sizes, device=flat.device)
-            loss = weight * head_network(self.model).loss(flat, gold, lengths)
-            value = float(loss.detach())
-            if math.isfinite(value):
-                loss.backward()
-        gradient = torch.zeros_like(flat) if flat.grad is None else flat.grad
-        return value, self.model.ops.unflatten(torch2xp(gradient), sizes)
 
     SETTINGS = ("clusters", "spans_key", "confidence")
 

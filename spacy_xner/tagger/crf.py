@@ -311,7 +311,7 @@ class LinearChainCRF(nn.Module):
         """
         packing = pack(lengths)
         packed = emissions[packing.order]
-        scores = self.transitions + self.penalty
+        scores = (self.transitions + self.penalty).to(emissions.dtype)
         transitions, _, _ = split_edges(scores)
         alphas = torch.empty_like(packed)
         betas = torch.empty_like(packed)

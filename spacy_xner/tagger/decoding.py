@@ -7,7 +7,7 @@ import torch
 from spacy.tokens import Doc
 from thinc.types import Floats2d
 
-from spacy_xner.attributes import without_outer_space
+from spacy_xner.attributes import has_word, is_visible, without_outer_space
 from spacy_xner.tagger.model import to_flat_torch
 from spacy_xner.tagger.network import Head
 from spacy_xner.tags import TokenSpan
@@ -20,12 +20,15 @@ class Prediction(NamedTuple):
     probabilities: list[float] | None
 
 
-def decode(docs: list[Doc], emissions: list[Floats2d], head: Head, *, confidence: bool) -> list[Prediction]:
+def decode(
+    docs: list[Doc], emissions: list[Floats2d], head: Head, *, confidence: bool, symbols: bool
+) -> list[Prediction]:
     """Find the entities of a batch of documents.
 
     emissions: Tag scores. Shape: (n_tokens, n_tags) a document.
     head: The network that decides by them.
     confidence: Compute the probabilities.
+    symbols: Give out entities without any letter or digit too, if there is anything to see of them.
     """
     sizes = [len(doc) for doc in docs]
     with torch.inference_mode():
@@ -33,7 +36,7 @@ def decode(docs: list[Doc], emissions: list[Floats2d], head: Head, *, confidence
         lengths = torch.tensor(sizes, device=flat.device)
         tags = head.best_tags(flat, lengths)
         spans = head.tag_set.decode(tags.cpu().numpy(), sizes)
-        spans = [without_outer_space(doc, group) for doc, group in zip(docs, spans, strict=True)]
+        spans = [_readable(doc, group, symbols) for doc, group in zip(docs, spans, strict=True)]
         if not confidence:
             return [Prediction(group, None) for group in spans]
         places = [
@@ -47,3 +50,9 @@ def decode(docs: list[Doc], emissions: list[Floats2d], head: Head, *, confidence
             rows = head.span_probabilities(flat, lengths, tags, places_t).clamp(0.0, 1.0).tolist()
     probabilities = iter(rows)
     return [Prediction(group, [next(probabilities) for _ in group]) for group in spans]
+
+
+def _readable(doc: Doc, spans: list[TokenSpan], symbols: bool) -> list[TokenSpan]:
+    """Leave out spans that nobody would read as a name."""
+    is_name = is_visible if symbols else has_word
+    return [span for span in without_outer_space(doc, spans) if is_name(doc[span.start : span.end].text)]

@@ -1,10 +1,13 @@
 """Thinc wiring of the entity tagger: an encoder of tokens and a head."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias
 
+import numpy
 import torch
+from numpy.typing import NDArray
 from spacy.tokens import Doc
 from thinc.api import ArgsKwargs, Model, chain, torch2xp, xp2torch
 from thinc.types import Floats2d
@@ -119,6 +122,43 @@ def init_tagger(model: Tagger, X: list[Doc] | None = None, Y: Any = None) -> Non
     shim.start({**shim.cfg, "width": width})
     head.set_dim("nI", width, force=True)
     head.set_dim("nO", len(tag_set_of(shim.cfg)), force=True)
+
+
+def grow_head(model: Tagger, labels: list[str]) -> None:
+    """Make place for new labels in a trained head; all else stays as it is.
+
+    labels: The head's labels in their order, and the new ones behind them.
+    """
+    head = model.get_ref("head")
+    shim: TorchShim = head.shims[0]
+    before: Any = shim.network
+    shim.restart({**shim.cfg, "labels": labels})
+    network: Any = shim.network
+    network.inherit(before)
+    network.train(before.training)
+    head.set_dim("nO", len(network.tag_set), force=True)
+
+
+def head_loss(
+    model: Tagger, tags: list[NDArray[numpy.int64]], scores: list[Floats2d], weight: float = 1.0
+) -> tuple[float, list[Floats2d]]:
+    """Compute the head's loss. The parameters of a CRF get their gradients on the way.
+
+    tags: Gold tag ids. Shape: (n_tokens,) a document.
+    scores: Tag scores. Shape: (n_tokens, n_tags) a document.
+    RETURNS: The weighted loss in nats, and its gradient by the scores.
+    """
+    sizes = [len(s) for s in scores]
+    with torch.enable_grad():
+        flat = to_flat_torch(scores, requires_grad=True)
+        gold = torch.cat([torch.from_numpy(ids) for ids in tags]).to(flat.device)
+        lengths = torch.tensor(sizes, device=flat.device)
+        loss = weight * head_network(model).loss(flat, gold, lengths)
+        value = float(loss.detach())
+        if math.isfinite(value):
+            loss.backward()
+    gradient = torch.zeros_like(flat) if flat.grad is None else flat.grad
+    return value, model.ops.unflatten(torch2xp(gradient), sizes)
 
 
 def to_flat_torch(arrays: list[Floats2d], *, requires_grad: bool = False) -> torch.Tensor:

@@ -12,11 +12,15 @@ from spacy_xner.tagger.crf import LinearChainCRF
 from spacy_xner.tagger.losses import TokenLoss
 from spacy_xner.tags import TagSet
 
+# Nats below O at which the tags of a new label begin: exp(-18) is 1.5e-8.
+NEW_TAG = 18.0
+
 
 class Head(nn.Module, ABC):
-    """Project token vectors to tag scores; losses and decoding are the subclasses'.
+    """Project token vectors to tag scores. Subclasses have the losses and the decoding.
 
-    width: Of the token vectors. tag_set: Labels and scheme.
+    width: Numbers in a token vector.
+    tag_set: Labels and scheme.
     """
 
     def __init__(self, width: int, tag_set: TagSet) -> None:
@@ -28,6 +32,23 @@ class Head(nn.Module, ABC):
     def forward(self, vectors: Tensor) -> Tensor:
         """Shape: (n_tokens, width) to (n_tokens, n_tags)."""
         return self.project(self.dropout(vectors))
+
+    @torch.no_grad()
+    def inherit(self, other: "Head") -> None:
+        """Begin with the weights of a head whose labels are the first ones of this head.
+
+        The tags of a new label begin with the weights of O and NEW_TAG nats below it. So they change no
+        probability by more than that leaves, on any text, and still get a full gradient where they are gold.
+        """
+        rows = self._sources(other)
+        self.project.weight.copy_(other.project.weight[rows])
+        self.project.bias.copy_(other.project.bias[rows])
+        self.project.bias[len(other.tag_set) :] -= NEW_TAG
+
+    def _sources(self, other: "Head") -> Tensor:
+        """Which tag of the other head every tag begins as; tag 0 is O. Shape: (n_tags,)."""
+        rows = torch.arange(len(self.tag_set), device=self.project.bias.device)
+        return rows.masked_fill(rows >= len(other.tag_set), 0)
 
     @abstractmethod
     def loss(self, emissions: Tensor, gold: Tensor, lengths: Tensor) -> Tensor:
@@ -83,6 +104,15 @@ class CrfHead(Head):
         super().__init__(width, tag_set)
         self.crf = LinearChainCRF(torch.from_numpy(tag_set.allowed))
 
+    @torch.no_grad()
+    def inherit(self, other: Head) -> None:
+        """See `Head.inherit`. New tags move as O does, where the scheme allows it."""
+        super().inherit(other)
+        if isinstance(other, CrfHead):
+            edge = torch.tensor([len(other.tag_set)], device=self.project.bias.device)
+            rows = torch.cat((self._sources(other), edge))
+            self.crf.transitions.copy_(other.crf.transitions[rows[:, None], rows])
+
     def loss(self, emissions: Tensor, gold: Tensor, lengths: Tensor) -> Tensor:
         lengths = lengths[lengths > 0]
         likelihood = self.crf.log_likelihood(emissions, gold, lengths)
@@ -92,8 +122,9 @@ class CrfHead(Head):
         return self.crf.best_tags(emissions, lengths[lengths > 0])
 
     def span_probabilities(self, emissions: Tensor, lengths: Tensor, tags: Tensor, spans: Tensor) -> Tensor:
-        lengths = lengths[lengths > 0]
-        return self.crf.span_log_marginals(emissions, lengths, tags, spans).exp()
+        # Sums over long documents are large numbers, of which float32 keeps no six digits behind the point.
+        lengths, precise = lengths[lengths > 0], emissions.double()
+        return self.crf.span_log_marginals(precise, lengths, tags, spans).exp()
 
 
 def spread_weights(tag_set: TagSet, class_weights: dict[str, float]) -> Tensor:
@@ -109,5 +140,5 @@ def spread_weights(tag_set: TagSet, class_weights: dict[str, float]) -> Tensor:
 
 
 def tag_set_of(cfg: dict[str, Any]) -> TagSet:
-    """Read the tag set out of a head's settings."""
+    """Read the tag set from the settings of a head."""
     return TagSet(tuple(cfg["labels"]), cfg["scheme"])

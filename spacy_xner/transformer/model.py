@@ -16,7 +16,7 @@ from spacy_xner.transformer.checkpoint import describe, load_checkpoint, outline
 from spacy_xner.transformer.freezing import keep_lowest
 from spacy_xner.transformer.network import TokenizedText, TransformerNetwork
 from spacy_xner.transformer.pooling import Pooling, TextPooling
-from spacy_xner.types import Count, Frozen, Size, Window
+from spacy_xner.types import Count, Frozen, Positive, Size, Window
 
 # From documents to one vector a document.
 SentenceEncoder: TypeAlias = Model[list[Doc], Floats2d]
@@ -43,16 +43,19 @@ def build_transformer_encoder(
     token_budget: Size = 512,
     mixed_precision: bool = False,
     grad_scaler_config: dict[str, Any] | None = None,
+    max_learn_rate: Positive | None = 0.00005,
 ) -> Encoder:
     """Build an encoder of tokens on a pretrained transformer; weights are read at initialization.
 
     name: Checkpoint folder, hub name, or `multilingual-e5-small`. A saved pipeline does not need it.
     n_layers: Only the lowest so many layers; 0 for all.
-    mixed_precision, grad_scaler_config: See `TorchShim`.
+    mixed_precision, grad_scaler_config, max_learn_rate: See `TorchShim`. The learning rate is limited for
+        this encoder alone: the head behind it learns with the optimizer's rate.
     The other settings: see `TransformerNetwork`.
     """
     return _build_encoder(
         "transformer_encoder", forward_encoder, name, n_layers, mixed_precision, grad_scaler_config,
+        max_learn_rate,
         unit="token", n_frozen_layers=n_frozen_layers, pooling=pooling, window=window, overlap=overlap,
         budget=token_budget,
     )  # fmt: skip
@@ -68,10 +71,12 @@ def build_sentence_encoder(
     token_budget: Size = 512,
     mixed_precision: bool = False,
     grad_scaler_config: dict[str, Any] | None = None,
+    max_learn_rate: Positive | None = 0.00005,
 ) -> SentenceEncoder:
     """Build an encoder of whole texts: one vector each. The settings: see `build_transformer_encoder`."""
     return _build_encoder(
         "sentence_encoder", forward_sentences, name, n_layers, mixed_precision, grad_scaler_config,
+        max_learn_rate,
         unit="text", n_frozen_layers=n_frozen_layers, pooling=pooling, window=window, overlap=overlap,
         budget=token_budget,
     )  # fmt: skip
@@ -87,6 +92,7 @@ def build_pair_encoder(
     token_budget: Size = 512,
     mixed_precision: bool = False,
     grad_scaler_config: dict[str, Any] | None = None,
+    max_learn_rate: Positive | None = 0.00005,
 ) -> PairEncoder:
     """Build an encoder of tokens behind a query: query and document are the segments of a pair.
 
@@ -95,6 +101,7 @@ def build_pair_encoder(
     """
     return _build_encoder(
         "pair_encoder", forward_pairs, name, n_layers, mixed_precision, grad_scaler_config,
+        max_learn_rate,
         unit="token", n_frozen_layers=n_frozen_layers, pooling=pooling, window=window, overlap=overlap,
         budget=token_budget,
     )  # fmt: skip
@@ -107,15 +114,17 @@ def _build_encoder(
     n_layers: int,
     mixed_precision: bool,
     grad_scaler_config: dict[str, Any] | None,
+    max_learn_rate: float | None,
     **settings: Any,
 ) -> Model:
-    """settings: Of the `TransformerNetwork`."""
+    """Build the model of an encoder. settings: Arguments of the `TransformerNetwork`."""
     shim = TorchShim(
         partial(TransformerNetwork, **settings),
         outline=outline,
         mixed_precision=mixed_precision,
         grad_scaler_config=grad_scaler_config,
         on_load=TransformerNetwork.share_frozen,
+        max_learn_rate=max_learn_rate,
     )
     return Model(
         kind,
