@@ -239,7 +239,7 @@ def test_align_keeps_the_dictionary_and_what_is_spelled_alike() -> None:
     settings = {"n_iterations": 1, "n_frequent": 400, "weighting": 0.25}
     for says in (None, spelling):
         mapped, _ = align(source, target, given, spelling=says, **settings)
-        expected, _ = refine(*sides, rows, kept=rows, spelling=says, **settings)
+        expected, _ = refine(*sides, rows, fixed=rows, spelling=says, **settings)
         forgotten, _ = refine(*sides, rows, spelling=says, **settings)
         numpy.testing.assert_allclose(mapped.vectors, expected.numpy(), atol=1e-5)
         assert not numpy.allclose(mapped.vectors, forgotten.numpy(), atol=1e-3)
