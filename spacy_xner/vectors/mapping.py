@@ -26,7 +26,7 @@ class Pairs(NamedTuple):
 
 
 class Spelling(NamedTuple):
-    """What spelling tells about the words of two tables (`compare_spelling`).
+    """Similar spelling of the words of two tables (`compare_spelling`).
 
     pairs: Words that are spelled alike.
     features: Rows of the most frequent words of both tables; the product of two rows tells how similar the
