@@ -2,9 +2,13 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
+import click
 import pytest
 from thinc.api import Config
+from typer.main import get_command
 
 from spacy_xner.cli.app import xner
 from spacy_xner.errors import XnerError
@@ -27,6 +31,30 @@ def test_a_coded_error_ends_a_verb_with_its_text_alone() -> None:
     assert "Traceback" not in output
     with pytest.raises(XnerError, match="XNER115"):
         config_path("nothing")
+
+
+def commands(command: click.Command, path: str = "xner") -> Iterator[tuple[str, click.Command]]:
+    """Iterate over a command and those below it, with their names."""
+    yield path, command
+    for name, part in getattr(command, "commands", {}).items():
+        yield from commands(part, f"{path} {name}")
+
+
+def test_every_verb_and_option_is_described() -> None:
+    named = dict(commands(get_command(xner)))
+    assert {"xner compare", "xner translate words", "xner vectors train"} <= set(named)
+    for name, command in named.items():
+        assert len(command.help or "") > 20, name
+        for parameter in command.params:
+            assert len(getattr(parameter, "help", None) or "") > 3, (name, parameter.name)
+
+
+def test_files_of_verbs_are_short() -> None:
+    lengths = {
+        str(path): len(path.read_text("utf-8").splitlines()) for path in Path("spacy_xner/cli").rglob("*.py")
+    }
+    assert lengths
+    assert {path: n for path, n in lengths.items() if n > 90} == {}
 
 
 def test_help_imports_no_torch_of_its_own() -> None:

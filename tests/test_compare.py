@@ -27,7 +27,7 @@ from spacy_xner.routes.advice import (
     tabulate,
 )
 from spacy_xner.routes.base import Training, train
-from spacy_xner.routes.budget import count_steps
+from spacy_xner.routes.budget import count_steps, limit_time, until_convergence
 from spacy_xner.routes.compare import ROUTES, choose_routes, train_route
 from spacy_xner.routes.settings import choose
 from spacy_xner.routes.taggers import Teacher, find_teacher, write_texts
@@ -377,6 +377,21 @@ def test_other_files_make_other_runs(corpus, checkpoint):
 def test_text_counts_in_a_pass():
     # Batches of four: three of labels take three of five along, and one of one.
     assert [count_steps(12, n, 4) for n in (20, 4, 0)] == [6, 4, 3]
+
+
+def test_time_is_divided_by_the_speed_of_a_step_and_into_evaluations():
+    limited = limit_time({"vars.limit": 3}, seconds=60.0, seconds_per_step=0.5)
+    assert limited["vars.limit"] == 3
+    assert (limited["training.max_steps"], limited["vars.eval_frequency"]) == (120, 15)
+    # At least one step an evaluation, however slow it is.
+    assert limit_time({}, 1.0, 60.0)["training.max_steps"] == 8
+
+
+def test_convergence_is_a_quarter_of_the_epochs_without_a_better_score():
+    overrides = until_convergence({"vars.limit": 3}, steps=10, max_epochs=20)
+    assert overrides["vars.limit"] == 3
+    assert (overrides["training.patience"], overrides["training.max_steps"]) == (50, 200)
+    assert overrides["vars.eval_frequency"] == 10
 
 
 @pytest.mark.parametrize(

@@ -449,12 +449,12 @@ def test_dictionaries_are_found_by_spelling_too_and_keep_what_is_given() -> None
     found = mutual_pairs(map_tables(x, y, start)[0][:500], y[:500])
     torch.testing.assert_close(refine(x, y, start, **settings)[0], map_tables(x, y, found)[0])
     expected = map_tables(x, y, join_pairs(kept, found))[0]
-    torch.testing.assert_close(refine(x, y, start, kept=kept, **settings)[0], expected)
+    torch.testing.assert_close(refine(x, y, start, fixed=kept, **settings)[0], expected)
     # Features that say more than the vectors: every word's pair is that of its own number.
     spelling = Spelling(kept, (10 * torch.eye(400), 10 * torch.eye(400)))
     same = Pairs(torch.arange(400), torch.arange(400))
     expected = map_tables(x, y, join_pairs(start, kept, same))[0]
-    torch.testing.assert_close(refine(x, y, start, kept=start, spelling=spelling, **settings)[0], expected)
+    torch.testing.assert_close(refine(x, y, start, fixed=start, spelling=spelling, **settings)[0], expected)
 
 
 def test_pairs_and_features_of_spelling_mend_a_dictionary_both() -> None:

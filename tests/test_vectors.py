@@ -11,7 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spacy_xner.cli.app import xner
+from spacy_xner.corpus.conll import Sentence
+from spacy_xner.corpus.docs import make_doc, write_docs
 from spacy_xner.errors import XnerError
+from spacy_xner.vectors.coverage import choose_words, count_unknown, read_words
 from spacy_xner.vectors.distil import distil_vectors
 from spacy_xner.vectors.mapping import (
     Pairs,
@@ -30,6 +34,8 @@ from spacy_xner.vectors.mapping import (
 from spacy_xner.vectors.table import Lookup, VectorTable, merge_tables, read_table, reduce_width, write_table
 from spacy_xner.vectors.train import train_vectors
 from spacy_xner.vectors.words import normalise
+
+from tests.cli import invoke
 
 RNG = numpy.random.default_rng(0)
 
@@ -239,7 +245,7 @@ def test_align_keeps_the_dictionary_and_what_is_spelled_alike() -> None:
     settings = {"n_iterations": 1, "n_frequent": 400, "weighting": 0.25}
     for says in (None, spelling):
         mapped, _ = align(source, target, given, spelling=says, **settings)
-        expected, _ = refine(*sides, rows, kept=rows, spelling=says, **settings)
+        expected, _ = refine(*sides, rows, fixed=rows, spelling=says, **settings)
         forgotten, _ = refine(*sides, rows, spelling=says, **settings)
         numpy.testing.assert_allclose(mapped.vectors, expected.numpy(), atol=1e-5)
         assert not numpy.allclose(mapped.vectors, forgotten.numpy(), atol=1e-3)
@@ -372,3 +378,42 @@ def test_folders_that_are_no_pipelines_and_strange_numbers_in_one(tmp_path: Path
     nlp.to_disk(tmp_path / "nlp")
     with pytest.raises(ValueError, match="XNER610"):
         read_table(tmp_path / "nlp")
+
+
+def make_words(folder: Path) -> list[Path]:
+    """The words "in", "Lima", "in", "1999" as a corpus, as a table and as text."""
+    words = ["in", "Lima", "in", "1999"]
+    vocab = spacy.blank("xx").vocab
+    write_docs([make_doc(vocab, Sentence(words, [True] * 4, []), "en")], folder / "en-toy-test.spacy")
+    write_table(VectorTable(["in", "Lima"], numpy.eye(2, dtype="float32")), folder / "en.safetensors")
+    (folder / "en.txt").write_text("in\nLima in\n\n1999\n", encoding="utf-8")
+    return [folder / "en-toy-test.spacy", folder / "en.safetensors", folder / "en.txt"]
+
+
+def test_words_are_read_from_corpora_tables_and_text(tmp_path: Path) -> None:
+    corpus, table, text = make_words(tmp_path)
+    assert list(read_words(corpus)) == list(read_words(text)) == ["in", "Lima", "in", "1999"]
+    assert list(read_words(table)) == ["in", "Lima"]
+    assert choose_words([corpus, table]) == ["in", "lima", "num"]
+    assert choose_words([corpus], lower=False) == ["in", "Lima", "num"]
+    entries = {"a": ["lima", "far off"], "b": ["off"]}
+    assert choose_words([text], entries) == ["in", "lima", "num", "far", "off"]
+    assert choose_words([text], entries, limit=4) == ["in", "lima", "num", "far"]
+    assert choose_words([], entries) == ["lima", "far", "off"]
+
+
+def test_words_without_a_vector_are_counted_once_and_every_time(tmp_path: Path) -> None:
+    corpus, *_ = make_words(tmp_path)
+    table = VectorTable(["lima", "num"], numpy.eye(2, dtype="float32"))
+    unknown = count_unknown(table, [corpus])["en-toy-test"]
+    assert unknown.types == pytest.approx(1 / 3)
+    assert unknown.tokens == pytest.approx(2 / 4)
+
+
+@pytest.mark.parametrize("verb", ["train", "align", "map", "evaluate", "coverage"])
+def test_files_that_are_not_there_are_refused_before_any_work(verb: str, tmp_path: Path) -> None:
+    paths = {"train": 2, "align": 4, "map": 3, "evaluate": 3, "coverage": 2}[verb]
+    arguments = [tmp_path / f"{i}.vec" for i in range(paths)]
+    printed = invoke(xner, "vectors", verb, *arguments, code=2)
+    assert "does not exist" in printed.replace("│ ", "")
+    assert not list(tmp_path.iterdir())

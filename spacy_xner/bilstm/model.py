@@ -51,13 +51,13 @@ def build_bilstm_encoder(
     written and in lower case; a word without one has a fixed random vector. Dropout is that of `[training]`,
     on the output of both LSTMs.
 
-    use_vectors, use_characters: What is read of a word.
+    use_vectors, use_characters: Whether words are read by their vectors and by their characters.
     lower: Read characters in lower case; numbers and addresses are always read as "num" and "url".
     romanise: Read characters of other scripts in Latin ones.
     n_characters: Rows of the character table; a code point's row is its remainder.
-    character_hidden, word_hidden: Size of each direction.
-    tie_characters, tie_words: One set of weights for both directions.
-    dense_width: Of a layer between the words' states and the head; 0 for none.
+    character_hidden, word_hidden: Size of the states of each direction.
+    tie_characters, tie_words: Use one set of weights for both directions.
+    dense_width: Size of a layer between the words' states and the head; 0 leaves it out.
     initialisation: The weights begin as torch has it, or uniform in [-0.1, 0.1] as in Huang et al.
     balance: Scale the characters' states so that they differ between words as much as vectors do. Without it
         they begin 8 (torch) to 100 times (uniform) quieter, and SGD never comes to hear them.
@@ -127,7 +127,7 @@ def _character_scale(network: BiLSTMNetwork, words: Words) -> float:
 
 
 def add_target_reader(model: Encoder, languages: Iterable[str]) -> None:
-    """Give some languages a reader of their own; `start_target` lets it begin as the one of all others."""
+    """Add a second reader for some languages; `start_target` gives it the weights of the first one."""
     shim: TorchShim = model.shims[0]
     weights = shim.network.state_dict()
     shim.start({**shim.cfg, "targets": sorted(languages)})
@@ -135,7 +135,7 @@ def add_target_reader(model: Encoder, languages: Iterable[str]) -> None:
 
 
 def _is_target(model: Encoder, doc: Doc) -> bool:
-    """True if the target's reader is to read a document: it is in its languages, or in nobody knows which."""
+    """True if the document is in a target language, or its language is unknown."""
     reader, targets = model.attrs["reader"], model.shims[0].cfg["targets"]
     if reader or not targets:
         return bool(reader == "target")
@@ -143,9 +143,10 @@ def _is_target(model: Encoder, doc: Doc) -> bool:
 
 
 def _scale(vocab: Vocab) -> float:
-    """What brings the vectors' numbers to a mean square of 1.
+    """Find the factor that brings the vectors' numbers to a mean square of 1.
 
-    Vectors of unit length have numbers of a few hundredths: next to characters they would go unheard.
+    The numbers of unit-length vectors are a few hundredths. Beside the larger states of characters they would
+    hardly count.
     """
     data = get_array_ops(vocab.vectors.data).to_numpy(vocab.vectors.data).astype("float32")
     mean_square = float((data**2).mean()) if data.size else 0.0
@@ -215,7 +216,7 @@ def read_words(model: Encoder, vocab: Vocab, words: list[str]) -> Words:
     n_characters = shim.cfg["n_characters"]
     if n_characters:
         spellings = [romanise(word) for word in normal] if model.attrs["romanise"] else normal
-        # A word of nothing but marks that romanisation drops is still one character long.
+        # A word may consist of marks that romanisation drops; it is read as one space.
         spellings = [spelling[:MAX_CHARACTERS] or " " for spelling in spellings]
         codes = numpy.frombuffer("".join(spellings).encode("utf-32-le"), dtype="uint32")
         characters = codes.astype("int64") % n_characters
@@ -229,9 +230,9 @@ def read_words(model: Encoder, vocab: Vocab, words: list[str]) -> Words:
 
 
 def look_up(vocab: Vocab, words: list[str]) -> tuple[Tensor, Tensor]:
-    """Find the vocabulary's vectors as written, then in lower case.
+    """Find the vocabulary's vectors of words as written, then of words in lower case.
 
-    RETURNS: Vectors (n_words, width) and which words have one (n_words,).
+    RETURNS: Vectors, and whether a word has one. Shapes: (n_words, width), (n_words,).
     """
     vectors = vocab.vectors
     if vectors.mode == Mode.floret:

@@ -20,8 +20,8 @@ RANGE = 0.1
 class Words(NamedTuple):
     """The distinct words of a batch.
 
-    vectors: Any numbers where there is none. Shape: (n_words, vector_width).
-    has_vector: Shape: (n_words,).
+    vectors: Vectors of the words; rows of words without one hold any numbers. Shape: (n_words, vector_width).
+    has_vector: Whether a word has a vector. Shape: (n_words,).
     characters: Ids of all characters, word after word. Shape: (n_characters,).
     lengths: Characters per word, at least 1. Shape: (n_words,).
     """
@@ -35,8 +35,8 @@ class Words(NamedTuple):
 class BiLSTM(nn.Module):
     """Read sequences from both ends.
 
-    tied: One set of weights for both directions: half the parameters, and little to learn about which
-        neighbour stands on which side.
+    tied: Use one set of weights for both directions. This halves the parameters, and makes it harder to
+        learn on which side a neighbour stands.
     SOURCE: Bari et al. 2020, "Source model pretraining through weight sharing" (tied).
     """
 
@@ -47,7 +47,8 @@ class BiLSTM(nn.Module):
     def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the states at all places, and the last state of either direction.
 
-        inputs: Sequence after sequence. Shape: (n, width). lengths: At least 1. Shape: (n_sequences,).
+        inputs: Vectors, sequence after sequence. Shape: (n, width).
+        lengths: Length of each sequence, at least 1. Shape: (n_sequences,).
         RETURNS: Shapes: (n, 2 * hidden), (n_sequences, 2 * hidden).
         """
         packing = pack(lengths)
@@ -62,7 +63,7 @@ class BiLSTM(nn.Module):
 
 
 class Reader(nn.Module):
-    """What reads one language: its characters to words, and its words to states."""
+    """The LSTMs that read a language: its characters to words, and its words to states."""
 
     def __init__(self, cfg: dict[str, Any]) -> None:
         super().__init__()
@@ -78,13 +79,17 @@ class Reader(nn.Module):
 class BiLSTMNetwork(nn.Module):
     """Read words by their characters and vectors, then documents by their words.
 
-    cfg: n_characters: rows of the character table, 0 reads none; character_width, character_hidden,
-        word_hidden: sizes, the hidden ones of each direction; tie_characters, tie_words: see `BiLSTM`;
-        dense_width: of the layer that the token vectors come from, 0 takes the word LSTM's states;
-        vector_width: of word vectors, 0 reads none; vector_scale: brings their numbers to a mean square of 1;
-        character_scale: brings what differs between words in their characters' states to the same size;
-        initialisation: of the weights, as torch has it or uniform in [-0.1, 0.1];
-        targets: languages with a reader of their own beside the one of all others.
+    cfg: The settings of the network:
+        n_characters: Rows of the character table; 0 reads no characters.
+        character_width: Size of the vectors of characters.
+        character_hidden, word_hidden: Sizes of the states of each direction.
+        tie_characters, tie_words: See `BiLSTM`.
+        dense_width: Size of the layer that gives the token vectors; 0 takes the word LSTM's states.
+        vector_width: Size of the word vectors; 0 reads none.
+        vector_scale: Factor that brings the numbers of word vectors to a mean square of 1.
+        character_scale: Factor that brings the differences of words in the characters' states to the same size.
+        initialisation: The weights begin as torch has it, or uniform in [-0.1, 0.1].
+        targets: Languages that a second reader reads, besides the reader of all languages.
     SOURCE: Huang et al. 2019, section 2 (after Lample et al. 2016); Bari et al. 2020, Figure 1 (targets).
     """
 
@@ -99,7 +104,7 @@ class BiLSTMNetwork(nn.Module):
         # Pipelines of version 0.1 have neither of the two settings that are read with a default.
         self.character_scale: float = cfg.get("character_scale", 1.0)
         self.vector_dropout = nn.Dropout(0.0)
-        # Both readers know the same characters.
+        # Both readers share the vectors of characters.
         self.characters: nn.Embedding | None = None
         if cfg["n_characters"]:
             self.characters = nn.Embedding(cfg["n_characters"], cfg["character_width"])
@@ -126,17 +131,17 @@ class BiLSTMNetwork(nn.Module):
         nn.init.uniform_(self.unknown, -(3**0.5), 3**0.5)
 
     def start_target(self) -> None:
-        """Let the target's reader begin where the source's is: both find the same until they learn."""
+        """Copy the source's reader to the target's: both give the same states until they learn."""
         if self.target is None or self.target_dense is None:
             return
         self.target.load_state_dict(self.source.state_dict())
         n_states = self.target_dense.in_features - self.target_dense.out_features
-        own, bias = torch.eye(n_states), torch.zeros(n_states)
+        weight, bias = torch.eye(n_states), torch.zeros(n_states)
         if isinstance(self.dense, nn.Linear):
-            own, bias = self.dense.weight, self.dense.bias
+            weight, bias = self.dense.weight, self.dense.bias
         with torch.no_grad():
             self.target_dense.weight.zero_()
-            self.target_dense.weight[:, :n_states].copy_(own)
+            self.target_dense.weight[:, :n_states].copy_(weight)
             self.target_dense.bias.copy_(bias)
 
     def forward(
@@ -149,13 +154,13 @@ class BiLSTMNetwork(nn.Module):
     ) -> Tensor:
         """Compute token vectors. Shape: (n_tokens, width).
 
-        spelled: What `spell` gives for the words, if it is known already.
-        tokens: Which word each token is. Shape: (n_tokens,).
+        spelled: Output of `spell` for the words, or None to read their characters now.
+        tokens: Row of each token's word. Shape: (n_tokens,).
         lengths: Tokens per document, at least 1. Shape: (n_docs,).
-        is_target: Which documents the target's reader reads too; without one it does not matter.
+        is_target: Whether the target's reader reads a document too; ignored if there is no such reader.
             Shape: (n_docs,).
         """
-        # Asking for the documents makes a GPU wait: not where there is nobody to read them.
+        # `is_target.any()` makes a GPU wait, so it is asked only if there is a target's reader.
         target = self.target if self.target is not None and bool(is_target.any()) else None
         if spelled is None:
             by_reader = [self.spell_with(r, words) for r in (self.source, target) if r is not None]
@@ -173,9 +178,10 @@ class BiLSTMNetwork(nn.Module):
         states = target.word_lstm(inputs, lengths[is_target])[0]
         # The source's reader helps the target's, and learns nothing from its mistakes.
         states = torch.cat((states, read[rows].detach()), dim=1)
-        own = self.squash(self.target_dense(states))
-        # Without the source's reader in the graph its weights have no gradient, rather than one of zeros.
-        return own if len(rows) == len(tokens) else read.index_copy(0, rows, own)
+        token_vectors = self.squash(self.target_dense(states))
+        # If all documents are the target's, the source's reader stays out of the graph: its weights then have
+        # no gradient, rather than one of zeros.
+        return token_vectors if len(rows) == len(tokens) else read.index_copy(0, rows, token_vectors)
 
     def spell(self, words: Words) -> Tensor:
         """Read words by characters, with one reader after the other.
@@ -186,7 +192,10 @@ class BiLSTMNetwork(nn.Module):
         return torch.cat([self.spell_with(reader, words) for reader in readers], dim=1)
 
     def spell_with(self, reader: Reader, words: Words) -> Tensor:
-        """The last states of both directions. Shape: (n_words, 2 * character_hidden), or no columns."""
+        """Read words by characters: the last states of both directions.
+
+        RETURNS: Shape: (n_words, 2 * character_hidden); no columns if characters are not read.
+        """
         if self.characters is None or reader.character_lstm is None:
             return self.unknown.new_zeros(len(words.lengths), 0)
         states = reader.character_lstm(self.characters(words.characters), words.lengths)[1]

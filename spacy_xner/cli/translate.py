@@ -12,14 +12,18 @@ translate = group(
     "translate", "Labelled sentences in another language's words, or in another order, for transfer."
 )
 
-Corpus = Annotated[Path, typer.Argument(help="File {lang}-{source}-train.spacy with labels.")]
+Corpus = Annotated[Path, typer.Argument(exists=True, help="File {lang}-{source}-train.spacy with labels.")]
 
 
 @verb("words", translate)
 def words_cli(
     corpus: Corpus,
-    dictionary: Annotated[Path, typer.Argument(help="MUSE, TSV, StarDict (.ifo) or FreeDict (.tei).")],
-    vectors: Annotated[Path, typer.Argument(help="Table or pipeline with both languages in one space.")],
+    dictionary: Annotated[
+        Path, typer.Argument(exists=True, help="MUSE, TSV, StarDict (.ifo) or FreeDict (.tei).")
+    ],
+    vectors: Annotated[
+        Path, typer.Argument(exists=True, help="Table or pipeline with both languages in one space.")
+    ],
     language: Annotated[str, typer.Option(help="Language of the translations.")],
     reverse: Annotated[bool, typer.Option(help="The dictionary goes into the corpus' language.")] = False,
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Weight of the word against its context.")] = 0.5,

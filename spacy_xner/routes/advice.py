@@ -1,4 +1,4 @@
-"""What a comparison says about its routes: a table and advice. Pure functions."""
+"""The table of a comparison and the advice that follows from it. Pure functions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

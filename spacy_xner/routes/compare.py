@@ -33,7 +33,7 @@ N_WARMUP = 20
 
 
 class Outcome(NamedTuple):
-    """What became of a route.
+    """The end of a route.
 
     reason: Why it has no pipeline; empty if it has one.
     was_done: True if an earlier call had trained it.

@@ -16,7 +16,7 @@ from spacy_xner.transformer.checkpoint import load_checkpoint
 
 @dataclass(frozen=True)
 class Settings:
-    """What makes the results of two routes comparable.
+    """Settings that two routes must share for their results to be comparable.
 
     language: Language with labels.
     target: Language to tag.

@@ -1,1 +1,1 @@
-"""Papers 4 and 5: word vectors of several languages in one space, dictionaries, romanisation."""
+"""Word vectors of several languages in one space, dictionaries, romanisation (papers 4 and 5)."""

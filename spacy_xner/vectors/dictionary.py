@@ -15,11 +15,11 @@ from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import numbered_lines
 
-# A source word, and its translations in the order of the file, without duplicates; all in lower case.
+# Source words with their translations in the order of the file, without duplicates; all in lower case.
 BilingualDictionary: TypeAlias = dict[str, list[str]]
 _Pairs: TypeAlias = Iterator[tuple[str, str]]
 
-# What a file of a StarDict dictionary may become in memory, far above the largest in use. Units: bytes.
+# Largest size of an unpacked StarDict file, far above the largest dictionary in use. Units: bytes.
 _MOST_BYTES = 1 << 28
 # A longer article describes its word rather than translating it. Units: bytes, words.
 _LONGEST_ARTICLE = 1 << 16
@@ -27,7 +27,7 @@ _LONGEST_TRANSLATION = 3
 # No pattern goes over a character twice, whatever a file holds.
 _MARK = re.compile(r"<(/?\w+)(?:[^\w<>][^<>]*)?>")
 _INLINE_MARK = re.compile(r"</?(a|b|big|c|em|font|i|s|small|span|strong|su[bp]|tt|u)\b[^<>]*>", re.IGNORECASE)
-# What XDXF puts beside the translation: headword, pronunciation, grammar, examples, comments.
+# Tags that XDXF puts beside the translation: headword, pronunciation, grammar, examples, comments.
 _XDXF_ASIDES = frozenset({"abr", "co", "ex", "gr", "k", "pos", "tr"})
 _REMARK = re.compile(r"\([^()\n]*\)|\[[^][\n]*\]|\{[^{}\n]*\}|<[^<>\n]*>|(?<!\S)/[^/\n]+/(?!\S)")
 _NUMBERING = re.compile(r"\A(\d+[.)]|[-*•]) ")
@@ -39,8 +39,8 @@ def read_dictionary(path: Path, *, reverse: bool = False) -> BilingualDictionary
 
     Text (also .gz and .xz) has a pair a line: `source target` (MUSE), `source TAB target`, where either may
     be several words, or `target @ source`. StarDict is named by its `.ifo`, with its other files beside it;
-    a FreeDict source ends in `.tei`. Of the articles of these two only translations of at most three words
-    are kept.
+    a FreeDict source ends in `.tei`. From the articles of these two, translations of at most three words
+    are taken.
 
     reverse: Swap source and target.
     RAISES: XNER603 for a line that is no pair, XNER604 for a damaged file or one without pairs, XNER104 and
@@ -48,16 +48,16 @@ def read_dictionary(path: Path, *, reverse: bool = False) -> BilingualDictionary
     """
     readers: dict[str, Callable[[Path], _Pairs]] = {".ifo": _read_stardict, ".tei": _read_tei}
     suffix = Path(path.stem).suffix if path.suffix in (".gz", ".xz") else path.suffix
-    found: dict[str, dict[str, None]] = {}
+    entries: dict[str, dict[str, None]] = {}
     try:
         for pair in readers.get(suffix, _read_lines)(path):
             source, target = (" ".join(word.lower().split()) for word in (pair[::-1] if reverse else pair))
-            found.setdefault(source, {})[target] = None
+            entries.setdefault(source, {})[target] = None
     except (OSError, EOFError, zlib.error, LZMAError, UnicodeDecodeError, ParseError) as error:
         raise _damaged(path, str(error)) from error
-    if not found:
+    if not entries:
         raise _damaged(path, "it has no pair of words")
-    return {word: list(translations) for word, translations in found.items()}
+    return {word: list(translations) for word, translations in entries.items()}
 
 
 def split_dictionary(
@@ -65,16 +65,19 @@ def split_dictionary(
 ) -> tuple[BilingualDictionary, BilingualDictionary]:
     """Cut off the first words for training and the next ones for testing.
 
-    n_train, n_test: Source words, which keep all of their translations.
-    SOURCE: Conneau et al. 2018; the words of a full MUSE dictionary stand in the order of frequency, and
-        these numbers give its own splits.
+    n_train, n_test: Numbers of source words; each keeps all of its translations.
+    SOURCE: Conneau et al. 2018; the words of a full MUSE dictionary stand in the order of frequency, and the
+        default numbers give the splits that MUSE publishes.
     """
     entries = iter(dictionary.items())
     return dict(islice(entries, n_train)), dict(islice(entries, n_test))
 
 
 def invert(dictionary: BilingualDictionary, seen: BilingualDictionary) -> BilingualDictionary:
-    """Turn a test dictionary round, without the words that are translations in the one that was mapped by."""
+    """Swap source and target of a test dictionary.
+
+    seen: Dictionary that the map was made with; words that are translations in it are left out.
+    """
     known = {word for group in seen.values() for word in group}
     inverse: BilingualDictionary = {}
     for source, group in dictionary.items():
@@ -89,12 +92,12 @@ def check_direction(
 ) -> None:
     """Refuse a dictionary that fits the texts better from the target to the source.
 
-    source_words, target_words: Words of the two languages in lower case, as a set or a table; empty for a
-        language of which nothing is known. They have to be words of one language each.
-    path: Where the dictionary is from.
-    RAISES: XNER605 by the shares of the words and of their translations that are known.
+    source_words, target_words: Words of one language each in lower case, as a set or a counter; empty for a
+        language whose words are not known.
+    path: File of the dictionary.
+    RAISES: XNER605 if more words and translations are known in the wrong direction than in the right one.
     """
-    # All of them: what comes first in an alphabetical dictionary is in no text.
+    # All entries count: the first ones of an alphabetical dictionary are rare words.
     entries = [part for word in dictionary for part in word.split()]
     translations = [part for group in dictionary.values() for word in group for part in word.split()]
 
@@ -115,7 +118,7 @@ def _read_lines(path: Path) -> _Pairs:
     for number, line in numbered_lines(path):
         if not line.strip():
             continue
-        # MUSE's own files mix tabs and spaces.
+        # The files of MUSE mix tabs and spaces.
         if "\t" in line:
             pair = line.split("\t")
         elif " @ " in line:
@@ -154,14 +157,14 @@ def _read_stardict(path: Path) -> _Pairs:
         raise _damaged(path, f"its index has {n_words} words in {len(index)} bytes, other than it announces")
 
 
-def _read_beside(path: Path, plain: str, packed: str) -> bytes:
-    """Read a file that is named like another one; dictzip's files are gzip files."""
+def _read_beside(path: Path, unpacked: str, packed: str) -> bytes:
+    """Read a file that is named like another one but for its ending; dictzip's files are gzip files."""
     is_packed = path.with_suffix(packed).is_file()
     opener: Callable = gzip.open if is_packed else open
-    with opener(path.with_suffix(packed if is_packed else plain), "rb") as file:
+    with opener(path.with_suffix(packed if is_packed else unpacked), "rb") as file:
         content: bytes = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
-        raise _damaged(path, f"its {plain} file has more than {_MOST_BYTES} bytes")
+        raise _damaged(path, f"its {unpacked} file has more than {_MOST_BYTES} bytes")
     return content
 
 
@@ -176,22 +179,22 @@ def _pairs_of_article(word: str, article: bytes, types: str) -> _Pairs:
 
 
 def _without_marks(text: str, kind: str) -> str:
-    """Take tags out of an article; those that stand between phrases end a line.
+    """Take tags out of an article; a tag that stands between phrases ends a line.
 
     kind: StarDict's type of the article: m plain, g Pango, h HTML, x XDXF.
     """
     if kind == "m":
         return text
     first, *rest = _MARK.split(_INLINE_MARK.sub("", text))
-    kept, aside = [first], ""
+    pieces, aside = [first], ""
     for mark, piece in zip(rest[::2], rest[1::2], strict=True):
         if kind == "x" and not aside and mark in _XDXF_ASIDES:
             aside = mark
         elif mark == f"/{aside}":
             aside = ""
         if not aside:
-            kept.append(piece)
-    return html.unescape("\n".join(kept))
+            pieces.append(piece)
+    return html.unescape("\n".join(pieces))
 
 
 def _translations(text: str) -> list[str]:
@@ -220,7 +223,7 @@ def _read_tei(path: Path) -> _Pairs:
         if name == "entry":
             yield from product(words, translations)
             words, translations = [], []
-            # What has been read is let go of.
+            # Entries that have been read are freed.
             if above:
                 above[-1].remove(element)
         elif name in ("orth", "quote") and all(_local_name(parent) != "re" for parent in above):
@@ -234,7 +237,7 @@ def _read_tei(path: Path) -> _Pairs:
 
 
 def _tei_events(path: Path) -> Iterator[tuple[str, Element]]:
-    """What `iterparse` gives, of text that is known to be UTF-8 and to declare no entities."""
+    """Parse like `iterparse`, and refuse text that is not UTF-8 or declares entities."""
     parser: Any = XMLPullParser(("start", "end"))
     for _, line in numbered_lines(path):
         if "<!ENTITY" in line:

@@ -13,18 +13,18 @@ from spacy_xner.transformer.model import build_transformer_encoder
 from spacy_xner.vectors.mapping import normalise_rows
 from spacy_xner.vectors.table import VectorTable
 
-# Words that go through the encoder together; it cuts them up by wordpieces.
+# Number of words in a batch; the encoder forms smaller batches by wordpieces.
 BATCH = 1024
 
 
 def distil_vectors(
     words: Iterable[str], encoder: str, *, layer: int = 0, mixed_precision: bool = False
 ) -> VectorTable:
-    """Read words by themselves with an encoder: the mean of their wordpieces.
+    """Read each word by itself with an encoder: its vector is the mean of its wordpieces.
 
-    words: Of one language, the most frequent first: its mean is taken off, so that what is left of a
-        word is its meaning and not its language.
-    layer: The layer that is read; 0 for the last.
+    words: Words of one language, the most frequent first. The mean of all words is subtracted, so that a
+        vector tells the meaning of a word and not its language.
+    layer: Layer that is read; 0 for the last.
     RETURNS: Rows of unit length.
     RAISES: XNER201, XNER207, XNER609 for no words.
     """
@@ -38,7 +38,7 @@ def distil_vectors(
     vocab = Vocab()
     rows = []
     progress = tqdm(total=len(words), unit=" words", disable=None)
-    # Similar lengths side by side; the encoder sorts within a batch only.
+    # Words of similar length stand side by side, because the encoder sorts within a batch only.
     order = numpy.argsort([len(word) for word in words], kind="stable")
     for batch in minibatch(order.tolist(), BATCH):
         docs = [Doc(vocab, words=[words[i]]) for i in batch]

@@ -97,7 +97,7 @@ def _compare(starts: dict[str, Start], n_words: int) -> dict[str, Any]:
             "criterion": start.criterion,
             "mutual": len(start.pairs.source) / n_words,
             "agreement": max(overlaps[name].values(), default=0.0),
-            # What the random rotation has in common with a start is chance.
+            # The overlap of a start with the random rotation is chance.
             "consensus": sum(share for other, share in overlaps[name].items() if RANDOM not in (name, other)),
         }
         for name, start in starts.items()

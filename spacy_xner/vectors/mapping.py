@@ -26,10 +26,11 @@ class Pairs(NamedTuple):
 
 
 class Spelling(NamedTuple):
-    """What spelling says of the words of two tables (`compare_spelling`).
+    """Similar spelling of the words of two tables (`compare_spelling`).
 
-    pairs: Words that are spelled alike. features: Rows of the most frequent words, whose products tell how
-        much any two are. Shapes: (n_source, n_features), (n_target, n_features).
+    pairs: Words that are spelled alike.
+    features: Rows of the most frequent words of both tables; the product of two rows tells how similar the
+        spelling of the two words is. Shapes: (n_source, n_features), (n_target, n_features).
     """
 
     pairs: Pairs
@@ -39,8 +40,9 @@ class Spelling(NamedTuple):
 class Precision(NamedTuple):
     """How often a translation is among the nearest target words.
 
-    by_neighbours: Number of neighbours to the share of source words. n_words: Source words that were looked
-    up. coverage: Share of the dictionary's source words that have a vector, as has a translation of theirs.
+    by_neighbours: Share of the source words, by the number of neighbours among which the translation is.
+    n_words: Number of source words that were looked up.
+    coverage: Share of the dictionary's source words that have a vector and a translation with a vector.
     """
 
     by_neighbours: dict[int, float]
@@ -49,7 +51,7 @@ class Precision(NamedTuple):
 
 
 def normalise_rows(vectors: NDArray[numpy.float32]) -> Tensor:
-    """Unit length, centred, unit length again. Shape: (n_words, width)."""
+    """Bring rows to unit length, centre them, and repeat the first step. Shape: (n_words, width)."""
     rows = torch.nn.functional.normalize(torch.from_numpy(vectors).float())
     return torch.nn.functional.normalize(rows - rows.mean(dim=0))
 
@@ -61,22 +63,22 @@ def find_pairs(source: VectorTable, target: VectorTable, dictionary: Mapping[str
     """
     source_rows = {word: row for row, word in enumerate(source.words)}
     target_rows = {word: row for row, word in enumerate(target.words)}
-    found = [
+    rows = [
         (source_rows[word], target_rows[translation])
         for word, translations in dictionary.items()
         for translation in translations
         if word in source_rows and translation in target_rows
     ]
     width = source.vectors.shape[1]
-    if len(found) < width:
+    if len(rows) < width:
         n_entries = sum(map(len, dictionary.values()))
-        raise XnerError(Errors.XNER612.format(n_entries=n_entries, n_known=len(found), width=width))
-    rows = torch.tensor(found)
-    return Pairs(rows[:, 0], rows[:, 1])
+        raise XnerError(Errors.XNER612.format(n_entries=n_entries, n_known=len(rows), width=width))
+    table = torch.tensor(rows)
+    return Pairs(table[:, 0], table[:, 1])
 
 
 def procrustes(source: Tensor, target: Tensor) -> Tensor:
-    """The rotation of the source's rows that comes nearest to the target's. Shape: (width, width).
+    """Find the rotation of the source's rows that comes nearest to the target's. Shape: (width, width).
 
     SOURCE: Schoenemann 1966
     """
@@ -104,7 +106,7 @@ def map_tables(
     x, y = source[pairs.source].double(), target[pairs.target].double()
     white_x, white_y = _whitening(x), _whitening(y)
     u, agreement, v = torch.linalg.svd((x @ white_x).T @ (y @ white_y))
-    # The sum over pairs; a mean would do as well, rows are brought to unit length afterwards.
+    # These are sums over pairs; means would do as well, because rows are brought to unit length afterwards.
     weights = torch.diag(agreement**weighting)
     map_x = white_x @ u @ weights @ u.T @ torch.linalg.inv(white_x) @ u
     map_y = white_y @ v.T @ weights @ v @ torch.linalg.inv(white_y) @ v.T
@@ -113,7 +115,7 @@ def map_tables(
 
 
 def _whitening(rows: Tensor) -> Tensor:
-    """The symmetric matrix that makes columns uncorrelated, of unit variance. Shape: (width, width)."""
+    """Find the symmetric matrix that makes columns uncorrelated, of unit variance. Shape: (width, width)."""
     values, vectors = torch.linalg.eigh(rows.T @ rows)
     return vectors @ torch.diag(values.clamp(min=1e-8) ** -0.5) @ vectors.T
 
@@ -128,10 +130,12 @@ def align(
     weighting: float = 0.25,
     spelling: Spelling | None = None,
 ) -> tuple[VectorTable, VectorTable]:
-    """Map two tables into one space with a dictionary, and refine it with the words that find each other.
+    """Map two tables into one space with a dictionary, and refine the map with induced dictionaries.
 
-    n_iterations: Inductions of a dictionary. n_frequent: Of the most frequent words of both sides.
-    spelling: Counts in the inductions; without, vectors alone do.
+    n_iterations: Number of inductions of a dictionary.
+    n_frequent: Number of most frequent words of both sides from which dictionaries are induced.
+    weighting: See `map_tables`.
+    spelling: Spelling of both tables, which counts in the inductions; None uses the vectors alone.
     RAISES: XNER611 for tables of different widths, XNER612 for a dictionary that does not cover them.
     """
     if source.vectors.shape[1] != target.vectors.shape[1]:
@@ -139,7 +143,7 @@ def align(
     given = find_pairs(source, target, dictionary)
     x, y = refine(
         normalise_rows(source.vectors), normalise_rows(target.vectors), given,
-        n_iterations=n_iterations, n_frequent=n_frequent, weighting=weighting, kept=given, spelling=spelling,
+        n_iterations=n_iterations, n_frequent=n_frequent, weighting=weighting, fixed=given, spelling=spelling,
     )  # fmt: skip
     return VectorTable(source.words, x.numpy()), VectorTable(target.words, y.numpy())
 
@@ -152,41 +156,41 @@ def refine(
     n_iterations: int,
     n_frequent: int,
     weighting: float,
-    kept: Pairs | None = None,
+    fixed: Pairs | None = None,
     spelling: Spelling | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Map, find words that are each other's nearest, and map again with these.
 
-    kept: Pairs that are in every dictionary that is found too; those that are found anyway count twice.
-    spelling: Its pairs are kept, and its features count in who is nearest: they are more numbers of a word's
-        vector.
+    fixed: Pairs that are added to every induced dictionary; pairs that are induced too count twice.
+    spelling: Spelling of both tables. Its pairs are added to every induced dictionary too. Its features are
+        appended to the vectors for the search of nearest words only; the map is fitted without them.
     """
-    held = [pairs for pairs in (kept, spelling and spelling.pairs) if pairs is not None]
+    added = [pairs for pairs in (fixed, spelling and spelling.pairs) if pairs is not None]
     mapped = map_tables(x, y, start, weighting=weighting)
     for _ in range(n_iterations):
         sides = [rows[:n_frequent] for rows in mapped]
         if spelling is not None:
-            features = [rows[:n_frequent] for rows in spelling.features]
             sides = [
-                torch.cat((rows[: len(own)], own), dim=1) for rows, own in zip(sides, features, strict=True)
+                torch.cat((rows[: len(features)], features[:n_frequent]), dim=1)
+                for rows, features in zip(sides, spelling.features, strict=True)
             ]
-        mapped = map_tables(x, y, join_pairs(*held, mutual_pairs(*sides)), weighting=weighting)
+        mapped = map_tables(x, y, join_pairs(*added, mutual_pairs(*sides)), weighting=weighting)
     return mapped
 
 
 def join_pairs(*parts: Pairs) -> Pairs:
-    """All pairs of several dictionaries."""
+    """Put the pairs of several dictionaries into one."""
     return Pairs(*(torch.cat(rows) for rows in zip(*parts, strict=True)))
 
 
 def mutual_pairs(x: Tensor, y: Tensor) -> Pairs:
-    """Words that are each other's nearest by CSLS."""
-    # What `nearest` takes off a query's own scores does not change their order.
-    there = _search(x, y, 1, mean_similarity(y, x) / 2).ids[:, 0]
-    back = _search(y, x, 1, mean_similarity(x, y) / 2).ids[:, 0]
+    """Find words that are each other's nearest by CSLS."""
+    # The penalty of a query is left out: it does not change the order of the query's scores.
+    nearest_target = _search(x, y, 1, mean_similarity(y, x) / 2).ids[:, 0]
+    nearest_source = _search(y, x, 1, mean_similarity(x, y) / 2).ids[:, 0]
     rows = torch.arange(len(x))
-    mutual = back[there] == rows
-    return Pairs(rows[mutual], there[mutual])
+    is_mutual = nearest_source[nearest_target] == rows
+    return Pairs(rows[is_mutual], nearest_target[is_mutual])
 
 
 class Neighbours(NamedTuple):
@@ -199,15 +203,15 @@ class Neighbours(NamedTuple):
 def nearest(queries: Tensor, keys: Tensor, n: int, *, csls: bool = True, k: int = N_NEIGHBOURS) -> Neighbours:
     """Find the nearest keys of every query. Rows must have unit length, or one length for all.
 
-    csls: Take half the mean similarity of either side's k nearest off: a word that is near to everything
-        is nobody's translation. Otherwise by cosine.
+    csls: Take half the mean similarity of either side's k nearest off the cosine, because a word that is near
+        to everything (a hub) is no word's translation.
     RAISES: XNER608 without faiss.
     SOURCE: Lample et al. 2018, equation 3, halved: cos - r(query) / 2 - r(key) / 2.
     """
     if not csls:
         return _search(queries, keys, n)
-    found = _search(queries, keys, n, mean_similarity(keys, queries, k) / 2)
-    return found._replace(scores=found.scores - mean_similarity(queries, keys, k)[:, None] / 2)
+    neighbours = _search(queries, keys, n, mean_similarity(keys, queries, k) / 2)
+    return neighbours._replace(scores=neighbours.scores - mean_similarity(queries, keys, k)[:, None] / 2)
 
 
 def mean_cosine(x: Tensor, y: Tensor, *, n_frequent: int = 10_000) -> float:
@@ -221,21 +225,21 @@ def mean_cosine(x: Tensor, y: Tensor, *, n_frequent: int = 10_000) -> float:
 
 
 def mean_similarity(queries: Tensor, keys: Tensor, k: int = N_NEIGHBOURS) -> Tensor:
-    """Mean product of every query and its k nearest keys. Shape: (n_queries,). RAISES: XNER608."""
+    """Average the products of every query and its k nearest keys. Shape: (n_queries,). RAISES: XNER608."""
     return _search(queries, keys, k).scores.mean(dim=1)
 
 
 def _search(queries: Tensor, keys: Tensor, n: int, penalties: Tensor | None = None) -> Neighbours:
     """Find the keys of the greatest inner products, without holding more than some blocks of them.
 
-    penalties: Taken off every key's products. Shape: (n_keys,).
+    penalties: Numbers that are taken off the products of each key. Shape: (n_keys,).
     """
     try:
         import faiss
     except ImportError as error:
         raise XnerError(Errors.XNER608.format(what="Searching vectors", reason=error)) from error
     if penalties is not None:
-        # A key's share of the score is one more number of its vector, against a one.
+        # A key's penalty becomes one more number of its vector, which meets a one in every query.
         queries = torch.cat((queries, torch.ones(len(queries), 1)), dim=1)
         keys = torch.cat((keys, -penalties[:, None]), dim=1)
     index = faiss.IndexFlatIP(keys.shape[1])
@@ -265,13 +269,13 @@ def precision(
     x, y = (normalize(torch.from_numpy(table.vectors)) for table in (source, target))
     if not gold:
         return Precision(dict.fromkeys(at, 0.0), 0, 0.0)
-    # Every word counts in the similarities of the target's, also those that are not looked up.
+    # Hubs are told by all source words, not only by the words that are looked up.
     penalties = mean_similarity(y, x) / 2 if csls else None
-    found = _search(x[torch.tensor(list(gold))], y, max(at), penalties).ids
+    nearest_rows = _search(x[torch.tensor(list(gold))], y, max(at), penalties).ids
     hits = numpy.array(
         [
             [target_row in rows for target_row in ids]
-            for ids, rows in zip(found.tolist(), gold.values(), strict=True)
+            for ids, rows in zip(nearest_rows.tolist(), gold.values(), strict=True)
         ]
     )
     by_neighbours = {n: float(hits[:, :n].any(axis=1).mean()) for n in at}

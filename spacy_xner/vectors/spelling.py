@@ -1,4 +1,4 @@
-"""What spelling says of two languages' words: names, loans and cognates are a dictionary of their own.
+"""Spelling of two languages' words: names, loans and cognates make a seed dictionary.
 
 SOURCE: Riley and Gildea 2018, "Orthographic features for bilingual lexicon induction" (features).
 """
@@ -19,7 +19,7 @@ SPELLING = 0.2
 
 
 def identical(source: VectorTable, target: VectorTable, *, n_frequent: int = 20_000) -> Pairs:
-    """Words that both languages spell alike, without numbers and the like if there are enough others."""
+    """Find words that both languages spell alike, without numbers and the like if there are enough others."""
     targets = {word: row for row, word in enumerate(target.words[:n_frequent])}
     rows = [(row, targets[word]) for row, word in enumerate(source.words[:n_frequent]) if word in targets]
     # Numbers, signs and short words are alike without meaning the same, or stand apart from all other words.
@@ -28,9 +28,10 @@ def identical(source: VectorTable, target: VectorTable, *, n_frequent: int = 20_
 
 
 def cognates(source: VectorTable, target: VectorTable, *, n_frequent: int = 10_000, near: int = 6) -> Pairs:
-    """Words that are alike in Latin letters but not in their own; words spelled alike in both are left out.
+    """Find words that are spelled alike once they are romanised; words that are spelled alike as they stand
+    are left out.
 
-    near: Words of at least so many letters may differ in one.
+    near: Words of at least this many letters may differ in one letter.
     """
     both = set(source.words) & set(target.words)
     sides = [
@@ -42,7 +43,7 @@ def cognates(source: VectorTable, target: VectorTable, *, n_frequent: int = 10_0
         for form in forms:
             rows.setdefault(form, row)
     chosen: dict[int, int] = {}
-    # A form is its most frequent word's, a source's whole word is looked up first, every word has one pair.
+    # A form belongs to its most frequent word, the whole word is looked up first, every word has one pair.
     for row, forms in sides[0]:
         hits = [rows[form] for form in forms if form in rows]
         if hits:
@@ -51,11 +52,14 @@ def cognates(source: VectorTable, target: VectorTable, *, n_frequent: int = 10_0
 
 
 def _forms(word: str, near: int) -> list[str]:
-    """The word in Latin letters, and without any but the first: words an edit apart share a form."""
-    plain = romanise(word).lower()
-    if sum(map(str.isalpha, plain)) < 3:
+    """Spell a word in Latin letters, whole and with each letter but the first left out.
+
+    Words that are one edit apart share a form. Words of less than three letters have none.
+    """
+    latin = romanise(word).lower()
+    if sum(map(str.isalpha, latin)) < 3:
         return []
-    return [plain, *(plain[:i] + plain[i + 1 :] for i in range(1, len(plain)) if len(plain) >= near)]
+    return [latin, *(latin[:i] + latin[i + 1 :] for i in range(1, len(latin)) if len(latin) >= near)]
 
 
 def compare_spelling(
@@ -68,10 +72,13 @@ def compare_spelling(
 ) -> Spelling | None:
     """Find identical words and cognates among the first 20,000, and features of the most frequent words.
 
-    The product of two words' features is about the share of the letters, and of two and three in a row, that
-    they have in common in Latin letters (the cosine of both sets).
-    weight: That share is multiplied by; nothing comes of none. width: Features are projected at random, which
-        is off by 0.07 of the share at a width of 200.
+    The product of two words' features approximates the similarity of their spelling in Latin letters: the
+    cosine of their sets of letters, pairs and triples of letters.
+
+    weight: Factor on the similarity; 0 returns None.
+    n_frequent: Number of most frequent words that get features.
+    width: Size of the features. They are projected at random; the error of a similarity at a width of 200 is
+        0.07.
     """
     if not weight:
         return None

@@ -15,7 +15,8 @@ from spacy.vectors import Vectors
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import fresh_folder, numbered_lines, write_bytes
 
-# Rows at the beginning of a text file whose words mostly end in a number if the header's width is too small.
+# Number of rows at the beginning of a text file that are checked: if most of their words end in a number, the
+# header's width is too small.
 N_SUSPECTED = 20
 
 
@@ -32,8 +33,8 @@ class VectorTable(NamedTuple):
 def read_table(path: Path, limit: int = 0) -> VectorTable:
     """Read a table: text as fastText and word2vec write it (also .gz), .safetensors, or a spaCy pipeline.
 
-    limit: The first so many words; 0 takes all.
-    RAISES: XNER601 for a wrong header, XNER602 for ragged rows, XNER606 for duplicates, XNER607 for what
+    limit: Number of words to read from the beginning; 0 reads all.
+    RAISES: XNER601 for a wrong header, XNER602 for ragged rows, XNER606 for duplicates, XNER607 for text that
         is not a number, XNER610 for damaged files, with file and line.
     """
     if path.is_dir():
@@ -51,10 +52,10 @@ def write_table(table: VectorTable, path: Path, *, half_precision: bool = False)
 
 
 def merge_tables(tables: Sequence[VectorTable]) -> VectorTable:
-    """Merge tables of one space, a word once.
+    """Merge tables of one space; a word that several tables have is taken once.
 
-    A word of several languages has the vector of the one in whose table it stands nearest to the front:
-    "die" is the German article, not the English verb.
+    Its vector is that of the table in which the word stands nearest to the front: "die" is the German
+    article, not the English verb.
 
     RAISES: XNER611 for tables of different widths.
     """
@@ -72,7 +73,7 @@ def merge_tables(tables: Sequence[VectorTable]) -> VectorTable:
 
 
 def reduce_width(table: VectorTable, width: int) -> VectorTable:
-    """Keep the directions in which the words differ most (principal components), in unit length."""
+    """Reduce vectors to their principal components, and bring them to unit length."""
     from sklearn.decomposition import PCA
 
     vectors = PCA(min(width, *table.vectors.shape), random_state=0).fit_transform(table.vectors)
@@ -106,7 +107,7 @@ def write_pipeline(table: VectorTable, path: Path, *, half_precision: bool = Tru
 
 
 class Lookup:
-    """Unit-length vectors by word; a zero vector for unknown ones. A word in lower case is the fallback."""
+    """Unit-length vectors by word, as written or else in lower case; unknown words get zeros."""
 
     def __init__(self, table: VectorTable) -> None:
         unit = to_unit_length(table.vectors)
@@ -133,7 +134,7 @@ def _read_text(path: Path, limit: int) -> VectorTable:
     for number, line in lines:
         if len(rows) == expected and limit:
             break
-        # Some words hold spaces themselves, those without a break above all.
+        # Some words contain spaces, mostly no-break spaces.
         word, *numbers = line.rstrip(" ").rsplit(" ", width)
         if len(rows) < N_SUSPECTED and " " in word and _is_number(word.rpartition(" ")[2]):
             odd.append((number, line))

@@ -11,7 +11,7 @@ from spacy_xner.errors import Errors, XnerError
 from spacy_xner.vectors.table import VectorTable
 from spacy_xner.vectors.words import normalise
 
-# Marks are words too: taggers meet them everywhere.
+# Punctuation marks are words too: taggers meet them everywhere.
 _WORD = re.compile(r"\w+(?:['’.-]\w+)*|[^\w\s]")
 
 
@@ -28,8 +28,12 @@ def train_vectors(
 ) -> VectorTable:
     """Train skip-gram vectors with character n-grams; the table begins with the most frequent word.
 
-    lines: Text, a sentence or a paragraph each. max_words: Most frequent ones; 0 for all. One worker gives
-        the same vectors for the same seed.
+    lines: Text, a sentence or a paragraph each.
+    width: Numbers a vector.
+    max_words: Number of most frequent words that get a vector; 0 for all.
+    min_count: Times that a word must occur.
+    window: Context on each side. Units: words.
+    workers: Threads. The same seed gives the same vectors with one thread only.
     RAISES: XNER608 without gensim, XNER609 for text with too few words.
     """
     try:
@@ -37,7 +41,7 @@ def train_vectors(
     except ImportError as error:
         raise XnerError(Errors.XNER608.format(what="Training vectors", reason=error)) from error
     with tempfile.TemporaryDirectory() as folder:
-        # gensim reads files in threads of its own, and Python sentences in one.
+        # gensim reads a file in several threads, but sentences from Python in one thread.
         words = Path(folder) / "words.txt"
         with words.open("w", encoding="utf-8") as file:
             for line in lines:

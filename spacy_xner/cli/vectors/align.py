@@ -23,7 +23,9 @@ from spacy_xner.cli.vectors.options import (
 def align_cli(
     source: SourceTable,
     target: TargetTable,
-    dictionary: Annotated[Path, typer.Argument(help="Pairs: MUSE, TSV, StarDict (.ifo) or FreeDict (.tei).")],
+    dictionary: Annotated[
+        Path, typer.Argument(exists=True, help="Pairs: MUSE, TSV, StarDict (.ifo) or FreeDict (.tei).")
+    ],
     out: Annotated[Path, typer.Argument(help="Folder for source.safetensors and target.safetensors.")],
     reverse: Reverse = False,
     n_train: Annotated[int, typer.Option(help="Number of entries to map by; the next ones measure.")] = 5000,

@@ -12,8 +12,8 @@ from spacy_xner.cli.vectors.options import vectors
 
 @verb("coverage", vectors)
 def coverage_cli(
-    table: Annotated[Path, typer.Argument(help="Table, or merged pipeline.")],
-    corpora: Annotated[list[Path], typer.Argument(help="Corpora (.spacy), a language each.")],
+    table: Annotated[Path, typer.Argument(exists=True, help="Table, or merged pipeline.")],
+    corpora: Annotated[list[Path], typer.Argument(exists=True, help="Corpora (.spacy), a language each.")],
     out: Annotated[Path | None, typer.Option(help="JSON file for the report.")] = None,
 ) -> None:
     """Count words without a vector, by type and by token (Huang et al. 2019, Table 6)."""

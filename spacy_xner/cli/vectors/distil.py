@@ -13,14 +13,17 @@ from spacy_xner.cli.vectors.options import Limit, vectors
 @verb("distil", vectors)
 def distil_cli(
     words: Annotated[
-        list[Path], typer.Argument(help="Words: corpora (.spacy), tables, or text files with a word a line.")
+        list[Path],
+        typer.Argument(
+            exists=True, help="Words: corpora (.spacy), tables, or text files with a word a line."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Table to write (.safetensors).")],
     encoder: Annotated[str, typer.Option(help="Checkpoint.")] = "multilingual-e5-small",
     layer: Annotated[int, typer.Option(help="Layer that is read; 0 for the last.")] = 8,
     lower: Annotated[bool, typer.Option(help="Words in lower case.")] = True,
     dictionary: Annotated[
-        Path | None, typer.Option(help="Dictionary whose target words follow the other words.")
+        Path | None, typer.Option(exists=True, help="Dictionary whose target words follow the other words.")
     ] = None,
     reverse: Annotated[bool, typer.Option(help="Take the dictionary's source words instead.")] = False,
     limit: Limit = 0,

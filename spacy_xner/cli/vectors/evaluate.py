@@ -20,8 +20,10 @@ from spacy_xner.cli.vectors.options import (
 @verb("evaluate", vectors)
 def evaluate_cli(
     source: SourceTable,
-    target: Annotated[Path, typer.Argument(help="Table of the target language, in the same space.")],
-    dictionary: Annotated[Path, typer.Argument(help="Pairs to find.")],
+    target: Annotated[
+        Path, typer.Argument(exists=True, help="Table of the target language, in the same space.")
+    ],
+    dictionary: Annotated[Path, typer.Argument(exists=True, help="Pairs to find.")],
     reverse: Reverse = False,
     skip: Skip = 5000,
     n_test: Measured = 1500,

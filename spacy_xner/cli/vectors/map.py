@@ -40,7 +40,9 @@ def map_cli(
     weighting: Weighting = 0.25,
     spelling: Spelling = 0.2,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    dictionary: Annotated[Path | None, typer.Option(help="Pairs to measure by, no more.")] = None,
+    dictionary: Annotated[
+        Path | None, typer.Option(exists=True, help="Pairs to measure by, no more.")
+    ] = None,
     reverse: Reverse = False,
     skip: Skip = 5000,
     n_test: Measured = 1500,

@@ -12,7 +12,9 @@ from spacy_xner.cli.vectors.options import Limit, vectors
 
 @verb("merge", vectors)
 def merge_cli(
-    tables: Annotated[list[Path], typer.Argument(help="Tables: .vec, .vec.gz, .safetensors, or pipelines.")],
+    tables: Annotated[
+        list[Path], typer.Argument(exists=True, help="Tables: .vec, .vec.gz, .safetensors, or pipelines.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the pipeline, for `--paths.vectors`.")],
     limit: Limit = 0,
     width: Annotated[int, typer.Option(help="Principal components to keep; 0 keeps all numbers.")] = 0,

@@ -16,8 +16,8 @@ vectors = group(
     "vectors", "Word vectors: train or distil them, map languages into one space, measure, merge."
 )
 
-SourceTable = Annotated[Path, typer.Argument(help="Table of the source language.")]
-TargetTable = Annotated[Path, typer.Argument(help="Table of the target language.")]
+SourceTable = Annotated[Path, typer.Argument(exists=True, help="Table of the source language.")]
+TargetTable = Annotated[Path, typer.Argument(exists=True, help="Table of the target language.")]
 Limit = Annotated[int, typer.Option(help="Read the first words of a table only; 0 reads all.")]
 Reverse = Annotated[bool, typer.Option(help="The dictionary goes from target to source.")]
 Skip = Annotated[int, typer.Option(help="Entries to leave out of the measure: MUSE's 5,000 for training.")]

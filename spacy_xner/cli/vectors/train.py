@@ -13,7 +13,7 @@ from spacy_xner.cli.vectors.options import vectors
 @verb("train", vectors)
 def train_cli(
     text: Annotated[
-        Path, typer.Argument(help="Plain text, a sentence or paragraph a line; .gz and .xz too.")
+        Path, typer.Argument(exists=True, help="Plain text, a sentence or paragraph a line; .gz and .xz too.")
     ],
     out: Annotated[Path, typer.Argument(help="Table to write (.safetensors).")],
     width: Annotated[int, typer.Option(help="Numbers a vector.")] = 200,
