@@ -4,9 +4,7 @@ import json
 
 import pytest
 
-import print_tables
 import report
-import runs
 
 
 def test_the_report_passes_folders_of_other_things(tmp_path):
@@ -30,12 +28,3 @@ def test_a_readme_without_marks_is_left_as_it_is(tmp_path):
     with pytest.raises(SystemExit):
         report.renew_readme(readme, {"ents_per_language": {}, "ents_f": 1.0})
     assert readme.read_text().endswith("after\n")
-
-
-@pytest.mark.parametrize("mark", runs.MARKS)
-def test_tables_of_unfinished_runs_are_refused_in_words(tmp_path, capsys, mark):
-    (tmp_path / mark).write_text("{}")
-    with pytest.raises(SystemExit):
-        print_tables.main(tmp_path)
-    expected = "report.py has their table" if mark == runs.JOINT else "no finished run yet"
-    assert expected in " ".join(capsys.readouterr().out.split())

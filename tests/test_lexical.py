@@ -1,16 +1,13 @@
-"""Scripts of paper 4: vectors, translations, runs without a part, and their tables."""
+"""Commands of paper 4: vectors and translations."""
 
 import json
 import random
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy
 import pytest
 import spacy
-import typer
-from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 from spacy.util import registry
@@ -22,18 +19,12 @@ from spacy_xner.errors import XnerError
 from spacy_xner.files import write_json
 from spacy_xner.logger import Watched
 from spacy_xner.routes.settings import learn_from_text, reader
-from spacy_xner.runs import claim, is_done
+from spacy_xner.runs import is_done
 from spacy_xner.tags import TokenSpan
 from spacy_xner.training import train_curve, whole_epochs
 from spacy_xner.vectors.table import read_table
 from spacy_xner.vectors.translate import shuffle_sentence
 
-import bilstm
-import parts
-import print_tables
-import report
-import spaces
-from runs import unfinished
 from tests.cli import invoke
 
 SENTENCES = [
@@ -60,7 +51,7 @@ def make_corpus(folder: Path) -> Path:
     return folder
 
 
-def test_from_an_encoder_to_runs_and_tables(checkpoint: Path, tmp_path: Path) -> None:
+def test_from_an_encoder_to_vectors_and_translations(checkpoint: Path, tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path / "corpus")
     (tmp_path / "en-es.txt").write_text(DICTIONARY, encoding="utf-8")
     encoder = ("--encoder", checkpoint, "--layer", 1, "--no-mixed-precision")
@@ -91,26 +82,7 @@ def test_from_an_encoder_to_runs_and_tables(checkpoint: Path, tmp_path: Path) ->
     assert {doc._.language for doc in translated} == {"es"}
     for name in ("en-toy", "en-toy.es"):
         invoke(xner, "translate", "shuffle", corpus / f"{name}-train.spacy")
-    arguments = (
-        corpus, merged, tmp_path / "runs", "--targets", "es", "--source", "toy", "--seeds", 1, "--epochs", 2,
-        "--hidden", 8, "--characters", 8, "--batch-size", 4, "--keep", tmp_path / "kept",
-    )  # fmt: skip
-    invoke(bilstm.app, *arguments)
-    results = parts.read_results(tmp_path / "runs")
-    assert {run["variant"] for run in results} == set(bilstm.TRANSLATION)
-    by_variant = {run["variant"]: run for run in results}
-    assert by_variant["full"]["sentences"] == 24
-    assert by_variant["no translation"]["sentences"] == 12
-    assert [len(run["epochs"]) for run in results] == [2] * len(results)
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*seed0.json")}
-    invoke(bilstm.app, *arguments)
-    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*seed0.json")}
-    assert spacy.load(tmp_path / "kept" / "es")("Nokia bought Toyota").has_annotation("ENT_IOB")
-    app = typer.Typer()
-    app.command()(print_tables.main)
-    printed = invoke(app, tmp_path / "runs")
-    assert "| char-only |" in printed
-    assert "| es en-toy-train | 0.0 % | 0.0 % |" in printed
+    assert (corpus / "en-toy.es.shuffled-train.spacy").exists()
 
 
 def test_curves_are_of_the_weights_that_are_kept(tmp_path: Path) -> None:
@@ -131,7 +103,7 @@ def test_curves_are_of_the_weights_that_are_kept(tmp_path: Path) -> None:
     assert curve[-1]["watch"]["dev"]["unlabelled"]["en"]["confidence"] == pytest.approx(kept["confidence"])
 
 
-def test_zero_resource_runs_from_two_tables_to_the_table(checkpoint: Path, tmp_path: Path) -> None:
+def test_random_vectors_have_the_shape_of_mapped_ones(checkpoint: Path, tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path / "corpus")
     shutil.copy(corpus / "es-toy-dev.spacy", corpus / "es-toy-train.spacy")
     tables = [tmp_path / f"{lang}.safetensors" for lang in ("en", "es")]
@@ -147,58 +119,6 @@ def test_zero_resource_runs_from_two_tables_to_the_table(checkpoint: Path, tmp_p
     mapped, noise = (spacy.load(merged / name).vocab.vectors for name in ("es", "es.random"))
     assert mapped.shape == noise.shape
     assert not numpy.allclose(mapped.data, noise.data, atol=0.1)
-    arguments = (
-        corpus, merged, tmp_path / "runs", "--targets", "es", "--source", "toy", "--seeds", 1, "--epochs", 4,
-        "--hidden", 8, "--characters", 8, "--batch-size", 4, "--keep", tmp_path / "kept",
-        "--refresh-every", 1, "--variants", ",".join(bilstm.ZERO_RESOURCE),
-    )  # fmt: skip
-    invoke(bilstm.app, *arguments)
-    results = {run["variant"]: run for run in parts.read_results(tmp_path / "runs")}
-    assert set(results) == set(bilstm.ZERO_RESOURCE)
-    assert results["supervised"]["languages"] == ["es"]
-    sizes = {name: run["parameters"] for name, run in results.items()}
-    assert sizes["cross-shared"] < sizes["cross-word"] < sizes["cross-augmented"]
-    assert sizes["cross-word no characters"] < sizes["cross-word"] == sizes["random"]
-    losses = [
-        json.loads(line)["losses"]["ner_augmented"]
-        for line in (tmp_path / "runs" / "es.cross-augmented-seed0.jsonl").read_text().splitlines()[1:]
-    ]
-    assert losses[-1] > 0
-    # It goes on from the best epoch of the run without this part.
-    names = ("cross-shared-seed0", "cross-augmented-seed0.source", "cross-augmented-seed0")
-    shared, source, tuned = (
-        [json.loads(line) for line in (tmp_path / "runs" / f"es.{name}.jsonl").read_text().splitlines()]
-        for name in names
-    )
-    assert [line["watch"] for line in shared] == [line["watch"] for line in source]
-    assert tuned[0]["losses"]["ner"] < 0.6 * source[0]["losses"]["ner"]
-    assert {len(run["epochs"]) for run in results.values()} == {4}
-    left = {path.suffix for path in (tmp_path / "runs").iterdir() if path.name != ".locks"}
-    assert left == {".json", ".jsonl"}
-    printed = parts.markdown(tmp_path / "runs")
-    assert f"| {sizes['cross-augmented']:,} |" in printed
-    assert "**es, by what chooses the epoch**" in printed
-    assert "Difference from cross-word, source dev" in printed
-    figures = tmp_path / "runs" / "figures"
-    invoke(spaces.app, "lengths", tmp_path / "kept", corpus, "--out", figures / "lengths.json")
-    counts = json.loads((figures / "lengths.json").read_text())["es"]
-    # Three copies of each sentence, which have 4 to 6 tokens, and 3 + 2 + 0 + 1 words in entities.
-    assert {end: n for end, (_, n) in counts.items() if n} == {"5": 6, "10": 12}
-    invoke(
-        spaces.app, "words", tmp_path / "kept" / "es", corpus, "--languages", "en,es",
-        "--out", figures / "words-es.json", "--before", merged / "es.unmapped",
-    )  # fmt: skip
-    points = json.loads((figures / "words-es.json").read_text())
-    assert list(points) == ["not mapped", "mapped", "as read"]
-    assert {(p["language"], p["label"]) for p in points["as read"]} == {
-        (lang, label) for lang in ("en", "es") for label in ("PER", "LOC", "ORG")
-    }
-    described = report.describe_parts(tmp_path / "runs")
-    assert list(described["figures"]) == ["lengths", "words-es"]
-    assert all(figure.startswith("<svg") for figure in described["figures"].values())
-    assert described["selections"]["es"]["cross-word"][0].count(".") == 1
-    kept = spacy.load(tmp_path / "kept" / "es").get_pipe("ner").model.get_ref("tok2vec")
-    assert kept.shims[0].cfg["targets"] == ["es"]
 
 
 def test_a_finished_run_is_known_by_its_settings_to_the_last_digit(tmp_path: Path) -> None:
@@ -222,43 +142,6 @@ def test_a_language_is_learnt_from_labels_or_from_text() -> None:
     assert overrides["vars.unlabelled"] == ["es", "fi"]
     with pytest.raises(XnerError, match=r"XNER642.*fi"):
         learn_from_text(["en", "fi"], ["es", "fi"], {})
-
-
-class Planned(NamedTuple):
-    """A run of a plan."""
-
-    name: str
-    seed: int
-
-
-def test_a_plan_goes_on_with_what_nobody_has_done_or_is_doing(tmp_path: Path) -> None:
-    seeds = {"done": 0, "lost": 0, "held": 0, "other": 1, "new": 0}
-    plan = [Planned(name, seed) for name, seed in seeds.items()]
-    settings = {"decay": 0.7}
-    for run in plan[:2]:
-        write_json(tmp_path / f"{run.name}.json", {**run._asdict(), "settings": settings})
-    write_json(tmp_path / "other.json", {"name": "other", "seed": 0, "settings": settings})
-    held = FileLock(tmp_path / ".locks" / "held.lock")
-    held.acquire()
-    # That of a process that died.
-    (tmp_path / ".locks" / "new.lock").write_text("99999999")
-    (tmp_path / "done").mkdir()
-    asked = []
-
-    def settings_of(run: Planned) -> dict[str, Any]:
-        asked.append(run.name)
-        return settings
-
-    runs = unfinished(plan, tmp_path, settings_of, lambda run: tmp_path / run.name)
-    found = []
-    for run, path, _ in runs:
-        with claim(path) as is_free:
-            found.append((run.name, path.name, is_free))
-    # One has its result but not the pipeline that is to be kept, one a result of another seed.
-    assert found == [(name, f"{name}.json", False) for name in ("lost", "other", "new")]
-    assert asked == ["done", "lost", "other", "new"]
-    with claim(tmp_path / "lost.json") as is_free:
-        assert is_free
 
 
 def test_a_dictionary_in_the_wrong_direction_is_refused(checkpoint: Path, tmp_path: Path) -> None:
@@ -326,29 +209,3 @@ def test_shuffled_sentences_keep_words_and_whole_entities(seed: int, sentence: t
     assert entities(after) == entities(before)
     doc = make_doc(VOCAB, after, "en")
     assert entities(sentence_of(doc)) == entities(before)
-
-
-def make_run(variant: str, seed: int, tests: list[float], devs: list[float], source: list[float]) -> dict:
-    epochs = [
-        {"source_dev": s, "languages": {"es": {"dev": d, "test": t, "lengths": {"1": t, "2": t / 2}}}}
-        for t, d, s in zip(tests, devs, source, strict=True)
-    ]
-    return {
-        "target": "es", "variant": variant, "seed": seed, "targets": ["es"], "languages": ["en"],
-        "settings": {"limit": 1}, "epochs": epochs,
-    }  # fmt: skip
-
-
-def test_tables_choose_epochs_and_compare_equal_seeds() -> None:
-    runs = [
-        make_run("full", 0, [0.4, 0.6], [0.5, 0.1], [0.1, 0.2]),
-        make_run("full", 1, [0.5, 0.8], [0.5, 0.1], [0.1, 0.2]),
-        make_run("char-only", 0, [0.3, 0.5], [0.1, 0.2], [0.1, 0.2]),
-    ]
-    assert str(parts.table_of_variants(runs, "source dev")["full"]["es"]) == "70.0 (14.1)"
-    assert str(parts.table_of_variants(runs, "target dev")["full"]["es"]) == "45.0 (7.1)"
-    gain = parts.table_of_gains(runs, "source dev")["char-only"]["es"]
-    assert gain is not None
-    assert gain.mean == pytest.approx(-10)
-    lengths = parts.table_of_lengths(runs)["es"]
-    assert [str(lengths[n]) for n in parts.LENGTHS] == ["70.0 (14.1)", "35.0 (7.1)", "0.0 (0.0)"]

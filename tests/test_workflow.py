@@ -8,12 +8,10 @@ import sys
 import venv
 from pathlib import Path
 
-import numpy
 import pytest
 import spacy
 import srsly
 import yaml
-from filelock import FileLock
 from spacy.cli.debug_config import debug_config
 from spacy.cli.init_config import fill_config
 from typer.testing import CliRunner
@@ -21,14 +19,11 @@ from typer.testing import CliRunner
 from spacy_xner.corpus.docs import read_docs
 from spacy_xner.corpus.names import find_files
 from spacy_xner.corpus.reader import create_multilingual_corpus
-from spacy_xner.router.grouping import Grouping
-from spacy_xner.training import train_pipeline
+from spacy_xner.files import move_folder
+from spacy_xner.training import fixed_steps, train_pipeline
 
-import groupings as groupings_script
 import package as package_script
 import report as report_script
-import transfer as transfer_script
-from clusters import plan_runs, plan_zero_shot
 from tests import tiny
 from train import app as train_app
 
@@ -356,60 +351,6 @@ def test_every_command_of_the_project_is_described_and_exists():
         assert asset.get("url") or asset.get("git")
 
 
-def test_joint_runs_are_resumed_and_reported(toy_corpus, checkpoint, tmp_path):
-    command = [
-        toy_corpus, tmp_path, "--languages=en,ru", "--targets=zh", "--frozen=-1,2",
-        f"--encoder={checkpoint}", "--epochs=1", "--no-mixed-precision",
-    ]  # fmt: skip
-    run("scripts/joint.py", *command, env=_env())
-    names = {"joint-frozen-1-seed0", "joint-frozen2-seed0", "mono-en-frozen0-seed0", "mono-ru-frozen0-seed0"}
-    assert {path.stem for path in tmp_path.glob("*.json")} == {"joint-plan", *names}
-    result = json.loads((tmp_path / "joint-frozen2-seed0.json").read_text())
-    assert (result["languages"], result["n_frozen_layers"], result["sentences"]) == (["en", "ru"], 2, 4)
-    assert set(result["test"]["ents_per_language"]) == {"en", "ru", "zh"}
-    printed = run("scripts/joint.py", *command, env=_env())
-    assert printed.count("done before") == 4
-    printed = run("scripts/joint.py", *command, "--limit=1", env=_env(), code=1)
-    assert "was run with other settings (then, now): {'limit': (4000, 1)}" in " ".join(printed.split())
-    assert "{'languages':" in run("scripts/joint.py", *command, "--languages=ru,en", env=_env(), code=1)
-    described = report_script.describe_joint(tmp_path)
-    assert [row["scores"]["zh"]["seen"] for row in described["rows"]] == [False] * 4
-    assert "<svg" in described["figure"]
-
-
-def test_zero_shot_runs_are_resumed_and_reported(toy_corpus, checkpoint, tmp_path):
-    folder = tmp_path / "runs" / "toy"
-    command = [
-        "scripts/zero_shot.py", toy_corpus, folder, "--targets=ru,zh", "--objectives=ML,PC+LI",
-        "--frozen=-1,2", "--seeds=1", f"--encoder={checkpoint}", "--epochs=2", "--no-mixed-precision",
-        "--batch-size=1", "--weight=0.5",
-    ]  # fmt: skip
-    printed = run(*command, env=_env())
-    assert re.search(r"en to ru +\d\.\d\d", printed)
-    names = {path.stem for path in folder.glob("*-seed0.json")}
-    assert names == {f"en-to-ru+zh.{o}-frozen{n}-seed0" for o in ("ML", "PC+LI-weight0.5") for n in (-1, 2)}
-    result = srsly.read_json(folder / "en-to-ru+zh.PC+LI-weight0.5-frozen-1-seed0.json")
-    assert len(result["epochs"]) == 2
-    assert set(result["epochs"][1]["languages"]) == {"en", "ru", "zh"}
-    losses = result["epochs"][1]["losses"]
-    assert set(losses) == {"ner", "ner_predictive_cloze", "ner_language_id"}
-    assert losses["ner_language_id"] > 0
-    assert result["epochs"][1]["languages"]["ru"]["agreement"] is not None
-    assert run(*command, env=_env()).count("done before") == 4
-    out = run(
-        "scripts/zero_shot.py", toy_corpus, tmp_path / "runs" / "round", "--languages=en,ru", "--seeds=1",
-        "--protocol=leave-one-out", "--objectives=ML", "--frozen=-1", f"--encoder={checkpoint}",
-        "--epochs=1", "--no-mixed-precision",
-        env=_env(),
-    )  # fmt: skip
-    assert "en-to-ru.ML" in out
-    assert "ru-to-en.ML" in out
-    report_script.main(tmp_path / "report.html", tmp_path, tmp_path, runs=tmp_path / "runs")
-    page = (tmp_path / "report.html").read_text()
-    assert "Zero-shot transfer: toy" in page
-    assert "Gain over plain fine-tuning" in transfer_script.markdown(folder)
-
-
 def test_aligners_are_trained_on_triples(checkpoint, tmp_path):
     lines = [f"{name}\t{text}\t{name}" for text, ents, _ in tiny.SENTENCES for name in names_of(text, ents)]
     (tmp_path / "table.tsv").write_text("\n".join([*lines, "Nokia\tIt rained.\t"]) + "\n", encoding="utf-8")
@@ -452,52 +393,14 @@ def names_of(text, entities):
     return [text[start:end] for start, end, _ in entities]
 
 
-def test_students_learn_from_what_is_projected(toy_corpus, checkpoint, tmp_path):
-    small = [f"--encoder={checkpoint}", "--no-mixed-precision"]
-    run(
-        "scripts/students.py", "teach", toy_corpus, tmp_path / "teachers", "--seeds=1", "--epochs=40",
-        "--batch-size=1", "--learn-rate=0.01", "--frozen=-1", *small,
-    )  # fmt: skip
-    texts = [text for text, _, language in tiny.SENTENCES if language == "en"]
-    (tmp_path / "text").write_text("\n".join(f"{text}\t{text}" for text in texts) + "\n")
-    for domain in ("news", "talk"):
-        run(
-            "scripts/project.py", tmp_path / "teachers" / "0" / "model-best", tmp_path / "text",
-            tmp_path / "silver", "--language=ru", f"--name={domain}", "--layer=2", *small,
-        )  # fmt: skip
-    folder = tmp_path / "runs" / "students"
-    command = [
-        "scripts/students.py", "learn", toy_corpus, tmp_path / "silver", tmp_path / "teachers", folder,
-        "--languages=ru", "--domains=news,talk,news+talk", "--seeds=1", "--frozen=2", *small,
-    ]  # fmt: skip
-    run(*command, env=_env())
-    results = {path.stem: srsly.read_json(path) for path in folder.glob("ru.*.json")}
-    assert len(results) == 1 + 3 * 5
-    both = results["ru.sequential-RW-news+talk-all-frozen2-gamma4-seed0"]
-    assert both["sentences"] == 2 * len(texts)
-    assert results["ru.mixed-CE-news-all-frozen2-seed0"]["sentences"] == len(texts) + 3
-    assert set(both["scores"]["test"]) == {"toy"}
-    assert run(*command, env=_env()).count("done before") == 16
-    report_script.main(tmp_path / "report.html", tmp_path, tmp_path, runs=tmp_path / "runs")
-    page = (tmp_path / "report.html").read_text()
-    assert "Students of projected entities: students" in page
-    assert "Recipes: test F1" in page
-    assert "<td>ru-talk</td>" in page
-
-
 @pytest.mark.parametrize(
     "name",
     [
-        "print_tables",
         "project",
-        "students",
         "triples",
-        "joint",
         "report",
         "cluster",
-        "clusters",
         "assemble",
-        "zero_shot",
     ],
 )
 def test_help_teaches(name):
@@ -544,7 +447,7 @@ def test_a_stopped_training_leaves_the_old_model(toy_model, checkpoint, toy_corp
 
 @pytest.fixture(scope="module")
 def clustered(toy_corpus, checkpoint, tmp_path_factory):
-    """Identifier, clusters, runs and the routed pipeline, made by the scripts."""
+    """Identifier, clusters, taggers and the routed pipeline."""
     folder = tmp_path_factory.mktemp("clusters")
     overrides = {
         "paths.corpus": str(toy_corpus),
@@ -562,24 +465,28 @@ def clustered(toy_corpus, checkpoint, tmp_path_factory):
         "scripts/cluster.py", toy_corpus, folder / "identifier" / "model-best", found, "--k=2",
         f"--encoder={checkpoint}", "--figure", found.with_name("figure1.json"),
     )  # fmt: skip
-    everything = folder / "everything.json"
-    everything.write_text('{"name": "everything", "clusters": {"all": ["en", "ru", "zh"]}}')
-    runs = [
-        "scripts/clusters.py", toy_corpus, folder / "runs" / "toy", "--groupings", f"{found},{everything}",
-        "--source=toy", "--seeds=2,1", "--epochs=30", "--batch-size=2", "--window=150", "--frozen=1",
-        "--learn-rate=0.02", "--zero-shot=ru", "--other=toy", f"--encoder={checkpoint}",
-        "--no-mixed-precision", "--keep", folder / "taggers",
-    ]  # fmt: skip
-    run(*runs)
+    settings = {"vars.batch_size": 2, "vars.learn_rate": 0.02, "vars.n_frozen_layers": 1}
+    for cluster, languages in srsly.read_json(found)["clusters"].items():
+        overrides = {
+            "paths.corpus": str(toy_corpus),
+            "paths.encoder": str(checkpoint),
+            "vars.languages": languages,
+            "vars.clusters": [cluster],
+            "components.ner.model.tok2vec.window": 150,
+            **settings,
+            **fixed_steps(60, eval_frequency=60),
+        }
+        train_pipeline(Path("configs/transformer.cfg"), folder / "training" / cluster, overrides)
+        move_folder(folder / "training" / cluster / "model-last", folder / "taggers" / cluster)
     run(
         "scripts/assemble.py", found, folder / "taggers", folder / "identifier" / "model-best", toy_corpus,
         folder / "xner",
     )  # fmt: skip
-    return folder, runs
+    return folder
 
 
 def test_the_clusters_workflow_makes_a_routed_pipeline(clustered, toy_corpus, tmp_path):
-    folder, _ = clustered
+    folder = clustered
     nlp = spacy.load(folder / "xner")
     clusters = list(srsly.read_json(folder / "groupings" / "found.json")["clusters"])
     assert nlp.pipe_names == [
@@ -596,74 +503,3 @@ def test_the_clusters_workflow_makes_a_routed_pipeline(clustered, toy_corpus, tm
     alone = spacy.load(folder / "taggers" / clusters[0])
     assert alone.pipe_names == ["ner"]
     assert any(doc.ents for doc in alone.pipe(text for text, _, _ in tiny.SENTENCES))
-
-
-def test_cluster_runs_are_resumed_and_other_settings_refused(clustered):
-    folder, command = clustered
-    names = {path.stem for path in (folder / "runs" / "toy").glob("*-seed*.json")}
-    assert {"found.cluster1-seed0", "found.cluster2-seed1", "everything.all-seed0"} <= names
-    assert sum(name.startswith("on-toy.") for name in names) == 4
-    result = srsly.read_json(folder / "runs" / "toy" / "everything.all-seed0.json")
-    totals = numpy.concatenate([numpy.array(rows) for rows in result["counts"].values()]).sum(0)
-    assert totals[0] > 0
-    assert 2 * totals[0] / (totals[1] + totals[2]) == pytest.approx(result["test"]["ents_f"])
-    with FileLock(folder / "runs" / "toy" / ".locks" / "found.cluster1-seed1.lock"):
-        printed = run(*command)
-    assert printed.count("another process") == 1
-    assert printed.count("done before") == len(names) - 1
-    printed = run(*command, "--limit=7", code=1)
-    assert "other settings" in printed
-    assert "limit" in printed
-
-
-def test_runs_by_grouping_are_reported(clustered, tmp_path):
-    folder, _ = clustered
-    report_script.main(tmp_path / "report.html", tmp_path, folder, runs=folder / "runs")
-    page = (tmp_path / "report.html").read_text()
-    assert "Sentences before and after fine-tuning" in page
-    assert "95 % of a paired bootstrap" in page
-    tables = groupings_script.markdown(folder / "runs" / "toy")
-    assert "| zh |" in tables
-    assert re.search(r"\| F1 \| [\d.]+", tables)
-
-
-def test_equal_clusters_are_run_once():
-    monolingual = Grouping("monolingual", {"ja": ["ja"], "ko": ["ko"]})
-    family = Grouping("family", {"japonic": ["ja"], "all": ["en", "ko"]})
-    runs = list(plan_runs([family, monolingual], [2, 1], []))
-    assert [run.name for run in runs] == [
-        "family.japonic-seed0",
-        "family.japonic-seed1",
-        "family.all-seed0",
-        "family.all-seed1",
-        "monolingual.ko-seed0",
-    ]
-
-
-def test_runs_on_another_corpus_stand_for_no_grouping():
-    grouping = Grouping("monolingual", {"en": ["en"]})
-    runs = [
-        {"grouping": name, "languages": ["en"], "test_languages": ["en"]}
-        for name in ("monolingual", "on-ewt")
-    ]
-    assert groupings_script.runs_of_language(grouping, "en", runs) == runs[:1]
-
-
-def test_zero_shot_runs_leave_languages_out():
-    grouping = Grouping("found", {"a": ["de", "sw", "yo"], "b": ["zh"], "c": ["sw2"]})
-    [run] = plan_zero_shot(grouping, ["sw", "yo", "sw2"], 1, [])
-    assert (run.languages, run.test_languages) == (["de"], ["sw", "yo"])
-
-
-def test_the_bootstrap_knows_equal_and_better_systems():
-    rng = numpy.random.default_rng(0)
-    gold = rng.integers(1, 4, size=300)
-    good = numpy.stack([gold, gold, gold], 1).astype(float)
-    bad = numpy.stack([gold - (rng.random(300) < 0.3), gold, gold], 1).astype(float)
-    better = groupings_script.bootstrap([good], [bad])
-    exact = 1 - 2 * bad[:, 0].sum() / (bad[:, 1] + bad[:, 2]).sum()
-    assert better.difference == pytest.approx(100 * exact)
-    assert better.low < better.difference < better.high
-    assert better.p == 0
-    same = groupings_script.bootstrap([bad], [bad])
-    assert (same.difference, same.low, same.high) == (0, 0, 0)

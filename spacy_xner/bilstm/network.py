@@ -87,7 +87,7 @@ class BiLSTMNetwork(nn.Module):
         dense_width: Size of the layer that gives the token vectors; 0 takes the word LSTM's states.
         vector_width: Size of the word vectors; 0 reads none.
         vector_scale: Factor that brings the numbers of word vectors to a mean square of 1.
-        character_scale: Factor that brings the differences of words in the characters' states to the same size.
+        character_scale: Factor that brings what differs between words in the characters' states to it too.
         initialisation: The weights begin as torch has it, or uniform in [-0.1, 0.1].
         targets: Languages that a second reader reads, besides the reader of all languages.
     SOURCE: Huang et al. 2019, section 2 (after Lample et al. 2016); Bari et al. 2020, Figure 1 (targets).

@@ -14,13 +14,11 @@ from tests.scripts.corpora import make_result
 def make_run(
     variant: str, seed: int, tests: list[float], devs: list[float], source: list[float]
 ) -> dict[str, Any]:
+    spanish = [
+        {"dev": d, "test": t, "lengths": {"1": t, "2": t / 2}} for t, d in zip(tests, devs, strict=True)
+    ]
     curve = [
-        {
-            "step": 1,
-            "source_dev": s,
-            "languages": {"es": {"dev": d, "test": t, "lengths": {"1": t, "2": t / 2}}},
-        }
-        for t, d, s in zip(tests, devs, source, strict=True)
+        {"step": 1, "source_dev": s, "languages": {"es": es}} for s, es in zip(source, spanish, strict=True)
     ]
     axes = {"target": "es", "variant": variant, "seed": seed}
     return make_result(

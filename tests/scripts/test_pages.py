@@ -95,9 +95,10 @@ def test_marks_that_are_not_pairs_are_refused(content: str, page: Path) -> None:
         render_page(content, page)
 
 
-@pytest.mark.parametrize(
-    "content", ["{", "[]", '{"origin": "x"}', '{"origin": "x", "tables": [{"title": "a"}]}']
-)
+DAMAGED = ["{", "[]", '{"origin": "x"}', '{"origin": "x", "tables": [{"title": "a"}]}']
+
+
+@pytest.mark.parametrize("content", DAMAGED)
 def test_damaged_result_files_are_named(content: str, page: Path) -> None:
     (page.parent / "results" / "old.json").write_text(content)
     with pytest.raises(XnerError, match=r"XNER815.*old\.json"):
@@ -112,7 +113,8 @@ def test_the_pages_of_the_repository_are_as_their_results() -> None:
 
 def test_the_check_is_a_command_without_torch(page: Path) -> None:
     code = (
-        "import sys; from scripts.command import app; sys.argv = ['scripts', 'tables', '--check', sys.argv[1]]\n"
+        "import sys; from scripts.command import app\n"
+        "sys.argv = ['scripts', 'tables', '--check', sys.argv[1]]\n"
         "try:\n    app()\nexcept SystemExit as stop:\n    print(stop.code, 'torch' in sys.modules)"
     )
     for expected in ("1 False", "0 False"):

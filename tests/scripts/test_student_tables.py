@@ -25,9 +25,8 @@ def make_run(
         "gamma": gamma if is_student and RECIPES[recipe].reweighted else 0.0, "seed": seed,
     }  # fmt: skip
     scores = [row(language, source, "all", value) for source, value in sets.items()]
-    scores += [
-        row(language, "wiki", label, value) for label, value in [("all", f), ("PER", f), ("LOC", f / 2)]
-    ]
+    labels = {"all": f, "PER": f, "LOC": f / 2}
+    scores += [row(language, "wiki", label, value) for label, value in labels.items()]
     return make_result("students", axes, scores=scores, sentences=n if is_student else 0, steps=n // 2)
 
 
@@ -115,11 +114,7 @@ def test_runs_become_markdown(tmp_path: Path) -> None:
     tables = {table.title: table for table in tables_of(tmp_path)}
     page = "\n".join(line for table in tables.values() for line in table.markdown())
     assert "| sequential RW | **75.0 (7.1)** | 50 |" in page
-    assert [row[0] for row in tables["Recipes: test F1"].rows] == [
-        BEST,
-        ZERO_SHOT,
-        "sequential CE",
-        "mixed CE",
-    ]
+    recipes = [row[0] for row in tables["Recipes: test F1"].rows]
+    assert recipes == [BEST, ZERO_SHOT, "sequential CE", "mixed CE"]
     assert list(tables["Silver sentences, es: test F1"].rows[1]) == ["50", "66.0", "25"]
     assert "Domains: test F1" not in tables

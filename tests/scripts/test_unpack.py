@@ -6,7 +6,9 @@ import zipfile
 
 import pytest
 
-import unpack
+from spacy_xner.errors import XnerError
+
+from scripts.unpack import unpack
 
 CONTENT = b"en:Maria\tB-PER\n\n"
 
@@ -27,7 +29,7 @@ def make_archive(path, members, language="en"):
 def test_splits_are_written_where_the_user_said(tmp_path):
     archive = make_archive(tmp_path / "a.zip", ["train", "dev", "../../test", "/etc/extra"])
     out = tmp_path / "inner" / "out"
-    unpack.main(archive, out, "en")
+    unpack(archive, out, ["en"])
     written = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
     assert written == ["a.zip", *(f"inner/out/en/{s}.tsv" for s in ("dev", "test", "train"))]
     assert (out / "en" / "train.tsv").read_bytes() == CONTENT
@@ -36,6 +38,6 @@ def test_splits_are_written_where_the_user_said(tmp_path):
 @pytest.mark.parametrize(("members", "languages"), [(["train", "dev"], "en"), (["train"], "xh")])
 def test_missing_parts_stop_with_nothing_written(tmp_path, members, languages):
     archive = make_archive(tmp_path / "a.zip", members)
-    with pytest.raises(SystemExit):
-        unpack.main(archive, tmp_path / "out", languages)
+    with pytest.raises(XnerError, match="XNER813"):
+        unpack(archive, tmp_path / "out", [languages])
     assert not (tmp_path / "out").exists()
