@@ -11,13 +11,13 @@ import typer
 from wasabi import msg
 
 from spacy_xner.corpus.names import find_files
+from spacy_xner.evaluation import read_examples
 from spacy_xner.files import move_folder, write_json
 from spacy_xner.router.grouping import Grouping, read_grouping
 from spacy_xner.scoring import annotate, count_by_sentence
 from spacy_xner.training import fixed_steps, steps_per_epoch, train_pipeline
 
 from common import split_names
-from evaluate import read_examples
 from groupings import OTHER, read_plan
 from runs import PLAN, count_sentences, run_overrides, unfinished
 

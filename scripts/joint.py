@@ -9,11 +9,11 @@ from typing import Annotated, Any, NamedTuple
 import spacy
 import typer
 
+from spacy_xner.evaluation import read_examples
 from spacy_xner.files import write_json
 from spacy_xner.training import steps_per_epoch, train_pipeline, whole_epochs
 
 from common import split_names
-from evaluate import read_examples
 from runs import JOINT, count_sentences, reader, run_overrides, unfinished
 
 

@@ -15,12 +15,12 @@ from wasabi import msg
 
 from spacy_xner.corpus.docs import read_docs, write_docs
 from spacy_xner.corpus.names import find_files
+from spacy_xner.evaluation import read_examples
 from spacy_xner.files import fingerprint, read_json, write_json
 from spacy_xner.scoring import annotate
 from spacy_xner.training import fixed_steps, steps_per_epoch, train_pipeline, whole_epochs
 
 from common import split_names
-from evaluate import read_examples
 from runs import CORPORA, claim, count_sentences, is_done, run_overrides, unfinished
 
 app = typer.Typer(add_completion=False, help=__doc__)

@@ -97,8 +97,8 @@ class Errors:
     XNER125 = "[XNER125] {path}, {identifier}: the entity {text!r} begins or ends within a token."
     XNER126 = "[XNER126] No trained pipelines in {path}: expected folders with a meta.json each."
     XNER127 = (
-        "[XNER127] Cannot build the wheel {name}: {reason}. Its output is above; a name has letters, digits "
-        "and single underscores."
+        "[XNER127] Cannot build the wheel {name!r}: {reason}. A name has letters, digits and single "
+        "underscores; setuptools and build must be installed."
     )
 
     XNER201 = (

@@ -16,7 +16,7 @@ LAYERS = [
     {"errors", "types"},
     {"tags", "attributes", "tokenizer", "shim", "optimizer", "pipe", "stability", "files"},
     {"corpus", "scoring"},
-    {"logger", "training", "significance"},
+    {"logger", "training", "significance", "evaluation"},
     {"tagger"},
     {"transformer"},
     {"vectors"},
