@@ -45,18 +45,35 @@ def test_each_pipeline_becomes_a_wheel(pipelines, tmp_path):
     assert output.count("pip install") == 2
 
 
-@pytest.mark.parametrize("name", ["xner_a b", "xner__x", "1", "xner_ü-x"])
-def test_names_that_no_package_can_have_are_coded_errors(pipelines, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [("xner_a b", "1"), ("xner__x", "1"), ("1", "1"), ("xner_ü-x", "1"), ("xner_x", "one"), ("xner_x", "")],
+)
+def test_names_that_no_package_can_have_are_coded_errors(pipelines, tmp_path, name, version):
     with pytest.raises(XnerError, match="XNER127"):
-        build_wheel(pipelines / "asian", tmp_path / "out", name, "1.0.0")
+        build_wheel(pipelines / "asian", tmp_path / "out", name, version)
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("version", ["one", ""])
-def test_a_wheel_that_cannot_be_built_leaves_nothing(pipelines, tmp_path, version):
+def test_a_wheel_that_cannot_be_built_leaves_nothing(pipelines, tmp_path, monkeypatch):
+    real = package_module._write_source
+
+    def damage(*arguments):
+        source = real(*arguments)
+        (source / "setup.py").write_text("raise SystemExit('no compiler')")
+        return source
+
+    monkeypatch.setattr(package_module, "_write_source", damage)
     with pytest.raises(XnerError, match="XNER127"):
-        build_wheel(pipelines / "asian", tmp_path / "out", "xner_asian", version)
+        build_wheel(pipelines / "asian", tmp_path / "out", "xner_asian", "1.0.0")
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".xner_asian.lock"]
+
+
+def test_metadata_that_spacy_refuses_are_a_coded_error(pipelines, tmp_path):
+    meta = pipelines / "asian" / "meta.json"
+    meta.write_text(meta.read_text().replace('"url":""', '"url":7'))
+    with pytest.raises(XnerError, match="XNER127"):
+        build_wheel(pipelines / "asian", tmp_path / "out", "xner_asian", "1.0.0")
 
 
 def test_a_stopped_build_leaves_the_old_wheel(pipelines, tmp_path, monkeypatch):

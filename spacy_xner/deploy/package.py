@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from packaging.version import InvalidVersion, Version
 from spacy.cli.package import package
 
 import spacy_xner
@@ -61,6 +62,8 @@ def build_wheel(model: Path, out: Path, name: str, version: str, metrics: Path |
     """
     if not name.isidentifier() or "__" in name:
         raise XnerError(Errors.XNER127.format(name=name, reason="a package cannot have this name"))
+    if not is_version(version):
+        raise XnerError(Errors.XNER127.format(name=name, reason=f"{version!r} is no version"))
     work = out / f".{name}.part"
     with hold(out / name), coded_writing(out):
         # Left by a process that died: the lock is ours.
@@ -73,6 +76,15 @@ def build_wheel(model: Path, out: Path, name: str, version: str, metrics: Path |
             return wheel.replace(out / wheel.name)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def is_version(text: str) -> bool:
+    """True for a version as Python's packages have it, such as 0.2.0."""
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
+    return True
 
 
 def _describe(model: Path, metrics: Path | None) -> dict[str, Any]:
