@@ -95,8 +95,8 @@ class Errors:
     XNER125 = "[XNER125] {path}, {identifier}: the entity {text!r} begins or ends within a token."
     XNER126 = "[XNER126] No trained pipelines in {path}: expected folders with a meta.json each."
     XNER127 = (
-        "[XNER127] Cannot build the wheel {name}: {reason}. Its output is above; a name has letters, digits "
-        "and single underscores."
+        "[XNER127] Cannot build the wheel {name!r}: {reason}. A name has letters, digits and single "
+        "underscores; setuptools and build must be installed."
     )
 
     XNER201 = (
@@ -497,7 +497,6 @@ class Errors:
         "[XNER812] Tables in {pages} are not those of the result files. Run `python scripts tables`, and "
         "commit what it changes."
     )
-    XNER813 = "[XNER813] {path} lacks {missing}. Fetch the archive again, or ask for other languages."
     XNER814 = "[XNER814] {missing} is not there, and is made before by `{verb}`. Run that first."
     XNER815 = "[XNER815] {path} cannot be read as results: {reason}. Restore the file, or remove it."
     XNER816 = (

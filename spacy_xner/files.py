@@ -200,7 +200,7 @@ def fresh_folder(path: Path, names: Sequence[str] = ()) -> Iterator[Path]:
             with coded_writing(path, _FULL):
                 yield half
             with coded_writing(path):
-                _sync(half)
+                sync_folder(half)
                 _set_aside(place, old, names or _pipeline_names(place))
                 _check_clash(place, half)
                 half.replace(part / "whole")
@@ -224,6 +224,16 @@ def remove_folder(path: Path) -> None:
         shutil.rmtree(doomed, ignore_errors=True)
         path.replace(doomed)
         shutil.rmtree(doomed)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the files of a folder on the disk before they get their names."""
+    if os.name == "nt":  # has no fsync for files that are open for reading
+        return
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
 
 
 def _line_end(path: Path, opener: Callable[..., Any]) -> str | None:
@@ -315,13 +325,3 @@ def _move_into(place: Path, folder: Path, names: Sequence[str]) -> None:
     order = {name: i for i, name in enumerate(names or PIPELINE)}
     for item in sorted(folder.iterdir(), key=lambda item: order.get(item.name, -1)):
         item.replace(place / item.name)
-
-
-def _sync(folder: Path) -> None:
-    """Have the files of a folder on the disk before they get their names."""
-    if os.name == "nt":  # has no fsync for files that are open for reading
-        return
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())

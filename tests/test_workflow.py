@@ -1,11 +1,10 @@
-"""The scripts, the project file, spaCy's commands, and an installed wheel."""
+"""The scripts, the project file, and spaCy's commands."""
 
 import json
 import os
 import re
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import pytest
@@ -14,18 +13,18 @@ import srsly
 import yaml
 from spacy.cli.debug_config import debug_config
 from spacy.cli.init_config import fill_config
+from typer.main import get_command
 from typer.testing import CliRunner
 
+from spacy_xner.cli.app import xner
 from spacy_xner.corpus.docs import read_docs
 from spacy_xner.corpus.names import find_files
 from spacy_xner.corpus.reader import create_multilingual_corpus
 from spacy_xner.files import move_folder
 from spacy_xner.training import fixed_steps, train_pipeline
 
-import package as package_script
 import report as report_script
 from tests import tiny
-from train import app as train_app
 
 CONFIGS = sorted(Path("configs").glob("*.cfg"))
 
@@ -37,47 +36,6 @@ def run(*command, code=0, **kwargs):
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
-
-
-@pytest.fixture(scope="module")
-def toy_corpus(tmp_path_factory):
-    """The sentences of tests/tiny.py as converted files, made by the script."""
-    folder = tmp_path_factory.mktemp("data")
-    nlp = tiny.make_nlp(folder)
-    for language in ("en", "ru", "zh"):
-        lines = []
-        for text, entities, own in tiny.SENTENCES:
-            if own == language:
-                doc = nlp.make_doc(text)
-                doc.ents = [doc.char_span(a, b, label) for a, b, label in entities]
-                tags = [f"{t.ent_iob_}-{t.ent_type_}" if t.ent_type_ else "O" for t in doc]
-                lines += [f"{token.text}\t{tag}" for token, tag in zip(doc, tags, strict=True)] + [""]
-        for split in ("train", "dev", "test"):
-            path = folder / "in" / language / f"{split}.tsv"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    run("-m", "spacy", "xner", "convert", "tagged", folder / "in", folder / "out", "--source", "toy")
-    return folder / "out"
-
-
-@pytest.fixture(scope="module")
-def toy_model(toy_corpus, checkpoint, tmp_path_factory):
-    """A pipeline trained from the shipped config."""
-    out = tmp_path_factory.mktemp("training") / "toy"
-    overrides = {
-        "paths.corpus": str(toy_corpus),
-        "paths.encoder": str(checkpoint),
-        "vars.n_frozen_layers": -1,
-        "vars.learn_rate": 0.02,
-        "training.max_steps": 40,
-        "vars.max_epochs": 0,
-        "vars.eval_frequency": 20,
-        "components.ner.model.tok2vec.overlap": 8,
-        "training.logger.console": {"@loggers": "spacy.ConsoleLogger.v3", "progress_bar": None},
-        "training.optimizer.learn_rate": 0.02,
-    }
-    train_pipeline(Path("configs/transformer.cfg"), out, overrides)
-    return out
 
 
 def test_conversion_keeps_texts_languages_and_entities(toy_corpus):
@@ -243,12 +201,10 @@ def test_a_model_is_selected_by_confidence_in_unlabelled_text(toy_corpus, checkp
 
 def test_evaluation_and_report_are_whole(toy_model, toy_corpus, tmp_path):
     metrics = tmp_path / "metrics" / "toy.json"
-    run("scripts/evaluate.py", toy_model / "model-best", toy_corpus, metrics, env=_env())
+    run("-m", "spacy", "xner", "evaluate", toy_model / "model-best", toy_corpus, metrics)
     content = json.loads(metrics.read_text())
     assert content["scores"]["ents_f"] > 0.9
-    assert [row["predicted"] for row in content["examples"] if row["right"]] == [
-        row["gold"] for row in content["examples"] if row["right"]
-    ]
+    assert set(content) == {"scores", "confusion", "examples"}
     assert content["examples"][0]["predicted"]
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{report_script.BEGIN}\nold\n{report_script.END}\nafter\n")
@@ -264,40 +220,6 @@ def test_evaluation_and_report_are_whole(toy_model, toy_corpus, tmp_path):
 
 def _env():
     return {**os.environ, "PYTHONPATH": "scripts"}
-
-
-@pytest.mark.slow
-def test_an_installed_wheel_gives_the_same_entities_and_scores(toy_model, tmp_path):
-    wheel = package_script.build_wheel(toy_model / "model-best", tmp_path, "xner_toy", "1.2.3")
-    assert wheel.name == "xx_xner_toy-1.2.3-py3-none-any.whl"
-    environment = tmp_path / "venv"
-    venv.create(environment, with_pip=True)
-    python = environment / "bin" / "python"
-    site = next(environment.glob("lib/python*/site-packages"))
-    # The dependencies are those of this environment; only the pipeline itself is installed anew.
-    paths = [path for path in sys.path if path.endswith("site-packages")]
-    (site / "parent.pth").write_text("\n".join([*paths, str(Path.cwd())]))
-    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel]
-    subprocess.run(install, check=True)
-    code = (
-        "import spacy, json, sys; from importlib.metadata import requires;"
-        "nlp = spacy.load('xx_xner_toy'); docs = list(nlp.pipe(json.loads(sys.argv[1])));"
-        "print(json.dumps([requires('xx_xner_toy'), nlp.meta['version'],"
-        "[[[e.start_char, e.end_char, e.label_] for e in d.ents] for d in docs],"
-        "[d.spans['xner'].attrs['scores'] for d in docs]]))"
-    )
-    texts = [text for text, _, _ in tiny.SENTENCES]
-    printed = subprocess.run(
-        [python, "-c", code, json.dumps(texts)],
-        capture_output=True, text=True, check=True, cwd=tmp_path,
-    )  # fmt: skip
-    requires, version, entities, scores = json.loads(printed.stdout.splitlines()[-1])
-    assert version == "1.2.3"
-    assert any(re.match(r"spacy[_-]xner", name) for name in requires)
-    own = list(spacy.load(toy_model / "model-best").pipe(texts))
-    assert entities == [[[e.start_char, e.end_char, e.label_] for e in d.ents] for d in own]
-    for found, doc in zip(scores, own, strict=True):
-        assert found == pytest.approx(doc.spans["xner"].attrs["scores"], abs=1e-5)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -339,6 +261,7 @@ def test_spacys_own_commands_work(toy_model, toy_corpus, checkpoint, tmp_path):
 def test_every_command_of_the_project_is_described_and_exists():
     project = yaml.safe_load(Path("project.yml").read_text())
     names = {command["name"] for command in project["commands"]}
+    verbs = get_command(xner).commands
     for steps in project["workflows"].values():
         assert set(steps) <= names
     for command in project["commands"]:
@@ -346,6 +269,8 @@ def test_every_command_of_the_project_is_described_and_exists():
         for line in command["script"]:
             script = re.match(r"python (scripts/\S+)", line)
             assert script is None or Path(script[1]).exists()
+            verb = re.match(r"python -m spacy xner (\S+)", line)
+            assert verb is None or verb[1] in verbs
     for asset in project["assets"]:
         assert asset["description"]
         assert asset.get("url") or asset.get("git")
@@ -416,25 +341,6 @@ def test_help_teaches(name):
     assert len(result.output) > 200
 
 
-@pytest.mark.parametrize(("options", "steps"), [((), [0]), (("--epochs", 3), [0, 2, 4, 6])])
-def test_epochs_follow_the_size_of_the_corpus(options, steps, checkpoint, toy_corpus, tmp_path):
-    sizes = (len(read_docs(path)) for [path] in find_files(toy_corpus, "train", []).values())
-    batch_size = -(-sum(sizes) // 2)
-    found = CliRunner().invoke(
-        train_app,
-        [
-            "configs/transformer.cfg", str(tmp_path / "out"), "--paths.corpus", str(toy_corpus),
-            "--paths.encoder", str(checkpoint), "--vars.batch_size", str(batch_size),
-            "--vars.max_epochs", "1", "--components.ner.model.tok2vec.overlap", "8", *map(str, options),
-        ],
-    )  # fmt: skip
-    assert found.exit_code == 0
-    curve = (tmp_path / "out" / "curves.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in curve] == steps
-    # The message is wrapped, where depends on the path in it.
-    assert ("has learnt nothing" in " ".join(found.output.split())) == (len(steps) == 1)
-
-
 def test_a_stopped_training_leaves_the_old_model(toy_model, checkpoint, toy_corpus, tmp_path):
     out = tmp_path / "toy"
     out.mkdir()
@@ -495,7 +401,7 @@ def test_the_clusters_workflow_makes_a_routed_pipeline(clustered, toy_corpus, tm
         *(f"ner_{cluster}" for cluster in clusters),
     ]
     metrics = tmp_path / "xner.json"
-    run("scripts/evaluate.py", folder / "xner", toy_corpus, metrics)
+    run("-m", "spacy", "xner", "evaluate", folder / "xner", toy_corpus, metrics)
     scores = srsly.read_json(metrics)["scores"]
     assert scores["language_acc"] == scores["routing_acc"] == 1.0
     assert srsly.read_json(metrics)["confusion"]["languages"] == ["en", "ru", "zh"]

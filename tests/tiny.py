@@ -100,6 +100,24 @@ def make_examples(nlp: Language, *, known_language: bool = True) -> list[Example
     return examples
 
 
+def write_tagged(folder: Path) -> Path:
+    """Write the sentences as tagged files, the same ones for every split. RETURNS: The folder."""
+    nlp = blank()
+    for language in ("en", "ru", "zh"):
+        lines = []
+        for text, entities, its_language in SENTENCES:
+            if its_language == language:
+                doc = nlp.make_doc(text)
+                doc.ents = [doc.char_span(a, b, label) for a, b, label in entities]
+                tags = [f"{t.ent_iob_}-{t.ent_type_}" if t.ent_type_ else "O" for t in doc]
+                lines += [f"{token.text}\t{tag}" for token, tag in zip(doc, tags, strict=True)] + [""]
+        for split in ("train", "dev", "test"):
+            path = folder / language / f"{split}.tsv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
 def make_unlabelled(nlp: Language, texts: list[str], language: str = "es") -> list[Example]:
     """Turn texts into examples without annotation."""
     examples = []

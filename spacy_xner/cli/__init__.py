@@ -6,7 +6,7 @@ before a verb runs.
 
 from spacy.cli._util import app as spacy_app
 
-from spacy_xner.cli import compare, config, convert, translate, vectors  # noqa: F401
+from spacy_xner.cli import compare, config, convert, evaluate, package, train, translate, vectors  # noqa: F401
 from spacy_xner.cli.app import xner
 
 spacy_app.add_typer(xner, name="xner")

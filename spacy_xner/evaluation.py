@@ -1,0 +1,127 @@
+"""Score a pipeline on a corpus: entities, languages, routes, speed, examples right and wrong."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from spacy_xner.corpus.reader import create_multilingual_corpus
+from spacy_xner.errors import check_counts
+from spacy_xner.scoring import UNKNOWN_LANGUAGE, annotate
+
+
+class Evaluation(NamedTuple):
+    """What an evaluation found; the fields are those of its JSON file.
+
+    scores: Those of the pipeline's scorers, `words_per_second`, and `routing_acc` of a routed pipeline.
+    confusion: Gold languages against predicted ones; None for a pipeline that identifies none.
+    examples: Some right and some wrong predictions of every language.
+    """
+
+    scores: dict[str, Any]
+    confusion: dict[str, Any] | None
+    examples: list[dict[str, Any]]
+
+
+def evaluate_pipeline(nlp: Language, examples: list[Example], n_examples: int = 2) -> Evaluation:
+    """Score a pipeline on examples, which hold its predictions afterwards.
+
+    n_examples: Right and wrong predictions to show, so many of each for every language.
+    RAISES: XNER122.
+    """
+    check_counts(n_examples=n_examples)
+    speed = count_words_per_second(nlp, [example.reference.text for example in examples])
+    scores = {**annotate(nlp, examples), "words_per_second": speed}
+    if "cluster_router" in nlp.pipe_names:
+        router: Any = nlp.get_pipe("cluster_router")
+        scores["routing_acc"] = score_routing(examples, router.grouping.cluster_of)
+    # Test files without annotation have scores of None.
+    has_languages, has_entities = (scores.get(key) is not None for key in ("language_acc", "ents_f"))
+    return Evaluation(
+        scores,
+        confuse_languages(examples) if has_languages else None,
+        show_examples(examples, n_examples) if has_entities else [],
+    )
+
+
+def read_examples(
+    nlp: Language,
+    corpus: Path,
+    split: str,
+    languages: Sequence[str],
+    limit: int,
+    sources: Sequence[str] | None = None,
+) -> list[Example]:
+    """Read the test examples of all languages; the pipeline has to find out the languages.
+
+    RAISES: XNER106, XNER122.
+    """
+    reader = create_multilingual_corpus(
+        corpus,
+        split=split,
+        languages=list(languages),
+        sources=list(sources or []),
+        limit=limit,
+        known_language=False,
+    )
+    return list(reader(nlp))
+
+
+def count_words_per_second(nlp: Language, texts: list[str]) -> float:
+    """Run a pipeline on texts. RETURNS: Tokens a second."""
+    start = time.perf_counter()
+    n_words = sum(len(doc) for doc in nlp.pipe(texts))
+    return n_words / (time.perf_counter() - start)
+
+
+def confuse_languages(examples: list[Example]) -> dict[str, Any]:
+    """Count predicted languages (columns) of each gold language (rows).
+
+    RETURNS: `languages`, the names of rows and columns, and `counts`.
+    """
+    # scikit-learn takes a second to be imported.
+    from sklearn.metrics import confusion_matrix
+
+    pairs = [(eg.reference._.language, eg.predicted._.language or UNKNOWN_LANGUAGE) for eg in examples]
+    languages = sorted({language for pair in pairs for language in pair if language})
+    gold, predicted = zip(*(pair for pair in pairs if pair[0]), strict=True)
+    return {
+        "languages": languages,
+        "counts": confusion_matrix(gold, predicted, labels=languages).tolist(),
+    }
+
+
+def score_routing(examples: list[Example], cluster_of: Mapping[str, str]) -> float:
+    """Share of texts that went to the cluster of their gold language."""
+    known = [eg for eg in examples if eg.reference._.language in cluster_of]
+    right = [eg.predicted._.cluster == cluster_of[eg.reference._.language] for eg in known]
+    return sum(right) / max(1, len(right))
+
+
+def show_examples(examples: list[Example], n: int) -> list[dict[str, Any]]:
+    """Choose the first `n` right and the first `n` wrong predictions of every language."""
+    chosen: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+    for example in examples:
+        gold, predicted = _describe(example.reference), _describe(example.predicted)
+        language = example.reference._.language
+        group = chosen.setdefault((language, gold == predicted), [])
+        if len(group) < n and gold:
+            group.append(
+                {
+                    "language": language,
+                    "right": gold == predicted,
+                    "text": example.reference.text,
+                    "gold": gold,
+                    "predicted": predicted,
+                }
+            )
+    return [row for key in sorted(chosen) for row in chosen[key]]
+
+
+def _describe(doc: Doc) -> list[dict[str, Any]]:
+    """Entities as displaCy's manual mode takes them."""
+    return [{"start": e.start_char, "end": e.end_char, "label": e.label_} for e in doc.ents]
