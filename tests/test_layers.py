@@ -14,7 +14,7 @@ from spacy_xner.errors import Errors, Warnings
 PACKAGE = Path("spacy_xner")
 LAYERS = [
     {"errors", "types"},
-    {"tags", "attributes", "tokenizer", "shim", "optimizer", "pipe", "stability", "files"},
+    {"arrays", "tags", "attributes", "tokenizer", "shim", "optimizer", "pipe", "stability", "files"},
     {"corpus", "scoring"},
     {"logger", "training", "significance"},
     {"tagger"},

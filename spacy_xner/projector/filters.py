@@ -8,7 +8,8 @@ from enum import Enum
 from itertools import combinations, product
 from typing import NamedTuple
 
-from spacy_xner.projector.alignment import Candidate, equal_places, overlap
+from spacy_xner.projector.alignment import Candidate, equal_places
+from spacy_xner.tags import overlap
 
 
 class Fate(str, Enum):

@@ -26,10 +26,9 @@ from spacy_xner.projector.alignment import (
     cosine_similarity,
     equal_places,
     mutual_argmax,
-    overlap,
 )
 from spacy_xner.tagger.model import Encoder
-from spacy_xner.tags import TokenSpan
+from spacy_xner.tags import TokenSpan, overlap
 from spacy_xner.vectors.dictionary import BilingualDictionary
 
 # The label of the entity, which an aligner never looks at.

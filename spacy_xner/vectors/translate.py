@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeAlias
 import numpy
 from numpy.typing import NDArray
 
+from spacy_xner.arrays import to_unit_length
 from spacy_xner.corpus.conll import Sentence
 from spacy_xner.tags import TokenSpan
 
@@ -79,8 +80,8 @@ def _score(
     context = vectors[[row_of_word[word] for word in words]]
     # A translation of several words is the direction of their sum.
     starts = numpy.cumsum([0, *map(len, translations[:-1])])
-    targets = numpy.add.reduceat(vectors[[row_of_word[part] for part in parts]], starts)
-    targets /= numpy.maximum(numpy.linalg.norm(targets, axis=1, keepdims=True), 1e-12)
+    sums = numpy.add.reduceat(vectors[[row_of_word[part] for part in parts]], starts)
+    targets = to_unit_length(sums)
     distances = numpy.abs(positions[:, None] - numpy.arange(len(words)))
     weights = numpy.where(distances == 0, alpha, (1 - alpha) / (distances + 1) ** 2)
     if window:
