@@ -51,7 +51,7 @@ def main(
     ] = None,
     grouping: Annotated[
         Path | None,
-        typer.Option(exists=True, help="Clusters of languages (cluster.py): labels of the target's alone."),
+        typer.Option(exists=True, help="Clusters of languages (`cluster`): labels of the target's alone."),
     ] = None,
     routes: Annotated[str, typer.Option(help="Comma-separated; all that the data allows by default.")] = "",
     upper_bound: Annotated[bool, typer.Option(help="Also train on the target's own labels.")] = False,

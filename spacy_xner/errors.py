@@ -203,6 +203,22 @@ class Errors:
         "[XNER409] The fallback {fallback!r} of {name!r} is no cluster of the grouping ({clusters}). "
         "Name one of these, or none."
     )
+    XNER420 = (
+        "[XNER420] Cannot load a pipeline from {path}: {reason}. Give the folder of a trained pipeline, "
+        "often called model-best, or the name of an installed one."
+    )
+    XNER421 = (
+        "[XNER421] Expected a pipeline with the component {component!r} in {path}, got one with the "
+        "components {names}. Give the pipeline that was trained for this."
+    )
+    XNER422 = (
+        "[XNER422] Expected a grouping file whose name has lower case letters, digits, _ and - alone, got "
+        "{path}. The name becomes that of the grouping: choose another file name."
+    )
+    XNER423 = (
+        "[XNER423] Expected sentences with text and a language, got none. Is the corpus empty, or was it "
+        "converted without languages?"
+    )
 
     XNER501 = (
         "[XNER501] {name!r} found no parallel document on the one that starts with {text!r}. Set "

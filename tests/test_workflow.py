@@ -463,9 +463,7 @@ def test_students_learn_from_what_is_projected(toy_corpus, checkpoint, tmp_path)
         "package",
         "joint",
         "report",
-        "cluster",
         "clusters",
-        "assemble",
         "zero_shot",
     ],
 )
@@ -528,7 +526,7 @@ def clustered(toy_corpus, checkpoint, tmp_path_factory):
     train_pipeline(Path("configs/identifier.cfg"), folder / "identifier", overrides)
     found = folder / "groupings" / "found.json"
     run(
-        "scripts/cluster.py", toy_corpus, folder / "identifier" / "model-best", found, "--k=2",
+        "-m", "spacy", "xner", "cluster", toy_corpus, folder / "identifier" / "model-best", found, "--k=2",
         f"--encoder={checkpoint}", "--figure", found.with_name("figure1.json"),
     )  # fmt: skip
     everything = folder / "everything.json"
@@ -541,8 +539,8 @@ def clustered(toy_corpus, checkpoint, tmp_path_factory):
     ]  # fmt: skip
     run(*runs)
     run(
-        "scripts/assemble.py", found, folder / "taggers", folder / "identifier" / "model-best", toy_corpus,
-        folder / "xner",
+        "-m", "spacy", "xner", "assemble", found, folder / "taggers", folder / "identifier" / "model-best",
+        toy_corpus, folder / "xner",
     )  # fmt: skip
     return folder, runs
 
