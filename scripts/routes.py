@@ -15,10 +15,14 @@ from spacy.schemas import ConfigSchemaTraining
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import create_train_batches
 from spacy.util import load_config, registry, resolve_dot_names
+from wasabi import msg
 
 from spacy_xner.corpus.docs import make_doc, read_docs, sentence_of, write_docs
-from spacy_xner.corpus.names import find_files
+from spacy_xner.corpus.names import file_language, find_files
 from spacy_xner.files import describe_file, numbered_lines, read_json, read_lines
+from spacy_xner.projector.parallel import ParallelText
+from spacy_xner.projector.settings import AlignerSettings, SilverSettings
+from spacy_xner.projector.silver import Outputs, make_silver
 from spacy_xner.router.grouping import read_grouping
 from spacy_xner.tokenizer import create_multilingual_tokenizer
 from spacy_xner.training import fixed_steps, steps_per_epoch, train_pipeline
@@ -26,7 +30,6 @@ from spacy_xner.transformer.checkpoint import load_checkpoint
 from spacy_xner.vectors.table import write_table
 from spacy_xner.vectors.train import train_vectors
 
-import project
 import translate
 import vectors
 from common import split_names
@@ -166,11 +169,19 @@ def run_project(task: Task, folder: Path) -> Trained:
     teacher, share, before = find_teacher(task, folder)
     silver = folder / "silver"
     ours, *theirs = task.parallel
-    project.main(
-        str(teacher / "pipeline"), ours, silver, task.target, target=theirs[0] if theirs else None,
-        source_language=task.language, encoder=task.settings["encoder"], layer=max(1, task.n_layers // 2),
-        limit=task.pairs, mixed_precision=task.mixed_precision, gpu=task.gpu,
-    )  # fmt: skip
+    settings = SilverSettings(
+        str(teacher / "pipeline"),
+        ParallelText(ours, theirs[0] if theirs else None, task.pairs),
+        file_language(task.target),
+        task.language,
+        AlignerSettings(
+            encoder=task.settings["encoder"],
+            layer=max(1, task.n_layers // 2),
+            mixed_precision=task.mixed_precision,
+        ),
+    )
+    outputs = Outputs(silver, file_language(task.target), "silver")
+    outputs.check(make_silver(settings, outputs, gpu=task.gpu, tell=msg.info))
     overrides = {
         "paths.train": str(silver),
         "paths.weights": str(teacher / "pipeline"),
@@ -180,7 +191,7 @@ def run_project(task: Task, folder: Path) -> Trained:
         "vars.learn_rate": task.settings["learn_rate"] / 4,
         "components.ner.model.head.loss": {"@misc": "spacy_xner.reweighted.v1", "gamma": 4.0},
     }
-    n_sentences = len(read_docs(silver / f"{task.target}-silver-train.spacy"))
+    n_sentences = len(read_docs(outputs.corpus))
     trained = train_tagger(task, folder, [task.language], overrides, n_sentences=n_sentences, share=share)
     shutil.rmtree(folder / "teacher", ignore_errors=True)
     return trained._replace(seconds_before=before)

@@ -20,7 +20,7 @@ Runs = list[dict[str, Any]]
 Table = dict[str, dict[str, Cell | None]]
 
 
-def read_counts(folder: Path) -> dict[str, dict[str, int]]:
+def read_counts(folder: Path) -> dict[str, dict[str, Any]]:
     """Read what became of the pairs of every silver corpus, by `{lang}-{domain}`."""
     path = folder / CORPORA
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -128,16 +128,16 @@ def amounts(runs: Runs, language: str) -> dict[str, dict[int, Cell | None]]:
     }
 
 
-def label_counts(counts: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+def label_counts(counts: dict[str, dict[str, Any]]) -> dict[str, dict[str, int]]:
     """Sentences, and entities by type, of every silver corpus (Table 2)."""
-    labels = sorted({key for row in counts.values() for key in row if key.startswith("label ")})
+    labels = sorted({label for row in counts.values() for label in row["labels"]})
     return {
         name: {
             "pairs": row["pairs"],
-            "sentences kept": row.get("sentences kept", 0),
-            "without entities": row.get("sentences kept without entities", 0),
-            **{label.removeprefix("label "): row.get(label, 0) for label in labels},
-            "entities": sum(row.get(label, 0) for label in labels),
+            "sentences kept": row["kept"],
+            "without entities": row["kept_without_entities"],
+            **{label: row["labels"].get(label, 0) for label in labels},
+            "entities": sum(row["labels"].values()),
         }
         for name, row in counts.items()
     }

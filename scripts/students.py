@@ -138,7 +138,7 @@ def teach(
 @app.command()
 def learn(
     corpus: Annotated[Path, typer.Argument(help="Folder with gold training files and the targets' tests.")],
-    silver: Annotated[Path, typer.Argument(help="Folder of project.py's {lang}-{domain}-train.spacy.")],
+    silver: Annotated[Path, typer.Argument(help="Folder of the silver corpora {lang}-{domain}-train.spacy.")],
     teachers: Annotated[Path, typer.Argument(help="Folder of teachers, as `teach` writes it.")],
     out: Annotated[Path, typer.Argument(help="Folder of the runs; finished ones are kept.")],
     languages: Annotated[str, typer.Option(help="Target languages.")],

@@ -231,7 +231,7 @@ class Errors:
     XNER503 = "[XNER503] Expected `source TAB target` in {path}, line {line}, got {text!r}."
     XNER504 = (
         "[XNER504] An aligner learns from one entity at a time, but the source that starts with {text!r} has "
-        "{n} entities. Make a document of each, as scripts/triples.py does."
+        "{n} entities. Make a document of each, as `spacy xner triples` does."
     )
     XNER505 = (
         "[XNER505] Expected `entity TAB sentence TAB translation of the entity in the sentence` in {path}, "
@@ -244,6 +244,31 @@ class Errors:
     XNER507 = (
         '[XNER507] Expected a JSON object {{"source": "...", "target": "..."}} in {path}, line {line}, got '
         "{text!r}."
+    )
+    XNER509 = (
+        "[XNER509] {source} {reason}. Expected a file of `source TAB target`, two files with a sentence a "
+        "line, or a folder of .jsonl or .parquet shards, which the engine ray needs."
+    )
+    XNER511 = (
+        "[XNER511] {folder} was begun with other settings ({changed}). Repeat the command with those "
+        "settings to go on, remove the folder to begin anew, or give another name."
+    )
+    XNER512 = (
+        "[XNER512] The part {name} is no longer in {folder}: somebody removed it while others were made. The "
+        "corpus is as it was before; start the command again."
+    )
+    XNER513 = (
+        "[XNER513] No sentence was kept: {page} shows why. Lower the least probability, or look at the "
+        "language of the sides."
+    )
+    XNER514 = "[XNER514] {what} needs another package ({reason}). Install it: pip install 'spacy_xner[ray]'."
+    XNER515 = (
+        "[XNER515] {source} gives {n_train} triples for training and {n_dev} for dev, which are too few. "
+        "Give more text, or another share for dev."
+    )
+    XNER516 = (
+        "[XNER516] Triples of the kind `dictionary` need a dictionary, with a line `word TAB translation` "
+        "for each pair. Give one with --dictionary."
     )
 
     XNER601 = (
@@ -319,6 +344,11 @@ class Errors:
         "{first!r}. Train or distil the table again."
     )
     XNER619 = "[XNER619] Expected initialisers among {known}, got {unknown}. Correct the list."
+
+    XNER702 = (
+        "[XNER702] Another process is writing {path}. Wait until it has ended, or choose another name; two "
+        "at once would mix their results."
+    )
 
 
 class Warnings:

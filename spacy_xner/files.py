@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from wasabi import msg
 
 from spacy_xner.errors import Errors, XnerError
@@ -117,3 +118,32 @@ def move_folder(path: Path, place: Path) -> None:
         for part in path.iterdir():
             shutil.move(part, folder)
     path.rmdir()
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Hold the lock of an output file or folder during the whole work on it.
+
+    The lock of a process that died is free. Lock files stay: who removes one may remove another's.
+    RAISES: XNER702 at once if another process, or this one, works on it.
+    """
+    place = path.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place.parent / f".{place.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise XnerError(Errors.XNER702.format(path=path)) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder so that, if the process dies, no half of it stands under its name."""
+    if path.is_dir():
+        doomed = path.with_name(f".{path.name}.removed")
+        shutil.rmtree(doomed, ignore_errors=True)
+        path.replace(doomed)
+        shutil.rmtree(doomed)

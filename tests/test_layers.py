@@ -15,7 +15,7 @@ PACKAGE = Path("spacy_xner")
 LAYERS = [
     {"errors", "types"},
     {"arrays", "tags", "attributes", "tokenizer", "shim", "optimizer", "pipe", "stability", "files"},
-    {"loading"},
+    {"loading", "pages"},
     {"corpus", "scoring"},
     {"logger", "training", "significance"},
     {"tagger"},

@@ -1,10 +1,13 @@
 """Tables of students: what is compared with what."""
 
 import json
+from collections import Counter
 
 import pytest
 import typer
 from typer.testing import CliRunner
+
+from spacy_xner.projector.summary import SilverCounts
 
 import print_tables
 import silver
@@ -98,7 +101,7 @@ def test_curves_have_a_point_an_amount():
 def test_runs_and_counts_become_markdown(tmp_path):
     for i, run in enumerate(RUNS):
         (tmp_path / f"{i}.json").write_text(json.dumps(run))
-    counts = {"es-news": {"pairs": 1200, "sentences kept": 900, "label PER": 300, "label LOC": 50}}
+    counts = {"es-news": SilverCounts(1200, kept=900, labels=Counter(PER=300, LOC=50)).to_json()}
     (tmp_path / CORPORA).write_text(json.dumps(counts))
     assert len(silver.read_results(tmp_path)) == len(RUNS)
     page = CliRunner().invoke(app, [str(tmp_path)]).output

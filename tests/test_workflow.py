@@ -379,8 +379,8 @@ def test_aligners_are_trained_on_triples(checkpoint, tmp_path):
     lines = [f"{name}\t{text}\t{name}" for text, ents, _ in tiny.SENTENCES for name in names_of(text, ents)]
     (tmp_path / "table.tsv").write_text("\n".join([*lines, "Nokia\tIt rained.\t"]) + "\n", encoding="utf-8")
     out = run(
-        "scripts/triples.py", "table", tmp_path / "table.tsv", tmp_path / "triples", "--language=ru",
-        "--dev-share=0.5", "--seed=1",
+        "-m", "spacy", "xner", "triples", "table", tmp_path / "table.tsv", tmp_path / "triples",
+        "--language=ru", "--dev-share=0.5", "--seed=1",
     )  # fmt: skip
     assert re.search(r"\d triples, 1 of them negative", out)
     overrides = {
@@ -405,7 +405,17 @@ def test_triples_come_from_parallel_text(kind, checkpoint, tmp_path):
         "dictionary": ["--dictionary", tmp_path / "dictionary"],
         "similarity": ["--encoder", checkpoint, "--layer=2", "--least=0.0"],
     }
-    run("scripts/triples.py", kind, tmp_path / "pairs.tsv", tmp_path, "--language=en", *options[kind])
+    run(
+        "-m",
+        "spacy",
+        "xner",
+        "triples",
+        kind,
+        tmp_path / "pairs.tsv",
+        tmp_path,
+        "--language=en",
+        *options[kind],
+    )
     nlp = spacy.blank("xx")
     docs = list(read_docs(tmp_path / f"en-{kind}-train.spacy").get_docs(nlp.vocab))
     positive = [doc for doc in docs if doc.ents]
@@ -427,7 +437,7 @@ def test_students_learn_from_what_is_projected(toy_corpus, checkpoint, tmp_path)
     (tmp_path / "text").write_text("\n".join(f"{text}\t{text}" for text in texts) + "\n")
     for domain in ("news", "talk"):
         run(
-            "scripts/project.py", tmp_path / "teachers" / "0" / "model-best", tmp_path / "text",
+            "-m", "spacy", "xner", "silver", tmp_path / "teachers" / "0" / "model-best", tmp_path / "text",
             tmp_path / "silver", "--language=ru", f"--name={domain}", "--layer=2", *small,
         )  # fmt: skip
     folder = tmp_path / "runs" / "students"
@@ -454,9 +464,7 @@ def test_students_learn_from_what_is_projected(toy_corpus, checkpoint, tmp_path)
     "name",
     [
         "print_tables",
-        "project",
         "students",
-        "triples",
         "convert",
         "train",
         "evaluate",
