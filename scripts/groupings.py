@@ -170,21 +170,3 @@ def box_plots(groupings: list[Grouping], runs: list[dict[str, Any]]) -> Any:
         axis.boxplot([box or [numpy.nan] for box in boxes])
         axis.set_xticks(range(1, len(groupings) + 1), [g.name for g in groupings], fontsize=6, rotation=20)
     return figure
-
-
-def scatter(figure1: dict[str, Any]) -> Any:
-    """Draw sentences in two dimensions before and after fine-tuning (the paper's Figure 1)."""
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(12, 5))
-    names = figure1["languages"]
-    colors = plt.colormaps["tab20"].colors
-    titles = {"base-max": "base model, max-pooled", "identifier": "after language identification"}
-    for axis, (key, points) in zip(axes, figure1["points"].items(), strict=True):
-        places = numpy.array(points)
-        for i, language in enumerate(sorted(set(names))):
-            own = [name == language for name in names]
-            axis.scatter(*places[own].T, s=5, color=colors[i % len(colors)], label=language)
-        axis.set(title=titles[key], xticks=[], yticks=[])
-    axes[1].legend(ncols=1, fontsize=7, markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure

@@ -270,6 +270,18 @@ class Errors:
         "[XNER516] Triples of the kind `dictionary` need a dictionary, with a line `word TAB translation` "
         "for each pair. Give one with --dictionary."
     )
+    XNER530 = (
+        "[XNER530] Expected a file of the verb `{verb}` in {path}, could not read it as one ({reason}). Make "
+        "it again, or move it elsewhere."
+    )
+    XNER531 = (
+        "[XNER531] Expected a line {begin} and after it a line {end} in {path}, with the table between them. "
+        "Add both lines where the table belongs."
+    )
+    XNER532 = (
+        "[XNER532] There are no entity scores for the table of {path}. Score a pipeline first: spacy xner "
+        "evaluate."
+    )
 
     XNER601 = (
         "[XNER601] Expected a header `words width` and as many rows in {path}, line {line}, got {text!r}. "

@@ -23,7 +23,7 @@ LAYERS = [
     {"vectors"},
     {"bilstm", "router", "projector"},
     {"objectives"},
-    {"routes", "deploy"},
+    {"routes", "deploy", "report"},
     {"cli"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}

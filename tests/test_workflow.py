@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from spacy_xner.corpus.docs import read_docs
 from spacy_xner.corpus.names import find_files
 from spacy_xner.corpus.reader import create_multilingual_corpus
+from spacy_xner.report.page import BEGIN, END
 from spacy_xner.router.grouping import Grouping
 from spacy_xner.training import train_pipeline
 
@@ -221,7 +222,7 @@ def test_evaluation_and_report_are_whole(toy_model, toy_corpus, tmp_path):
     ]
     assert content["examples"][0]["predicted"]
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{report_script.BEGIN}\nold\n{report_script.END}\nafter\n")
+    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     report_script.main(tmp_path / "report.html", metrics.parent, toy_model.parent, runs=None, readme=readme)
     page = (tmp_path / "report.html").read_text()
     assert "Maria Santos" in page

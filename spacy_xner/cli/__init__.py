@@ -6,7 +6,7 @@ before a verb runs.
 
 from spacy.cli._util import app as spacy_app
 
-from spacy_xner.cli import assemble, cluster, config, silver, triples  # noqa: F401
+from spacy_xner.cli import assemble, cluster, config, report, silver, triples  # noqa: F401
 from spacy_xner.cli.app import xner
 
 spacy_app.add_typer(xner, name="xner")
