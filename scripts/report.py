@@ -1,7 +1,5 @@
-"""Write one self-contained HTML page: scores, curves, and predictions to look at."""
+"""The report page with the tables and figures of all experiments."""
 
-import io
-import itertools
 import json
 from collections import defaultdict
 from collections.abc import Callable
@@ -11,26 +9,24 @@ from typing import Annotated, Any
 
 import matplotlib
 import typer
-from spacy import displacy
+from markupsafe import Markup
 from wasabi import msg
 
-from spacy_xner.files import read_lines, write_text
-from spacy_xner.router.grouping import read_grouping
+from spacy_xner.files import read_lines
+from spacy_xner.pages import percent, render
+from spacy_xner.report.figures import to_svg
+from spacy_xner.report.page import collect_report, renew_readme, write_report
 
 import groupings
 import parts
 import silver
 import spaces
 import transfer
-from common import render
 from runs import CORPORA, JOINT, PARTS, PLAN, RISKS, kind_of, read_results
 from tables import choose, make_panels
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
-
-COLORS = {"PER": "#ffd8a8", "ORG": "#b2f2bb", "LOC": "#a5d8ff", "MISC": "#e5dbff"}
-BEGIN, END = "<!-- XNER: GENERATED RESULTS START -->", "<!-- XNER: GENERATED RESULTS END -->"
 
 
 def main(
@@ -40,93 +36,36 @@ def main(
     runs: Annotated[Path | None, typer.Option(help="Folder of folders of runs, one experiment each.")] = None,
     readme: Annotated[Path | None, typer.Option(help="Also renew the table in this README.")] = None,
 ) -> None:
-    """Collect scores, clusters and the runs of all experiments into one page without outside links."""
-    models = []
-    for path in sorted(metrics.glob("*.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        curves = training / path.stem / "curves.jsonl"
-        models.append(
-            {
-                "name": path.stem,
-                "scores": content["scores"],
-                "confusion": content.get("confusion"),
-                "examples": [draw_example(row) for row in content["examples"]],
-                "curves": draw_curves(read_lines(curves)) if curves.exists() else "",
-            }
-        )
-    folders = (
-        sorted(path for path in runs.iterdir() if path.is_dir()) if runs is not None and runs.is_dir() else []
-    )
+    """Write the page of `spacy xner report`, with the runs of all experiments at its end."""
+    report = collect_report(metrics, training)
+    folders = sorted(path for path in runs.iterdir() if path.is_dir()) if runs and runs.is_dir() else []
     described: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for folder in folders:
         kind = kind_of(folder)
-        if kind is not None and (found := EXPERIMENTS[kind](folder)):
-            described[kind].append(found)
-    clusterings = [describe_clustering(path) for path in sorted(training.glob("*/found.json"))]
-    page = render(
-        "report.html.jinja",
-        models=models,
+        if kind is not None and (content := EXPERIMENTS[kind](folder)):
+            described[kind].append(content)
+    section = render(
+        "experiments.html.jinja",
+        folder=Path(__file__).parent,
         experiments=described[JOINT],
-        clusterings=clusterings,
         comparisons=described[PLAN],
         transfers=described[RISKS],
         projections=described[CORPORA],
         lexical=described[PARTS],
         percent=percent,
     )
-    write_text(out, page)
+    write_report(out, report, [section])
     msg.good(f"Wrote {out}")
-    if readme is not None and models:
-        routed = [model for model in models if model["name"] == "xner"]
-        renew_readme(readme, (routed or models)[0]["scores"])
+    if readme is not None:
+        renew_readme(readme, report.models)
         msg.good(f"Renewed the table in {readme}")
 
 
-def percent(value: float | None) -> str:
-    """A share as a percentage with one decimal."""
-    return "–" if value is None else f"{100 * value:.1f}"
-
-
-def draw_example(row: dict[str, Any]) -> dict[str, Any]:
-    """Draw gold and predicted entities of one text with displaCy."""
-    drawn = {
-        key: displacy.render(
-            {"text": row["text"], "ents": row[key]},
-            style="ent",
-            manual=True,
-            options={"colors": COLORS},
-        )
-        for key in ("gold", "predicted")
-    }
-    return {**row, **drawn}
-
-
-def draw_curves(lines: list[dict[str, Any]]) -> str:
-    """Draw loss and dev F1 by language over steps, as SVG."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2))
-    steps = [line["step"] for line in lines]
-    sums = [mean(line["losses"].values()) for line in lines[1:]]
-    per_step = [s / (b - a) for s, (a, b) in zip(sums, itertools.pairwise(steps), strict=True)]
-    left.plot(steps[1:], per_step, marker="o")
-    left.set(title="training loss a step", xlabel="step", ylabel="nats", yscale="log")
-    right.set_prop_cycle(color=plt.colormaps["tab20"].colors)
-    for language in sorted(lines[-1]["scores"].get("ents_per_language") or {}):
-        values = [100 * line["scores"]["ents_per_language"].get(language, {"f": 0.0})["f"] for line in lines]
-        right.plot(steps, values, marker="o", markersize=3, label=language)
-    right.set(title="dev F1 by language", xlabel="step", ylim=(0, 100))
-    right.legend(ncols=3, fontsize=7)
-    return to_svg(figure)
-
-
-def describe_clustering(path: Path) -> dict[str, Any]:
-    """A found grouping with its purity, and the sentences in two dimensions."""
-    grouping = read_grouping(path)
-    figure = path.with_name("figure1.json")
-    return {
-        "name": f"{path.parent.name}/{path.stem}",
-        "grouping": grouping,
-        "figure": to_svg(groupings.scatter(json.loads(figure.read_text()))) if figure.exists() else "",
-    }
+def draw(figure: Any) -> Markup:
+    """Render a figure of pyplot, which keeps figures until they are closed."""
+    svg = to_svg(figure)
+    plt.close(figure)
+    return svg
 
 
 def describe_groupings(folder: Path) -> dict[str, Any]:
@@ -140,7 +79,7 @@ def describe_groupings(folder: Path) -> dict[str, Any]:
         "comparisons": groupings.compare(chosen, runs),
         "table4": groupings.table4(runs),
         "table5": groupings.table5(runs),
-        "figure2": to_svg(groupings.box_plots(chosen, runs)),
+        "figure2": draw(groupings.box_plots(chosen, runs)),
     }
 
 
@@ -159,7 +98,7 @@ def describe_transfer(folder: Path) -> dict[str, Any] | None:
         "criteria": transfer.table_of_criteria(runs),
         "chosen": transfer.choose_recipe(runs),
         "correlations": transfer.rank_correlations(runs),
-        "figure": to_svg(transfer.draw_curves(runs)),
+        "figure": draw(transfer.draw_curves(runs)),
     }
 
 
@@ -179,7 +118,7 @@ def describe_students(folder: Path) -> dict[str, Any] | None:
             for language in sorted({run["language"] for run in runs})
             if (curve := silver.amounts(runs, language))
         },
-        "figure": to_svg(figure) if figure is not None else "",
+        "figure": draw(figure) if figure is not None else "",
     }
 
 
@@ -196,7 +135,7 @@ def describe_parts(folder: Path) -> dict[str, Any] | None:
         "selections": parts.all_selections(runs),
         "unknown": parts.read_unknown(folder),
         "figures": {
-            path.stem: to_svg((spaces.draw_lengths if path.stem == "lengths" else spaces.draw_words)(content))
+            path.stem: draw((spaces.draw_lengths if path.stem == "lengths" else spaces.draw_words)(content))
             for path in sorted((folder / "figures").glob("*.json"))
             if (content := json.loads(path.read_text(encoding="utf-8")))
         },
@@ -251,36 +190,7 @@ def draw_frozen_curves(folder: Path, runs: list[dict[str, Any]], languages: list
         axis.set(xlabel="epoch", ylabel="dev F1")
         axis.xaxis.get_major_locator().set_params(integer=True)
     panels[0].legend(title="frozen", fontsize=6, title_fontsize=7)
-    return to_svg(figure)
-
-
-def to_svg(figure: Any) -> str:
-    """Render a figure as inline SVG."""
-    buffer = io.StringIO()
-    figure.tight_layout()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    content = buffer.getvalue()
-    return content[content.index("<svg") :]
-
-
-def renew_readme(path: Path, scores: dict[str, Any]) -> None:
-    """Replace the generated table between the two marks of the README."""
-    languages = scores["ents_per_language"]
-    lines = [
-        "| | " + " | ".join(languages) + " | all |",
-        "|---" * (len(languages) + 2) + "|",
-        "| F1 | "
-        + " | ".join(percent(s["f"]) for s in languages.values())
-        + f" | **{percent(scores['ents_f'])}** |",
-    ]
-    content = path.read_text(encoding="utf-8")
-    before, begin, rest = content.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        msg.fail(f"{path} needs a line {BEGIN} and one {END} after it: the table goes between them", exits=1)
-    table = "\n".join(lines)
-    write_text(path, f"{before}{BEGIN}\n{table}\n{END}{after}")
+    return draw(figure)
 
 
 EXPERIMENTS: dict[str, Callable[[Path], dict[str, Any] | None]] = {

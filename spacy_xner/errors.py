@@ -312,6 +312,22 @@ class Errors:
         "[XNER411] The mean vectors of {name!r} do not fit: {reason}. Copy or install the pipeline again, or "
         "initialize the router anew."
     )
+    XNER420 = (
+        "[XNER420] Cannot load a pipeline from {path}: {reason}. Give the folder of a trained pipeline, "
+        "often called model-best, or the name of an installed one."
+    )
+    XNER421 = (
+        "[XNER421] Expected a pipeline with the component {component!r} in {path}, got one with the "
+        "components {names}. Give the pipeline that was trained for this."
+    )
+    XNER422 = (
+        "[XNER422] Expected a grouping file whose name has lower case letters, digits, _ and - alone, got "
+        "{path}. The name becomes that of the grouping: choose another file name."
+    )
+    XNER423 = (
+        "[XNER423] Expected sentences with text and a language, got none. Is the corpus empty, or was it "
+        "converted without languages?"
+    )
 
     XNER501 = (
         "[XNER501] {name!r} found no parallel document on the one that starts with {text!r}. Set "
@@ -324,7 +340,7 @@ class Errors:
     XNER503 = "[XNER503] Expected `source TAB target` in {path}, line {line}, got {text!r}."
     XNER504 = (
         "[XNER504] An aligner learns from one entity at a time, but the source that starts with {text!r} has "
-        "{n} entities. Make a document of each, as scripts/triples.py does."
+        "{n} entities. Make a document of each, as `spacy xner triples` does."
     )
     XNER505 = (
         "[XNER505] Expected `entity TAB sentence TAB translation of the entity in the sentence` in {path}, "
@@ -337,6 +353,43 @@ class Errors:
     XNER507 = (
         '[XNER507] Expected a JSON object {{"source": "...", "target": "..."}} in {path}, line {line}, got '
         "{text!r}."
+    )
+    XNER509 = (
+        "[XNER509] {source} {reason}. Expected a file of `source TAB target`, two files with a sentence a "
+        "line, or a folder of .jsonl or .parquet shards, which the engine ray needs."
+    )
+    XNER511 = (
+        "[XNER511] {folder} was begun with other settings ({changed}). Repeat the command with those "
+        "settings to go on, remove the folder to begin anew, or give another name."
+    )
+    XNER512 = (
+        "[XNER512] The part {name} is no longer in {folder}: somebody removed it while others were made. The "
+        "corpus is as it was before; start the command again."
+    )
+    XNER513 = (
+        "[XNER513] No sentence was kept: {page} shows why. Lower the least probability, or look at the "
+        "language of the sides."
+    )
+    XNER514 = "[XNER514] {what} needs another package ({reason}). Install it: pip install 'spacy_xner[ray]'."
+    XNER515 = (
+        "[XNER515] {source} gives {n_train} triples for training and {n_dev} for dev, which are too few. "
+        "Give more text, or another share for dev."
+    )
+    XNER516 = (
+        "[XNER516] Triples of the kind `dictionary` need a dictionary, with a line `word TAB translation` "
+        "for each pair. Give one with --dictionary."
+    )
+    XNER530 = (
+        "[XNER530] Expected a file of the verb `{verb}` in {path}, could not read it as one ({reason}). Make "
+        "it again, or move it elsewhere."
+    )
+    XNER531 = (
+        "[XNER531] Expected a line {begin} and after it a line {end} in {path}, with the table between them. "
+        "Add both lines where the table belongs."
+    )
+    XNER532 = (
+        "[XNER532] There are no entity scores for the table of {path}. Score a pipeline first: spacy xner "
+        "evaluate."
     )
 
     XNER601 = (
@@ -502,6 +555,11 @@ class Errors:
     XNER816 = (
         "[XNER816] Expected targets without labels, got labels in {languages} too. Take them out of one of "
         "the two lists."
+    )
+
+    XNER702 = (
+        "[XNER702] Another process is writing {path}. Wait until it has ended, or choose another name; two "
+        "at once would mix their results."
     )
 
 

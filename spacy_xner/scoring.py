@@ -13,9 +13,8 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from spacy_xner.attributes import is_labelled, register_attributes
-from spacy_xner.stability import confidence
+from spacy_xner.stability import Entity, confidence, entity_set
 
-Entity = tuple[int, int, str]  # first character, end character, label
 UNKNOWN_LANGUAGE = "und"  # ISO 639's "undetermined"
 
 
@@ -57,8 +56,8 @@ def score_entities(examples: Iterable[Example], spans_key: str = "xner", **kwarg
             continue
         n_examples += 1
         language = example.reference._.language or UNKNOWN_LANGUAGE
-        gold = _entities(example.reference)
-        predicted = _known(_entities(example.predicted), example.reference)
+        gold = entity_set(example.reference)
+        predicted = _known(entity_set(example.predicted), example.reference)
         total.score_set(predicted, gold)
         groups["language"][language].score_set(predicted, gold)
         for entity in gold | predicted:
@@ -118,10 +117,6 @@ def score_languages(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any
     }
 
 
-def _entities(doc: Doc) -> set[Entity]:
-    return {(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents}
-
-
 def _known(entities: set[Entity], reference: Doc) -> set[Entity]:
     """Leave out entities on tokens whose annotation is missing: nobody knows whether they are right."""
     if reference.to_array([ENT_IOB]).all():
@@ -162,10 +157,7 @@ def count_by_sentence(examples: list[Example]) -> dict[str, list[tuple[int, int,
     """Right, predicted and gold entities of every test sentence, by language, for bootstraps."""
     counts: dict[str, list[tuple[int, int, int]]] = {}
     for example in examples:
-        gold, predicted = (
-            {(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents}
-            for doc in (example.reference, example.predicted)
-        )
+        gold, predicted = entity_set(example.reference), entity_set(example.predicted)
         own = counts.setdefault(example.reference._.language, [])
         own.append((len(gold & predicted), len(predicted), len(gold)))
     return counts

@@ -8,6 +8,8 @@ from typing import Any
 from spacy.scorer import PRFScore
 from spacy.tokens import Doc
 
+Entity = tuple[int, int, str]  # first character, end character, label
+
 
 def describe_predictions(
     docs: Sequence[Doc], before: Sequence[Doc] | None, languages: Sequence[str | None], spans_key: str
@@ -49,9 +51,10 @@ def agreement(before: Sequence[Doc], now: Sequence[Doc]) -> float:
     """F1 of one model's entities against another's: how much an epoch still changes."""
     score = PRFScore()
     for old, new in zip(before, now, strict=True):
-        score.score_set(_entities(new), _entities(old))
+        score.score_set(entity_set(new), entity_set(old))
     return float(score.fscore)
 
 
-def _entities(doc: Doc) -> set[tuple[int, int, str]]:
+def entity_set(doc: Doc) -> set[Entity]:
+    """The entities of a document, as scores compare them."""
     return {(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents}

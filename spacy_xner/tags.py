@@ -27,6 +27,11 @@ class TokenSpan(NamedTuple):
     label: str
 
 
+def overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """True if two half-open places have a position in common."""
+    return one[0] < other[1] and other[0] < one[1]
+
+
 @dataclass(frozen=True)
 class TagSet:
     """The tags of a scheme over some labels; tag 0 is O."""

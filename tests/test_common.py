@@ -2,8 +2,6 @@
 
 import json
 
-import pytest
-
 import report
 
 
@@ -20,11 +18,3 @@ def test_scores_of_test_files_without_annotation_are_reported(tmp_path):
     (tmp_path / "raw.json").write_text(json.dumps(content))
     report.main(tmp_path / "report.html", tmp_path, tmp_path)
     assert "<h2>raw</h2>" in (tmp_path / "report.html").read_text()
-
-
-def test_a_readme_without_marks_is_left_as_it_is(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{report.BEGIN}\nafter\n")
-    with pytest.raises(SystemExit):
-        report.renew_readme(readme, {"ents_per_language": {}, "ents_f": 1.0})
-    assert readme.read_text().endswith("after\n")

@@ -16,7 +16,8 @@ LAYERS = [
     {"errors", "types", "locks", "machine"},
     {"cache", "storage", "weights"},
     {"stored"},
-    {"tags", "attributes", "tokenizer", "shim", "optimizer", "pipe", "stability", "files"},
+    {"arrays", "tags", "attributes", "tokenizer", "shim", "optimizer", "pipe", "stability", "files"},
+    {"loading", "pages"},
     {"corpus", "scoring"},
     {"logger", "training", "significance", "runs", "evaluation"},
     {"tagger"},
@@ -24,7 +25,7 @@ LAYERS = [
     {"vectors"},
     {"bilstm", "router", "projector"},
     {"objectives"},
-    {"routes", "deploy"},
+    {"routes", "deploy", "report"},
     {"cli"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}

@@ -11,10 +11,10 @@ from thinc.api import fix_random_seed
 from transformers import AutoModel, AutoTokenizer
 
 from spacy_xner.attributes import cut_out
+from spacy_xner.router.assemble import assemble
 from spacy_xner.router.grouping import Grouping
 from spacy_xner.transformer.model import build_sentence_encoder
 
-from assemble import assemble
 from tests import tiny
 
 TEXTS = tiny.TEXTS

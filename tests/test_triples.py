@@ -1,6 +1,7 @@
 """Training triples of aligners: tables, anchors, linked sentences, dictionaries."""
 
 import itertools
+from dataclasses import replace
 
 import numpy
 import pytest
@@ -8,20 +9,23 @@ import spacy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spacy_xner.cli.app import xner
 from spacy_xner.corpus.conll import Sentence
+from spacy_xner.corpus.docs import read_docs
+from spacy_xner.errors import XnerError
+from spacy_xner.projector.aligner_corpus import TripleSettings, find_triples, make_aligner_corpus
+from spacy_xner.projector.links import LinkedPair, aligned_place, link_by_dictionary, read_linked
 from spacy_xner.projector.triples import (
-    LinkedPair,
-    aligned_place,
     find_names,
     find_phrases,
-    link_by_dictionary,
     make_triple_doc,
     make_triples,
     read_anchors,
-    read_linked,
     read_table,
 )
 from spacy_xner.tags import TokenSpan
+
+from tests.cli import invoke
 
 STOP = {"the", "of", "and", "in", "she"}
 
@@ -208,3 +212,60 @@ def test_documents_of_triples_hold_entity_and_marks(nlp):
     empty = make_triple_doc(nlp, alone, "de")
     assert [ent.text for ent in empty._.source.ents] == [empty._.source.text] == ["Lake0"]
     assert empty.has_annotation("ENT_IOB")
+
+
+def test_a_sentence_is_on_one_side_with_all_of_its_entities(nlp, tmp_path):
+    path = tmp_path / "table.tsv"
+    path.write_text(
+        "".join(f"{name}\tAna und Bob in Zeile {i}.\t{name}\n" for i in range(60) for name in ("Ana", "Bob"))
+    )
+    settings = TripleSettings("table", path, "de", seed=1)
+    corpus = make_aligner_corpus(find_triples(settings, nlp), nlp, settings, dev_share=0.3)
+    train, dev = ([doc.text for doc in docs] for docs in corpus)
+    assert len(train) + len(dev) == 120
+    assert not set(train) & set(dev)
+    assert all(train.count(text) == 2 for text in train)
+    assert 20 <= len(dev) <= 52
+    assert {doc._.language for docs in corpus for doc in docs} == {"de"}
+    short = make_aligner_corpus(find_triples(settings, nlp), nlp, settings, dev_share=0.3, limit=40)
+    assert len(short.train) + len(short.dev) == 40
+    with pytest.raises(XnerError, match=r"XNER515.*120 triples for training and 0 for dev"):
+        make_aligner_corpus(find_triples(settings, nlp), nlp, settings, dev_share=0.0)
+
+
+def test_a_dictionary_that_is_not_given_is_asked_for(tmp_path):
+    (tmp_path / "pairs.tsv").write_text("a\tb\n")
+    printed = invoke(
+        xner, "triples", "dictionary", tmp_path / "pairs.tsv", tmp_path, "--language", "de", code=1
+    )
+    assert "XNER516" in printed
+
+
+def test_triples_become_two_corpora(tmp_path):
+    (tmp_path / "links.tsv").write_text(
+        "".join(f"She saw Bonn{i}\tSie sah Bonn{i}\t0-0 1-1 2-2\n" for i in range(40))
+    )
+    options = ["--language", "zh-yue", "--dev-share", 0.5, "--negatives", 0, "--phrases", 0, "--name", "mine"]
+    printed = invoke(xner, "triples", "links", tmp_path / "links.tsv", tmp_path, *options)
+    docs = {
+        split: list(read_docs(tmp_path / f"zh_yue-mine-{split}.spacy").get_docs(spacy.blank("xx").vocab))
+        for split in ("train", "dev")
+    }
+    assert len(docs["train"]) + len(docs["dev"]) == 40
+    assert f"{len(docs['dev'])} triples, 0 of them negative" in printed
+    assert all(doc.ents[0].text == doc._.source.ents[0].text == doc[-1].text for doc in docs["dev"])
+
+
+def test_the_teachers_entities_take_the_place_of_capitals(nlp, tmp_path):
+    teacher = spacy.blank("xx")
+    teacher.add_pipe("entity_ruler").add_patterns([{"label": "ANIMAL", "pattern": "badger"}])
+    teacher.to_disk(tmp_path / "teacher")
+    (tmp_path / "pairs.tsv").write_text("the badger met Ana\tder Dachs traf Ana\n")
+    (tmp_path / "dictionary").write_text("badger Dachs\nmet traf\nthe der\n")
+    settings = TripleSettings(
+        "dictionary", tmp_path / "pairs.tsv", "de", dictionary=tmp_path / "dictionary",
+        teacher=str(tmp_path / "teacher"), phrases=0.0, negatives=0.0,
+    )  # fmt: skip
+    assert [marked(triple) for triple in find_triples(settings, nlp)] == [("badger", ["Dachs"])]
+    without = replace(settings, teacher="")
+    assert [marked(triple) for triple in find_triples(without, nlp)] == [("Ana", ["Ana"])]

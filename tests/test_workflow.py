@@ -21,6 +21,7 @@ from spacy_xner.corpus.docs import read_docs
 from spacy_xner.corpus.names import find_files
 from spacy_xner.corpus.reader import create_multilingual_corpus
 from spacy_xner.files import move_folder
+from spacy_xner.report.page import BEGIN, END
 from spacy_xner.training import fixed_steps, train_pipeline
 
 import report as report_script
@@ -207,7 +208,7 @@ def test_evaluation_and_report_are_whole(toy_model, toy_corpus, tmp_path):
     assert set(content) == {"scores", "confusion", "examples"}
     assert content["examples"][0]["predicted"]
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{report_script.BEGIN}\nold\n{report_script.END}\nafter\n")
+    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     report_script.main(tmp_path / "report.html", metrics.parent, toy_model.parent, runs=None, readme=readme)
     page = (tmp_path / "report.html").read_text()
     assert "Maria Santos" in page
@@ -280,8 +281,8 @@ def test_aligners_are_trained_on_triples(checkpoint, tmp_path):
     lines = [f"{name}\t{text}\t{name}" for text, ents, _ in tiny.SENTENCES for name in names_of(text, ents)]
     (tmp_path / "table.tsv").write_text("\n".join([*lines, "Nokia\tIt rained.\t"]) + "\n", encoding="utf-8")
     out = run(
-        "scripts/triples.py", "table", tmp_path / "table.tsv", tmp_path / "triples", "--language=ru",
-        "--dev-share=0.5", "--seed=1",
+        "-m", "spacy", "xner", "triples", "table", tmp_path / "table.tsv", tmp_path / "triples",
+        "--language=ru", "--dev-share=0.5", "--seed=1",
     )  # fmt: skip
     assert re.search(r"\d triples, 1 of them negative", out)
     overrides = {
@@ -306,7 +307,17 @@ def test_triples_come_from_parallel_text(kind, checkpoint, tmp_path):
         "dictionary": ["--dictionary", tmp_path / "dictionary"],
         "similarity": ["--encoder", checkpoint, "--layer=2", "--least=0.0"],
     }
-    run("scripts/triples.py", kind, tmp_path / "pairs.tsv", tmp_path, "--language=en", *options[kind])
+    run(
+        "-m",
+        "spacy",
+        "xner",
+        "triples",
+        kind,
+        tmp_path / "pairs.tsv",
+        tmp_path,
+        "--language=en",
+        *options[kind],
+    )
     nlp = spacy.blank("xx")
     docs = list(read_docs(tmp_path / f"en-{kind}-train.spacy").get_docs(nlp.vocab))
     positive = [doc for doc in docs if doc.ents]
@@ -368,7 +379,7 @@ def clustered(toy_corpus, checkpoint, tmp_path_factory):
     train_pipeline(Path("configs/identifier.cfg"), folder / "identifier", overrides)
     found = folder / "groupings" / "found.json"
     run(
-        "scripts/cluster.py", toy_corpus, folder / "identifier" / "model-best", found, "--k=2",
+        "-m", "spacy", "xner", "cluster", toy_corpus, folder / "identifier" / "model-best", found, "--k=2",
         f"--encoder={checkpoint}", "--figure", found.with_name("figure1.json"),
     )  # fmt: skip
     settings = {"vars.batch_size": 2, "vars.learn_rate": 0.02, "vars.n_frozen_layers": 1}
@@ -385,8 +396,8 @@ def clustered(toy_corpus, checkpoint, tmp_path_factory):
         train_pipeline(Path("configs/transformer.cfg"), folder / "training" / cluster, overrides)
         move_folder(folder / "training" / cluster / "model-last", folder / "taggers" / cluster)
     run(
-        "scripts/assemble.py", found, folder / "taggers", folder / "identifier" / "model-best", toy_corpus,
-        folder / "xner",
+        "-m", "spacy", "xner", "assemble", found, folder / "taggers", folder / "identifier" / "model-best",
+        toy_corpus, folder / "xner",
     )  # fmt: skip
     return folder
 

@@ -6,7 +6,21 @@ before a verb runs.
 
 from spacy.cli._util import app as spacy_app
 
-from spacy_xner.cli import compare, config, convert, evaluate, package, train, translate, vectors  # noqa: F401
+from spacy_xner.cli import (  # noqa: F401
+    assemble,
+    cluster,
+    compare,
+    config,
+    convert,
+    evaluate,
+    package,
+    report,
+    silver,
+    train,
+    translate,
+    triples,
+    vectors,
+)
 from spacy_xner.cli.app import xner
 
 spacy_app.add_typer(xner, name="xner")

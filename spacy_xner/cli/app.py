@@ -1,7 +1,9 @@
 """The command `spacy xner`, and how a verb is added to it."""
 
 import functools
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import typer
@@ -45,3 +47,20 @@ def verb(name: str, app: typer.Typer = xner, **settings: Any) -> Callable[[Comma
         return command
 
     return add
+
+
+@contextmanager
+def print_warnings() -> Iterator[None]:
+    """Print the package's warnings as messages of the command."""
+    default = warnings.showwarning
+
+    def show(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+        if str(message).startswith("[XNER-W"):
+            msg.warn(str(message))
+        else:
+            default(message, *args, **kwargs)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", message=r"\[XNER-W")
+        warnings.showwarning = show
+        yield

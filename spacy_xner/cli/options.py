@@ -12,3 +12,11 @@ Seed = Annotated[int, typer.Option(help="Random seed.")]
 def split_names(option: str) -> list[str]:
     """Split a comma-separated option; an empty one gives an empty list."""
     return [name for name in option.split(",") if name]
+
+
+def split_numbers(option: str) -> list[int]:
+    """Split an option of comma-separated whole numbers."""
+    try:
+        return [int(name) for name in split_names(option)]
+    except ValueError:
+        raise typer.BadParameter(f"expected whole numbers with commas between them, got {option!r}") from None

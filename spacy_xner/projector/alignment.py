@@ -11,6 +11,9 @@ import numpy
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from spacy_xner.arrays import to_unit_length
+from spacy_xner.tags import overlap
+
 Matrix = NDArray[numpy.floating]
 Links = NDArray[numpy.bool_]
 Ints = NDArray[numpy.int64]
@@ -34,18 +37,19 @@ def cosine_similarity(source: Matrix, target: Matrix) -> Matrix:
     source: Shape: (n_source, width). target: Shape: (n_target, width).
     RETURNS: Shape: (n_source, n_target).
     """
-    return _unit(source) @ _unit(target).T
+    return to_unit_length(source) @ to_unit_length(target).T
 
 
 def cosine_gradient(source: Matrix, target: Matrix, d_similarity: Matrix) -> tuple[Matrix, Matrix]:
     """Lead the gradient of `cosine_similarity` back to the vectors. RETURNS: Shapes of source and target."""
 
     def back(vectors: Matrix, d_unit: Matrix) -> Matrix:
-        unit = _unit(vectors)
+        unit = to_unit_length(vectors)
         norms = numpy.maximum(numpy.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
         return (d_unit - (d_unit * unit).sum(-1, keepdims=True) * unit) / norms
 
-    return back(source, d_similarity @ _unit(target)), back(target, d_similarity.T @ _unit(source))
+    unit_source, unit_target = to_unit_length(source), to_unit_length(target)
+    return back(source, d_similarity @ unit_target), back(target, d_similarity.T @ unit_source)
 
 
 def mutual_argmax(similarity: Matrix) -> Links:
@@ -207,11 +211,6 @@ def equal_places(words: Sequence[str], place: Place) -> list[Place]:
     return sorted(found)
 
 
-def overlap(one: Place, other: Place) -> bool:
-    """True if two places have a token together."""
-    return one[0] < other[1] and other[0] < one[1]
-
-
 def share_of_overlap(one: Place, other: Place) -> float:
     """Tokens that two places have together, of the tokens that any of them has."""
     common = max(0, min(one[1], other[1]) - max(one[0], other[0]))
@@ -237,7 +236,3 @@ def _range_sums(values: Matrix, starts: Ints, ends: Ints) -> Matrix:
 def _softmax(scores: Matrix, axis: int) -> Matrix:
     shifted = numpy.exp(scores - scores.max(axis, keepdims=True))
     return shifted / shifted.sum(axis, keepdims=True)
-
-
-def _unit(vectors: Matrix) -> Matrix:
-    return vectors / numpy.maximum(numpy.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

@@ -8,20 +8,37 @@ from enum import Enum
 from itertools import combinations, product
 from typing import NamedTuple
 
-from spacy_xner.projector.alignment import Candidate, equal_places, overlap
+from spacy_xner.projector.alignment import Candidate, equal_places
+from spacy_xner.tags import overlap
 
 
 class Fate(str, Enum):
     """What became of an entity of the source."""
 
     projected = "projected"
-    # Its label is not wanted: the entity becomes O.
+    # The label is not wanted: the entity becomes O.
     suppressed = "suppressed"
-    no_place = "no place in the target"
-    improbable = "below the least probability"
-    unconfirmed = "the place leads back to other tokens"
-    ambiguous = "several places with different texts"
-    overlap = "overlaps another entity's place"
+    no_place = "no_place"
+    improbable = "improbable"
+    unconfirmed = "unconfirmed"
+    ambiguous = "ambiguous"
+    overlap = "overlap"
+
+    @property
+    def text(self) -> str:
+        """Words for tables and pages."""
+        return _TEXTS[self]
+
+
+_TEXTS = {
+    Fate.projected: "projected",
+    Fate.suppressed: "suppressed label",
+    Fate.no_place: "no place in the target",
+    Fate.improbable: "below the least probability",
+    Fate.unconfirmed: "the place leads back to other tokens",
+    Fate.ambiguous: "several places with different texts",
+    Fate.overlap: "overlaps another entity's place",
+}
 
 
 class Entity(NamedTuple):
@@ -41,7 +58,11 @@ class Projected(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a sentence: entities of the target, and the fate of every entity of the source."""
+    """Result for a sentence.
+
+    entities: Entities of the target.
+    fates: Fate of every entity of the source.
+    """
 
     entities: list[Projected]
     fates: list[Fate]
@@ -66,38 +87,41 @@ def choose_entities(
     A name that the target mentions more often than the source is an entity everywhere: half of its mentions
     would otherwise be taught as none.
 
-    sources, candidates: Every entity of the source and its places.
+    sources: Entities of the source.
+    candidates: Places of every entity.
     words: Tokens of the target.
-    confirmed: True for entities whose place leads back to them; None asks nobody.
+    suppressed: Labels that become O.
+    min_probability: Least score of a place.
+    confirmed: True for entities whose place leads back to them; None turns this filter off.
     """
-    sure = confirmed if confirmed is not None else [True] * len(sources)
+    is_confirmed = confirmed if confirmed is not None else [True] * len(sources)
     fates = [
-        _judge(source.label, own, words, suppressed, min_probability, is_sure)
-        for source, own, is_sure in zip(sources, candidates, sure, strict=True)
+        _judge(source.label, places, words, suppressed, min_probability, leads_back)
+        for source, places, leads_back in zip(sources, candidates, is_confirmed, strict=True)
     ]
-    kept = [i for i, fate in enumerate(fates) if fate is Fate.projected]
-    for i, j in combinations(kept, 2):
+    projected = [i for i, fate in enumerate(fates) if fate is Fate.projected]
+    for i, j in combinations(projected, 2):
         if _clash(sources[i], candidates[i], sources[j], candidates[j]):
             fates[i] = fates[j] = Fate.overlap
     entities = {
         candidate[:2]: Projected(candidate.start, candidate.end, sources[i].label, candidate.score)
-        for i in kept
+        for i in projected
         if fates[i] is Fate.projected
         for candidate in candidates[i]
     }
-    taken = [candidate[:2] for own in candidates for candidate in own]
+    taken = [candidate[:2] for places in candidates for candidate in places]
     for place, entity in list(entities.items()):
         for other in equal_places(words, place):
-            if not any(overlap(other, own) for own in taken):
+            if not any(overlap(other, used) for used in taken):
                 taken.append(other)
                 entities[other] = entity._replace(start=other[0], end=other[1])
     return Outcome([entities[place] for place in sorted(entities)], fates)
 
 
-def _clash(source: Entity, own: Sequence[Candidate], other: Entity, others: Sequence[Candidate]) -> bool:
-    """True if places overlap; that of the same name mentioned twice may be the same."""
+def _clash(source: Entity, places: Sequence[Candidate], other: Entity, others: Sequence[Candidate]) -> bool:
+    """True if places of two entities overlap. Two mentions of one name may have the same place."""
     return any(
-        overlap(a[:2], b[:2]) and not (a[:2] == b[:2] and source == other) for a, b in product(own, others)
+        overlap(a[:2], b[:2]) and not (a[:2] == b[:2] and source == other) for a, b in product(places, others)
     )
 
 

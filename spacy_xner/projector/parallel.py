@@ -4,7 +4,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import zip_longest
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,13 +15,16 @@ from spacy.tokens import Doc
 
 from spacy_xner.attributes import register_attributes
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.files import numbered_lines
+from spacy_xner.files import describe_file, numbered_lines
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class TextPair(NamedTuple):
-    """A sentence and its translation. number: Of the line, from 1."""
+    """A sentence and its translation.
+
+    number: Number of the line in its file, from 1.
+    """
 
     number: int
     source: str
@@ -31,10 +36,87 @@ class TextPair(NamedTuple):
         return bool(self.source.strip() and self.target.strip())
 
 
-def read_pairs(source: Path, target: Path | None = None) -> Iterator[TextPair]:
-    """Read two files with a sentence a line, or one of `source TAB target`; gzip by the name.
+class Part(NamedTuple):
+    """Pairs that are worked on and saved together.
 
-    Pairs with a missing side are among them.
+    name: Name of the part's files.
+    shard: Name of the shard that the part is; empty for a part of a file.
+    """
+
+    name: str
+    shard: str
+    pairs: Iterable[TextPair]
+
+
+@dataclass(frozen=True)
+class ParallelText:
+    """The files of a parallel text.
+
+    source: File of `source TAB target`, file of source sentences, or folder of shards.
+    target: File of target sentences, if the source file has none.
+    limit: First n pairs of the file, or of each shard; 0 takes all.
+    """
+
+    source: Path
+    target: Path | None = None
+    limit: int = 0
+
+    @cached_property
+    def shards(self) -> list[Path]:
+        """Files of the folder; none if the source is a file."""
+        if not self.source.is_dir():
+            return []
+        return sorted(path for path in self.source.iterdir() if path.is_file())
+
+    def check(self) -> None:
+        """See that the files fit each other, before hours of work on shifted pairs.
+
+        RAISES: XNER502, XNER509 for a folder without shards or with a target.
+        """
+        if self.source.is_dir() and not self.shards:
+            raise XnerError(Errors.XNER509.format(source=self.source, reason="has no shard"))
+        if self.source.is_dir() and self.target is not None:
+            reason = f"is a folder, whose shards have both sides, and {self.target} is given too"
+            raise XnerError(Errors.XNER509.format(source=self.source, reason=reason))
+        if not self.source.exists():
+            raise XnerError(Errors.XNER509.format(source=self.source, reason="is not there"))
+        if self.target is not None:
+            check_lengths(self.source, self.target)
+
+    def first(self, n_pairs: int) -> list[TextPair]:
+        """Read the first pairs."""
+        pairs = read_shard(self.shards[0]) if self.shards else read_pairs(self.source, self.target)
+        return list(islice(pairs, n_pairs))
+
+    def shard(self, path: Path) -> Part:
+        """Read a shard as one part."""
+        return Part(path.name, path.name, islice(read_shard(path), self.limit or None))
+
+    def parts(self, size: int) -> Iterator[Part]:
+        """Cut the file into parts of so many pairs; a shard is a part."""
+        if self.shards:
+            yield from map(self.shard, self.shards)
+            return
+        pairs = islice(read_pairs(self.source, self.target), self.limit or None)
+        number = 0
+        while chunk := list(islice(pairs, size)):
+            yield Part(f"{number:05}", "", chunk)
+            number += 1
+
+    def describe(self) -> dict[str, Any]:
+        """Say which text this is, as plain JSON: a file that was changed is another one."""
+        return {
+            "source": [describe_file(path) for path in self.shards or [self.source]],
+            "target": describe_file(self.target) if self.target is not None else None,
+            "limit": self.limit,
+        }
+
+
+def read_pairs(source: Path, target: Path | None = None) -> Iterator[TextPair]:
+    """Read two files with a sentence a line, or one file of `source TAB target`; gzip by the name.
+
+    A pair with a missing side is given out too.
+
     RAISES: XNER502 if the files have different numbers of lines, XNER503 for a line without a tab.
     """
     if target is None:
@@ -44,12 +126,12 @@ def read_pairs(source: Path, target: Path | None = None) -> Iterator[TextPair]:
                 raise XnerError(Errors.XNER503.format(path=source, line=number, text=line[:60]))
             yield TextPair(number, left, right.split("\t")[0])
         return
-    for ours, theirs in zip_longest(numbered_lines(source), numbered_lines(target)):
-        if ours is None or theirs is None:
-            longer, shorter = (target, source) if ours is None else (source, target)
-            n_lines = (ours or theirs)[0] - 1
+    for left_line, right_line in zip_longest(numbered_lines(source), numbered_lines(target)):
+        if left_line is None or right_line is None:
+            longer, shorter = (target, source) if left_line is None else (source, target)
+            n_lines = (left_line or right_line)[0] - 1
             raise XnerError(Errors.XNER502.format(longer=longer, shorter=shorter, n_lines=n_lines))
-        yield TextPair(ours[0], ours[1], theirs[1])
+        yield TextPair(left_line[0], left_line[1], right_line[1])
 
 
 def check_lengths(source: Path, target: Path) -> None:
@@ -63,10 +145,13 @@ def check_lengths(source: Path, target: Path) -> None:
 def read_shard(path: Path) -> Iterator[TextPair]:
     """Read a shard with the fields `source` and `target`: JSON lines (gzip by the name) or parquet.
 
-    RAISES: XNER507 for lines that are no such object, ImportError for parquet without pyarrow.
+    RAISES: XNER507 for lines that are no such object, XNER514 for parquet without pyarrow.
     """
     if path.suffix == ".parquet":
-        from pyarrow.parquet import ParquetFile
+        try:
+            from pyarrow.parquet import ParquetFile
+        except ImportError as error:
+            raise XnerError(Errors.XNER514.format(what="A parquet file", reason=error)) from error
 
         batches = ParquetFile(path).iter_batches(columns=["source", "target"])
         rows = (row for batch in batches for row in batch.to_pylist())
@@ -93,7 +178,10 @@ def _make_pair(path: Path, number: int, row: Any) -> TextPair:
 
 
 def count_languages(texts: Iterable[str], identifier: Language) -> Counter[str]:
-    """Say what languages texts are in, with a pipeline that has a `language_identifier`."""
+    """Count the languages of texts.
+
+    identifier: Pipeline with a `language_identifier`.
+    """
     return Counter(doc._.language for doc in identifier.pipe(texts) if doc._.language)
 
 
@@ -102,8 +190,13 @@ def project_pairs(
 ) -> Iterator[tuple[TextPair, Doc]]:
     """Annotate the source side with the teacher and carry its entities over.
 
-    projector: A pipeline with an `entity_projector`.
-    RETURNS: Pairs with their target documents; `doc._.projection` says what became of each entity.
+    Pairs with a missing side are left out.
+
+    teacher: Pipeline that finds entities.
+    projector: Pipeline with an `entity_projector`.
+    language: Language of the target side.
+    source_language: Language of the source side.
+    YIELDS: Pairs with their target documents; `doc._.projection` says what became of each entity.
     """
     register_attributes()
 

@@ -19,23 +19,14 @@ from spacy_xner.corpus.conll import Sentence
 from spacy_xner.corpus.docs import make_doc, sentence_of
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import numbered_lines
-from spacy_xner.projector.alignment import (
-    Links,
-    Place,
-    belonging,
-    cosine_similarity,
-    equal_places,
-    mutual_argmax,
-    overlap,
-)
-from spacy_xner.tagger.model import Encoder
-from spacy_xner.tags import TokenSpan
-from spacy_xner.vectors.dictionary import BilingualDictionary
+from spacy_xner.projector.alignment import Place, equal_places
+from spacy_xner.projector.links import LinkedPair, aligned_place
+from spacy_xner.tags import TokenSpan, overlap
 
-# The label of the entity, which an aligner never looks at.
+# Label of the entity; an aligner never looks at it.
 LABEL = "ENTITY"
 _ANCHOR = re.compile(r"\[\[([^\[\]|]+)(?:\|([^\[\]|]+))?\]\]")
-# Negatives are drawn from so many entities of earlier sentences.
+# Negatives are drawn from the last entities of earlier sentences, this number of them.
 N_EARLIER = 1000
 Mention = tuple[str, Sentence | None]
 
@@ -44,7 +35,10 @@ class Triple(NamedTuple):
     """An entity's text in one language, and a sentence of another in which its translation is marked.
 
     A sentence without a mark says that the entity is not in it.
-    source: The sentence in which the entity was found, with it alone as a span.
+
+    entity: Text of the entity.
+    sentence: Sentence of the other language; its spans are the places of the translation.
+    source: Sentence in which the entity was found, with the entity as its only span.
     """
 
     entity: str
@@ -52,18 +46,10 @@ class Triple(NamedTuple):
     source: Sentence | None = None
 
 
-class LinkedPair(NamedTuple):
-    """A sentence, its translation, and which of their tokens belong together."""
-
-    source: Sentence
-    target: Sentence
-    links: Links
-
-
 def make_triple_doc(nlp: Language, triple: Triple, language: str) -> Doc:
     """Build the document that an `entity_projector` learns from.
 
-    Its source is the sentence of the entity, or where that is not known the entity.
+    The document's source is the sentence of the entity, or the entity alone where no sentence is known.
     """
     doc = make_doc(nlp.vocab, triple.sentence, language)
     if triple.source is not None:
@@ -76,9 +62,10 @@ def make_triple_doc(nlp: Language, triple: Triple, language: str) -> Doc:
 
 
 def read_table(path: Path, nlp: Language) -> Iterator[Triple]:
-    """Read `entity TAB sentence TAB translation of the entity`; without the last the entity is not in it.
+    """Read lines of `entity TAB sentence TAB translation of the entity`.
 
-    Every occurrence of the translation is marked.
+    Every occurrence of the translation is marked. Without a translation the entity is not in the sentence.
+
     RAISES: XNER505 for a line with fewer columns or whose translation is not in the sentence.
     """
     for number, line in numbered_lines(path):
@@ -93,7 +80,9 @@ def read_table(path: Path, nlp: Language) -> Iterator[Triple]:
 def read_anchors(path: Path, nlp: Language, *, negatives: float = 0.25, seed: int = 0) -> Iterator[Triple]:
     """Read text with anchors as Wikipedia writes them: `[[entity|its translation]]`, or `[[entity]]`.
 
-    Every occurrence of the translation is marked. negatives: See `make_triples`.
+    Every occurrence of the translation is marked.
+
+    negatives: See `make_triples`.
     """
     rng = random.Random(seed)
     earlier: list[Mention] = []
@@ -102,80 +91,17 @@ def read_anchors(path: Path, nlp: Language, *, negatives: float = 0.25, seed: in
         places: dict[str, list[str]] = {}
         for match in _ANCHOR.finditer(line):
             places.setdefault(match[1], []).append(match[2] or match[1])
-        positives = [Triple(entity, _mark(nlp, text, *own)) for entity, own in places.items()]
+        positives = [Triple(entity, _mark(nlp, text, *parts)) for entity, parts in places.items()]
         here = {entity.lower() for entity in places}
         yield from _with_negatives(positives, earlier, here, negatives, rng)
         earlier = [*earlier, *((entity, None) for entity in places)][-N_EARLIER:]
 
 
-def read_linked(path: Path) -> Iterator[LinkedPair]:
-    """Read `source TAB target TAB links`: words with spaces between, links such as `0-0 1-2` from 0 on.
-
-    RAISES: XNER506 for other lines.
-    """
-    for number, line in numbered_lines(path):
-        columns = line.split("\t")
-        try:
-            source, target = (column.split() for column in columns[:2])
-            links = numpy.zeros((len(source), len(target)), dtype=bool)
-            for link in columns[2].split():
-                row, column = map(int, link.split("-"))
-                links[row, column] = True
-        except (ValueError, IndexError) as error:
-            raise XnerError(Errors.XNER506.format(path=path, line=number, text=line[-80:])) from error
-        yield LinkedPair(_spaced(source), _spaced(target), links)
-
-
-def link_by_similarity(tok2vec: Encoder, pairs: list[tuple[Doc, Doc]], least: float = 0.5) -> list[Links]:
-    """Link tokens that are the most similar of their sentences to each other, where there is no doubt.
-
-    least: Probability with which both must belong to each other, of all tokens; see `alignment.belonging`.
-    """
-    vectors = [tok2vec.ops.to_numpy(own) for own in tok2vec.predict([doc for pair in pairs for doc in pair])]
-    found = []
-    for source, target in zip(vectors[::2], vectors[1::2], strict=True):
-        similarity = cosine_similarity(source, target)
-        sure = numpy.minimum(*belonging(similarity, 0.05)) >= least if similarity.size else False
-        found.append(mutual_argmax(similarity) & sure)
-    return found
-
-
-def link_by_dictionary(
-    source: Sequence[str], target: Sequence[str], dictionary: BilingualDictionary
-) -> Links:
-    """Link words that translate each other, or are written alike, where no other word of either side does."""
-    places: dict[str, list[int]] = {}
-    for column, word in enumerate(target):
-        places.setdefault(word.lower(), []).append(column)
-    links = numpy.zeros((len(source), len(target)), dtype=bool)
-    for row, word in enumerate(source):
-        for translation in {word.lower(), *dictionary.get(word.lower(), ())}:
-            links[row, places.get(translation, [])] = True
-    alone = (links.sum(1, keepdims=True) == 1) & (links.sum(0, keepdims=True) == 1)
-    return links & alone
-
-
-def aligned_place(links: Links, place: Place) -> Place | None:
-    """Where a phrase's translation is, if the links leave no doubt.
-
-    Its first and last token are linked, the tokens that it is linked to are a run without holes, and none of
-    them is linked to a token outside of the phrase.
-    SOURCE: the consistency of phrase pairs of statistical translation (Och and Ney 2004).
-    """
-    start, end = place
-    own = links[start:end]
-    columns = numpy.flatnonzero(own.any(axis=0))
-    if not (own[0].any() and own[-1].any()) or columns[-1] - columns[0] + 1 != len(columns):
-        return None
-    if links[:start, columns].any() or links[end:, columns].any():
-        return None
-    return int(columns[0]), int(columns[-1]) + 1
-
-
 def find_names(tokens: Sequence[str], stop_words: Collection[str]) -> list[Place]:
-    """Runs of capitalised tokens; a stop word between two of them belongs to the name, at an end it does not.
+    """Find runs of capitalised tokens.
 
-    The first word of a sentence is part of a name only if the second one is.
+    A stop word between two of them belongs to the name, a stop word at an end does not. The first word of a
+    sentence is part of a name only if the second one is.
     """
     is_stop = [token.lower() in stop_words for token in tokens]
     is_capital = [token[:1].isupper() and not stop for token, stop in zip(tokens, is_stop, strict=True)]
@@ -191,7 +117,7 @@ def find_names(tokens: Sequence[str], stop_words: Collection[str]) -> list[Place
 
 
 def find_phrases(tokens: Sequence[str], stop_words: Collection[str], max_length: int = 3) -> list[Place]:
-    """Runs of words that are neither stop words nor punctuation: noun phrases and the like."""
+    """Find runs of words that are neither stop words nor punctuation: noun phrases and the like."""
     is_content = [any(c.isalpha() for c in token) and token.lower() not in stop_words for token in tokens]
     runs: list[Place] = []
     for i in numpy.flatnonzero(is_content).tolist():
@@ -213,10 +139,11 @@ def make_triples(
     """Make triples of the names and phrases of linked sentences.
 
     The source's entities are its names; where it has none, `find_names` looks for them. A name that is
-    mentioned again is one triple, and so is everything in the target that is written like its translation.
+    mentioned twice is one triple, and everything that the target writes like its translation is marked.
 
-    phrases: Share of phrases among the positive triples. negatives: Share of triples whose entity, one of an
-        earlier sentence, is not in the sentence.
+    stop_words: Words of the source that are no part of names and phrases.
+    phrases: Share of phrases among the positive triples.
+    negatives: Share of triples whose entity, which an earlier sentence has, is not in the sentence.
     """
     rng = random.Random(seed)
     earlier: list[Mention] = []
@@ -224,7 +151,7 @@ def make_triples(
         tokens = pair.source.tokens
         names = [span[:2] for span in pair.source.spans] or find_names(tokens, stop_words)
         positives = [_positive(pair, place) for place in names]
-        # So many of the phrases that they have their share of the positives in the mean.
+        # On average, this number of phrases has the share that was asked for.
         chance = phrases / (1 - phrases) * len(names) if phrases < 1 else len(tokens)
         others = [
             place
@@ -246,9 +173,11 @@ def _with_negatives(
     negatives: float,
     rng: random.Random,
 ) -> Iterator[Triple]:
-    """Say of the sentence of some triples that entities of earlier ones are not in it.
+    """Add triples that say that the entity of an earlier sentence is not in this one.
 
-    present: What is in it, in lower case: a text, or names.
+    positives: Triples of one sentence.
+    earlier: Entities of earlier sentences.
+    present: Lower-cased text of the sentence, or its names.
     """
     for triple in positives:
         yield triple
@@ -259,37 +188,36 @@ def _with_negatives(
 
 
 def _positive(pair: LinkedPair, place: Place) -> Triple | None:
-    found = aligned_place(pair.links, place)
-    if found is None:
+    translation = aligned_place(pair.links, place)
+    if translation is None:
         return None
     entity, source = _mention(pair.source, place)
     # An aligner that reads the entity alone cannot tell one mention from another.
-    marked = [TokenSpan(*own, LABEL) for own in equal_places(pair.target.tokens, found)]
+    marked = [TokenSpan(*equal, LABEL) for equal in equal_places(pair.target.tokens, translation)]
     return Triple(entity, pair.target._replace(spans=marked), source)
 
 
 def _mention(sentence: Sentence, place: Place) -> tuple[str, Sentence]:
-    """The text of a place, and the sentence with it alone as a span."""
+    """RETURNS: Text of a place, and the sentence with that place as its only span."""
     words = islice(zip(sentence.tokens, sentence.spaces, strict=True), *place)
     text = "".join(token + " " * space for token, space in words).strip()
     return text, sentence._replace(spans=[TokenSpan(*place, LABEL)])
 
 
 def _mark(nlp: Language, text: str, *parts: str) -> Sentence:
-    """Tokenize a text and mark all occurrences of parts of it: those that are whole tokens, if there are."""
+    """Tokenize a text and mark all occurrences of some parts.
+
+    Occurrences that are whole tokens are marked alone, if there are any.
+    """
     doc = nlp.make_doc(text)
-    # The longest first: one may be in another.
+    # The longest part comes first: one part may contain another.
     pattern = "|".join(re.escape(part) for part in sorted(parts, key=len, reverse=True) if part)
-    found = [match.span() for match in re.finditer(pattern, text)] if pattern else []
+    occurrences = [match.span() for match in re.finditer(pattern, text)] if pattern else []
     marked: list[TokenSpan] = []
     for mode in ("strict", "expand"):
-        spans = [doc.char_span(*own, alignment_mode=mode) for own in found]
+        spans = [doc.char_span(*occurrence, alignment_mode=mode) for occurrence in occurrences]
         places = sorted({(span.start, span.end) for span in spans if span is not None})
-        marked = [TokenSpan(*own, LABEL) for own in places]
+        marked = [TokenSpan(*place, LABEL) for place in places]
         if marked:
             break
     return sentence_of(doc)._replace(spans=marked)
-
-
-def _spaced(tokens: list[str]) -> Sentence:
-    return Sentence(tokens, [True] * (len(tokens) - 1) + [False], [])

@@ -24,8 +24,10 @@ MAX_EXACT = 5000
 class Vote(NamedTuple):
     """How the sentences of a language spread over the clusters.
 
+    winner: Number of the cluster with the most sentences.
     counts: Sentences in each cluster. Shape: (k,).
-    purity: Share of the sentences in the winning cluster. tied: True if another has as many.
+    purity: Share of the sentences in the winning cluster.
+    tied: True if another cluster has as many.
     """
 
     winner: int
@@ -34,17 +36,56 @@ class Vote(NamedTuple):
     tied: bool
 
 
+class Discovery(NamedTuple):
+    """A grouping that was computed, and what speaks for it.
+
+    votes: Vote of every language.
+    stabilities: See `stability`, by number of clusters; empty where the number was given.
+    """
+
+    grouping: Grouping
+    votes: dict[str, Vote]
+    stabilities: dict[int, float]
+
+
+def find_grouping(
+    vectors: Floats,
+    languages: Sequence[str],
+    k: int,
+    *,
+    name: str,
+    candidates: Sequence[int] = range(2, 9),
+    seed: int = 0,
+) -> Discovery:
+    """Cluster sentences and let the sentences of each language vote for its cluster.
+
+    vectors: Shape: (n_sentences, width).
+    languages: Language of each sentence.
+    k: Number of clusters; 0 chooses the most stable one of the candidates.
+    name: Name of the grouping.
+    RAISES: XNER402, XNER403 for a bad name.
+    """
+    stabilities: dict[int, float] = {}
+    if k == 0:
+        k, stabilities = choose_k(vectors, languages, candidates, seed=seed)
+    votes = vote(cluster_sentences(vectors, k, seed=seed), languages, k)
+    grouping = make_grouping(votes, k, name)
+    about = {**grouping.about, "sentences": len(vectors), "stability": stabilities}
+    return Discovery(Grouping(name, grouping.clusters, about), votes, stabilities)
+
+
 def cluster_sentences(vectors: Floats, k: int, *, max_exact: int = MAX_EXACT, seed: int = 0) -> Ints:
     """Cluster sentences bottom-up, so that the squared distances within clusters stay smallest.
 
-    Up to `max_exact` sentences are clustered with Ward's criterion exactly. Of more, so many are drawn and
-    clustered; every other sentence joins the cluster with the nearest mean, which is what Ward's criterion
-    says for a single point that joins a large cluster. Memory: O(max_exact ** 2 + n). Not done: linkage
-    constrained to a graph of nearest neighbours, whose clusters depend on how the graph hangs together.
+    Up to `max_exact` sentences are clustered by Ward's criterion exactly. From a longer list `max_exact`
+    sentences are drawn and clustered; every other sentence joins the cluster with the nearest mean, as Ward's
+    criterion says for a single point that joins a large cluster. Memory: O(max_exact ** 2 + n_sentences).
+    Linkage along a graph of nearest neighbours would also be small, but its clusters depend on which edges
+    happen to join them.
 
     vectors: Shape: (n_sentences, width).
     RETURNS: Cluster numbers from 0. Shape: (n_sentences,).
-    RAISES: XNER402 for less than two clusters or more than sentences.
+    RAISES: XNER402 for less than two clusters, or more clusters than sentences.
     """
     from sklearn.cluster import AgglomerativeClustering
 
@@ -64,7 +105,12 @@ def cluster_sentences(vectors: Floats, k: int, *, max_exact: int = MAX_EXACT, se
 
 
 def nearest(vectors: Floats, means: Floats) -> Ints:
-    """Find the nearest mean by Euclidean distance. Shapes: (n, width), (k, width) to (n,)."""
+    """Find the nearest mean of every vector by Euclidean distance.
+
+    vectors: Shape: (n, width).
+    means: Shape: (k, width).
+    RETURNS: Row numbers of means. Shape: (n,).
+    """
     # |v - m|^2 without |v|^2, which is the same for every mean.
     return (((means**2).sum(1) - 2 * vectors @ means.T).argmin(1)).astype("int64")
 
@@ -72,7 +118,8 @@ def nearest(vectors: Floats, means: Floats) -> Ints:
 def vote(labels: Ints, languages: Sequence[str], k: int) -> dict[str, Vote]:
     """Let the sentences of every language vote for its cluster; the lowest number wins a tie.
 
-    labels, languages: Of the sentences. Shape: (n_sentences,).
+    labels: Cluster number of each sentence. Shape: (n_sentences,).
+    languages: Language of each sentence.
     """
     votes = {}
     names = numpy.asarray(languages)
@@ -87,7 +134,7 @@ def vote(labels: Ints, languages: Sequence[str], k: int) -> dict[str, Vote]:
 def make_grouping(votes: dict[str, Vote], k: int, name: str = "found") -> Grouping:
     """Turn votes into `cluster1`, `cluster2`, ..., in the order of their first languages.
 
-    Warns of clusters of one language (W401) and of clusters without any (W402).
+    Warns of clusters with one language (W401) and of clusters without a language (W402).
     RAISES: XNER402 for a single language.
     """
     if len(votes) < 2:
@@ -98,7 +145,7 @@ def make_grouping(votes: dict[str, Vote], k: int, name: str = "found") -> Groupi
         groups.setdefault(votes[language].winner, []).append(language)
     clusters = {f"cluster{i}": languages for i, languages in enumerate(groups.values(), start=1)}
     numbers = {winner: f"cluster{i}" for i, winner in enumerate(groups, start=1)}
-    alone = [f"{cluster} ({own[0]})" for cluster, own in clusters.items() if len(own) == 1]
+    alone = [f"{cluster} ({members[0]})" for cluster, members in clusters.items() if len(members) == 1]
     if alone:
         warnings.warn(Warnings.W401.format(clusters=", ".join(alone)), stacklevel=2)
     if len(clusters) < k:
@@ -118,22 +165,23 @@ def make_grouping(votes: dict[str, Vote], k: int, name: str = "found") -> Groupi
 def stability(
     vectors: Floats, languages: Sequence[str], k: int, *, n_resamples: int = 5, seed: int = 0
 ) -> float:
-    """How much the groups of languages agree when the sentences are drawn anew.
+    """Measure how much the groups of languages agree when the sentences are drawn anew.
 
     Each resample holds four fifths of the sentences.
+
     RETURNS: Mean adjusted Rand index over all pairs of resamples; 1 is full agreement.
     """
     from sklearn.metrics import adjusted_rand_score
 
     rng = numpy.random.default_rng(seed)
     names = numpy.asarray(languages)
-    found = []
+    groupings = []
     for _ in range(n_resamples):
         rows = rng.permutation(len(vectors))[: max(k, len(vectors) * 4 // 5)]
         votes = vote(cluster_sentences(vectors[rows], k, max_exact=2000, seed=seed), names[rows].tolist(), k)
-        found.append({language: v.winner for language, v in votes.items()})
-    common = sorted(set.intersection(*(set(groups) for groups in found)))
-    pairs = itertools.combinations([[groups[lang] for lang in common] for groups in found], 2)
+        groupings.append({language: v.winner for language, v in votes.items()})
+    common = sorted(set.intersection(*(set(groups) for groups in groupings)))
+    pairs = itertools.combinations([[groups[lang] for lang in common] for groups in groupings], 2)
     return float(numpy.mean([adjusted_rand_score(a, b) for a, b in pairs]))
 
 
@@ -147,7 +195,7 @@ def choose_k(
 ) -> tuple[int, dict[int, float]]:
     """Choose the number of clusters whose groups of languages are the most stable.
 
-    RETURNS: The choice, the smallest k of those within 0.01 of the best, and every candidate's stability.
+    RETURNS: The smallest k whose stability is within 0.01 of the best, and the stability of every candidate.
     RAISES: XNER402 if no candidate is possible.
     """
     n_languages = len(set(languages))

@@ -16,6 +16,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_get_examples
 from spacy.vocab import Vocab
 
+from spacy_xner.arrays import to_unit_length
 from spacy_xner.attributes import (
     CLUSTER_SPANS,
     LANGUAGE_SPANS,
@@ -151,7 +152,7 @@ class ClusterRouter(StoredPipe, Pipe):
         self._languages = list(self.means)
         rows = numpy.stack(list(self.means.values())) if means else numpy.zeros((0, 1), dtype="float32")
         self._centre = rows.mean(0) if means else numpy.zeros(1, dtype="float32")
-        self._directions = _unit(rows - self._centre)
+        self._directions = to_unit_length(rows - self._centre)
 
     @property
     def _table(self) -> Grouping:
@@ -208,7 +209,7 @@ class ClusterRouter(StoredPipe, Pipe):
                 return best, shares[best]
         if not self._languages:
             return self._far(0.0)
-        similarities = self._directions @ _unit(vector - self._centre)
+        similarities = self._directions @ to_unit_length(vector - self._centre)
         known = [i for i, name in enumerate(self._languages) if name in cluster_of]
         nearest = max(known, key=similarities.__getitem__)
         score = float(similarities[nearest])
@@ -276,10 +277,6 @@ class ClusterRouter(StoredPipe, Pipe):
             if width is not None and width != found:
                 reason = f"they have the width {found}, the vectors of {identifier.name!r} {width}"
                 raise XnerError(Errors.XNER411.format(name=self.name, reason=reason))
-
-
-def _unit(vectors: Floats) -> Floats:
-    return vectors / numpy.maximum(numpy.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
 def _heaviest(sizes: list[int], routes: list[tuple[str, float]]) -> tuple[str, float]:

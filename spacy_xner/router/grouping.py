@@ -18,9 +18,10 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 class Grouping:
     """Languages in named, disjoint clusters.
 
-    name: What kind of grouping it is. clusters: Sorted languages by cluster.
-    about: How it came about: method, k, purity, source. Plain JSON.
-    RAISES: XNER403.
+    name: Kind of grouping, such as "family".
+    clusters: Sorted languages by cluster.
+    about: How the grouping came about: method, k, purity, source. Plain JSON.
+    RAISES: XNER403 for a bad name, an empty cluster, or a language that stands in two clusters.
     """
 
     name: str
@@ -50,7 +51,7 @@ class Grouping:
 
     @cached_property
     def cluster_of(self) -> dict[str, str]:
-        """The cluster of every language."""
+        """Cluster of every language."""
         return {lang: cluster for cluster, languages in self.clusters.items() for lang in languages}
 
     @property
@@ -67,24 +68,35 @@ class Grouping:
         missing = sorted(wanted - set(self.languages))
         if missing:
             raise XnerError(Errors.XNER404.format(name=self.name, languages=", ".join(missing)))
-        kept = {
-            cluster: sorted(wanted.intersection(own))
-            for cluster, own in self.clusters.items()
-            if wanted.intersection(own)
+        clusters = {
+            cluster: sorted(wanted.intersection(members))
+            for cluster, members in self.clusters.items()
+            if wanted.intersection(members)
         }
-        return Grouping(self.name, kept, self.about)
+        return Grouping(self.name, clusters, self.about)
 
     def to_json(self) -> dict[str, Any]:
-        """What a grouping file holds."""
+        """Make the content of a grouping file."""
         return {"name": self.name, "clusters": self.clusters, **self.about}
 
     @classmethod
     def from_json(cls, content: Any, where: str) -> "Grouping":
-        """Read what a grouping file holds. RAISES: XNER403."""
+        """Build a grouping from the content of a file. RAISES: XNER403.
+
+        where: Name of the file or component, for the error.
+        """
         if not isinstance(content, dict) or not isinstance(content.get("clusters"), dict):
             raise XnerError(Errors.XNER403.format(where=where, reason="it has no `clusters`"))
         about = {key: value for key, value in content.items() if key not in ("name", "clusters")}
         return cls(str(content.get("name", "")), content["clusters"], about)
+
+
+def grouping_name(path: Path) -> str:
+    """Derive the name of a grouping from its file's name. RAISES: XNER422 if that cannot be one."""
+    name = path.stem.replace("-", "_")
+    if not _NAME.fullmatch(name):
+        raise XnerError(Errors.XNER422.format(path=path))
+    return name
 
 
 def read_grouping(path: Path) -> Grouping:

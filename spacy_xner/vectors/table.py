@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from spacy.vectors import Vectors
 
+from spacy_xner.arrays import to_unit_length
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import fresh_folder, numbered_lines, write_bytes
 
@@ -77,13 +78,7 @@ def reduce_width(table: VectorTable, width: int) -> VectorTable:
     from sklearn.decomposition import PCA
 
     vectors = PCA(min(width, *table.vectors.shape), random_state=0).fit_transform(table.vectors)
-    return VectorTable(table.words, to_unit_length(vectors))
-
-
-def to_unit_length(vectors: NDArray) -> NDArray[numpy.float32]:
-    """Bring rows to unit length; those of zeros stay."""
-    norms = numpy.linalg.norm(vectors, axis=1, keepdims=True)
-    return numpy.asarray(vectors / numpy.maximum(norms, 1e-12), "float32")
+    return VectorTable(table.words, numpy.asarray(to_unit_length(vectors), "float32"))
 
 
 def randomise_table(table: VectorTable, seed: int = 0) -> VectorTable:
@@ -110,7 +105,7 @@ class Lookup:
     """Unit-length vectors by word, as written or else in lower case; unknown words get zeros."""
 
     def __init__(self, table: VectorTable) -> None:
-        unit = to_unit_length(table.vectors)
+        unit = numpy.asarray(to_unit_length(table.vectors), "float32")
         self._vectors = numpy.vstack((unit, numpy.zeros((1, unit.shape[1]), "float32")))
         self._rows = {word: row for row, word in enumerate(table.words)}
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from spacy.tokens import Doc
 from tqdm import tqdm
 
+from spacy_xner.arrays import to_unit_length
 from spacy_xner.corpus.conll import Sentence
 from spacy_xner.corpus.docs import make_doc, read_docs, sentence_of, write_docs
 from spacy_xner.errors import Errors, XnerError
@@ -181,8 +182,8 @@ def _score(
     context = vectors[[row_of_word[word] for word in words]]
     # A translation of several words is the direction of their sum.
     starts = numpy.cumsum([0, *map(len, translations[:-1])])
-    targets = numpy.add.reduceat(vectors[[row_of_word[part] for part in parts]], starts)
-    targets /= numpy.maximum(numpy.linalg.norm(targets, axis=1, keepdims=True), 1e-12)
+    sums = numpy.add.reduceat(vectors[[row_of_word[part] for part in parts]], starts)
+    targets = to_unit_length(sums)
     distances = numpy.abs(positions[:, None] - numpy.arange(len(words)))
     weights = numpy.where(distances == 0, choice.alpha, (1 - choice.alpha) / (distances + 1) ** 2)
     if choice.window:

@@ -1,20 +1,31 @@
 """Parallel text in, a silver corpus and its audit out."""
 
 import gzip
+import os
 import shutil
+import subprocess
+import sys
 import warnings
+from collections import Counter
+from pathlib import Path
 
 import pytest
 import spacy
 import srsly
-import typer
-from typer.testing import CliRunner
 
+from spacy_xner.cli.app import xner
 from spacy_xner.corpus.docs import read_docs
-from spacy_xner.projector.parallel import TextPair, check_lengths, read_pairs, read_shard
+from spacy_xner.errors import XnerError
+from spacy_xner.files import remove_folder
+from spacy_xner.projector import parts
+from spacy_xner.projector.parallel import ParallelText, TextPair, check_lengths, read_pairs, read_shard
+from spacy_xner.projector.parts import limit_empty, make_projector
+from spacy_xner.projector.settings import AlignerSettings, SilverSettings
+from spacy_xner.projector.silver import Outputs, check_sides
+from spacy_xner.projector.summary import SilverCounts, Summary
 
-import project
 from tests import tiny
+from tests.cli import invoke
 
 TEXTS = tiny.TEXTS
 
@@ -63,24 +74,21 @@ def job(trained, checkpoint, tmp_path):
     trained.to_disk(tmp_path / "teacher")
     (tmp_path / "source").write_text("\n".join([*TEXTS, "Nokia won", ""]) + "\n", encoding="utf-8")
     (tmp_path / "target").write_text("\n".join([*TEXTS, "", "x"]) + "\n", encoding="utf-8")
-    app = typer.Typer()
-    app.command()(project.main)
 
-    def run(*options, source=None):
+    def run(*options, source=None, code=0):
         files = [source] if source else [tmp_path / "source", "--target", tmp_path / "target"]
         arguments = [
-            tmp_path / "teacher", *files[:1], tmp_path / "out", *files[1:], "--language", "xx",
+            "silver", tmp_path / "teacher", *files[:1], tmp_path / "out", *files[1:], "--language", "xx",
             "--encoder", checkpoint, "--layer", 2, "--part-size", 2, "--no-mixed-precision", *options,
         ]  # fmt: skip
-        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+        return invoke(xner, *arguments, code=code)
 
     return run, tmp_path / "out"
 
 
 def test_entities_are_projected_to_a_corpus_with_an_audit(job):
     run, out = job
-    result = run()
-    assert result.exit_code == 0, result.output
+    printed = run()
     docs = list(read_docs(out / "xx-silver-train.spacy").get_docs(spacy.blank("xx").vocab))
     assert [doc.text for doc in docs] == TEXTS
     found = [[(e.start_char, e.end_char, e.label_) for e in doc.ents] for doc in docs]
@@ -90,49 +98,59 @@ def test_entities_are_projected_to_a_corpus_with_an_audit(job):
     summary = srsly.read_json(out / "xx-silver.json")
     assert summary["missing"] == [6, 7]
     counts = summary["counts"]
-    assert (counts["pairs"], counts["sentences kept"], counts["sentences kept without entities"]) == (7, 5, 1)
-    assert counts["entities: projected"] == 8
-    assert counts["label PER"] == 2
+    assert counts == {
+        "pairs": 7,
+        "incomplete_pairs": 2,
+        "kept": 5,
+        "kept_without_entities": 1,
+        "left_out": 0,
+        "rejected": 0,
+        "fates": {"projected": 8},
+        "labels": {"PER": 2, "LOC": 3, "ORG": 3},
+    }
+    assert (summary["source_language"], summary["language"]) == ("en", "xx")
     page = (out / "xx-silver.html").read_text()
     assert "Maria Santos" in page
     assert "1 PER" in page
-    assert "lines 6, 7" in result.output
+    assert "lines 6, 7" in printed
+    assert "entities of the source: projected 8" in printed
     assert not list(out.glob("*.parts"))
 
 
 def test_rejected_sentences_are_counted_by_reason(job):
     run, out = job
-    result = run("--min-probability", 1.0, "--suppress", "LOC")
-    assert result.exit_code == 0, result.output
+    run("--min-probability", 1.0, "--suppress", "LOC")
     docs = list(read_docs(out / "xx-silver-train.spacy").get_docs(spacy.blank("xx").vocab))
     assert [doc.text for doc in docs] == [TEXTS[-1]]
     counts = srsly.read_json(out / "xx-silver.json")["counts"]
-    assert counts["entities: below the least probability"] == 5
-    assert counts["entities: suppressed"] == 3
-    assert counts["sentences rejected"] == 4
+    assert counts["fates"] == {"improbable": 5, "suppressed": 3}
+    assert counts["rejected"] == 4
 
 
 def test_a_stopped_run_goes_on_behind_its_last_part(job, monkeypatch):
     run, out = job
-    whole = project.save_part
-    saved = []
+    whole = parts.project_part
+    projected = []
 
-    def stop_at_the_third(path, *rest):
-        if len(saved) == 2:
+    def stop_at_the_third(pairs, *rest):
+        if len(projected) == 2:
             raise KeyboardInterrupt
-        saved.append(path.name)
-        whole(path, *rest)
+        docs, summary = whole(pairs, *rest)
+        projected.append(summary.counts.pairs)
+        return docs, summary
 
-    monkeypatch.setattr(project, "save_part", stop_at_the_third)
-    assert run().exit_code != 0
+    monkeypatch.setattr(parts, "project_part", stop_at_the_third)
+    run(code=130)
     assert not (out / "xx-silver-train.spacy").exists()
-    assert "other settings" in run("--back-projection").output
+    printed = run("--back-projection", code=1)
+    assert "XNER511" in printed
+    assert "aligner.back_projection" in printed
     monkeypatch.setattr(
-        project, "save_part", lambda path, *rest: saved.append(path.name) or whole(path, *rest)
+        parts, "project_part", lambda pairs, *rest: projected.append("anew") or whole(pairs, *rest)
     )
-    result = run()
-    assert result.exit_code == 0, result.output
-    assert saved == ["00000.json", "00001.json", "00002.json", "00003.json"]
+    printed = run()
+    assert projected == [2, 2, "anew", "anew"]
+    assert "Part 00001: done before" in printed
     counts = srsly.read_json(out / "xx-silver.json")["counts"]
     assert counts["pairs"] == 7
     assert len(read_docs(out / "xx-silver-train.spacy")) == 5
@@ -140,21 +158,20 @@ def test_a_stopped_run_goes_on_behind_its_last_part(job, monkeypatch):
 
 def test_nothing_kept_is_shown_on_the_audit_page(job):
     run, out = job
-    result = run("--min-probability", 1.0, "--empty-share", 0.0)
-    assert result.exit_code == 1
-    assert "shows why" in result.output
+    printed = run("--min-probability", 1.0, "--empty-share", 0.0, code=1)
+    assert "XNER513" in printed
+    assert "below the least probability 8" in printed
     assert "below the least probability" in (out / "xx-silver.html").read_text()
     assert not (out / "xx-silver-train.spacy").exists()
 
 
 def test_sentences_without_entities_keep_to_their_share(job):
     run, out = job
-    result = run("--empty-share", 0.0)
-    assert result.exit_code == 0, result.output
+    run("--empty-share", 0.0)
     docs = list(read_docs(out / "xx-silver-train.spacy").get_docs(spacy.blank("xx").vocab))
     assert [doc.text for doc in docs] == TEXTS[:4]
     counts = srsly.read_json(out / "xx-silver.json")["counts"]
-    assert (counts["sentences kept"], counts["sentences without entities left out"]) == (4, 1)
+    assert (counts["kept"], counts["kept_without_entities"], counts["left_out"]) == (4, 0, 1)
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.25, 1), (0.5, 3), (0.6, 4), (1.0, 9)])
@@ -163,7 +180,7 @@ def test_the_share_of_empty_sentences_is_of_all(share, expected):
     full, empty = nlp.make_doc("Nokia"), nlp.make_doc("rain")
     full.ents = [full.char_span(0, 5, "ORG")]
     docs = [empty, full, empty, empty, full, *[empty] * 6, full]
-    kept = list(project.limit_empty(docs, 3, share))
+    kept = list(limit_empty(docs, 3, share))
     assert (kept.count(empty), kept.count(full)) == (expected, 3)
 
 
@@ -184,11 +201,10 @@ def results(out):
 
 def test_shards_give_what_files_give(job, tmp_path):
     run, out = job
-    assert run().exit_code == 0
+    run()
     found, summary = results(out)
     shards = write_shards(tmp_path / "shards")
-    result = run(source=shards)
-    assert result.exit_code == 0, result.output
+    run(source=shards)
     of_shards, of_summary = results(out)
     assert of_shards == found
     assert of_summary["missing"] == ["004.jsonl:2"]
@@ -229,22 +245,19 @@ def test_ray_gives_the_same_as_one_process(job, tmp_path):
     ray = pytest.importorskip("ray", reason="needs the extra `ray`")
     run, out = job
     shards = write_shards(tmp_path / "shards")
-    assert run(source=shards).exit_code == 0
+    run(source=shards)
     expected = results(out)
     shutil.rmtree(out)
     try:
-        result = run("--engine", "ray", source=shards)
+        run("--engine", "ray", source=shards)
     finally:
         ray.shutdown()
-    assert result.exit_code == 0, result.output
     assert results(out) == expected
 
 
 def test_ray_wants_shards(job):
     run, _ = job
-    result = run("--engine", "ray")
-    assert result.exit_code == 2
-    assert "folder of shards" in result.output
+    assert "XNER509" in run("--engine", "ray", code=1)
 
 
 def test_swapped_sides_are_warned_of(checkpoint):
@@ -254,13 +267,13 @@ def test_swapped_sides_are_warned_of(checkpoint):
     pairs = [TextPair(1, english, russian), TextPair(2, TEXTS[1], russian)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        project.check_sides(pairs, nlp, "en", "ru")
+        check_sides(pairs, nlp, "en", "ru")
         # Nobody can say anything of a language that the identifier does not know.
-        project.check_sides(pairs, nlp, "yo", "sw")
+        check_sides(pairs, nlp, "yo", "sw")
     swapped = [pair._replace(source=pair.target, target=pair.source) for pair in pairs]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        project.check_sides(swapped, nlp, "en", "ru")
+        check_sides(swapped, nlp, "en", "ru")
     source, target = (str(warning.message) for warning in caught)
     assert "XNER-W501" in source
     assert "source side should be in 'en', but of 2 lines the identifier finds 2 ru" in source
@@ -273,27 +286,20 @@ def test_a_trained_aligner_takes_the_place_of_the_encoder(job, checkpoint, tmp_p
     nlp.initialize()
     nlp.to_disk(tmp_path / "aligner")
     # An aligner that takes every token for a part of everything: single entities are all of their sentences.
-    result = run("--aligner", tmp_path / "aligner")
-    assert result.exit_code == 0, result.exception
+    run("--aligner", tmp_path / "aligner")
     counts = srsly.read_json(out / "xx-silver.json")["counts"]
-    assert counts["entities: overlaps another entity's place"] == 8, result.output
+    assert counts["fates"] == {"overlap": 8}
 
 
 def test_a_trained_aligner_keeps_its_settings_unless_told(checkpoint, tmp_path):
     saved = {"min_probability": 0.4, "suppressed": ["LOC"], "back_projection": True, "keep_incomplete": True}
     nlp = tiny.make_projector(checkpoint, saved)
     nlp.to_disk(tmp_path)
-    settings = {
-        "aligner": [str(tmp_path)],
-        "suppress": None,
-        "min_probability": None,
-        "back_projection": None,
-    }
     for changes, expected in (
         ({}, (0.4, ["LOC"], True)),
-        ({"suppress": "", "min_probability": 0.0, "back_projection": False}, (0.0, [], False)),
+        ({"suppressed": (), "min_probability": 0.0, "back_projection": False}, (0.0, [], False)),
     ):
-        pipe = project.make_projector({**settings, **changes}).get_pipe("entity_projector")
+        pipe = make_projector(AlignerSettings(str(tmp_path), **changes)).get_pipe("entity_projector")
         assert (pipe.min_probability, pipe.suppressed, pipe.back_projection) == expected
         # A sentence that lost an entity would teach that there is none.
         assert not pipe.keep_incomplete
@@ -301,21 +307,152 @@ def test_a_trained_aligner_keeps_its_settings_unless_told(checkpoint, tmp_path):
 
 def test_what_cannot_be_projected_is_said_before_any_model_is_loaded(job, tmp_path, monkeypatch):
     run, out = job
-    monkeypatch.setattr(project, "make_projector", None)
+    monkeypatch.setattr(parts, "load_pipeline", None)
     (tmp_path / "empty").mkdir()
-    assert "folder without" in run(source=tmp_path / "empty").output
-    result = run("--target", tmp_path / "target", source=write_shards(tmp_path / "shards"))
-    assert (result.exit_code, "--target" in result.output) == (2, True)
+    for arguments, source, code in (
+        ([], tmp_path / "empty", "XNER509"),
+        ([], tmp_path / "nowhere", "XNER509"),
+        (["--target", tmp_path / "target"], write_shards(tmp_path / "shards"), "XNER509"),
+    ):
+        assert code in run(*arguments, source=source, code=1)
     with (tmp_path / "target").open("a", encoding="utf-8") as file:
         file.write("one more\n")
-    assert "XNER502" in str(run().exception)
+    assert "XNER502" in run(code=1)
     assert not out.exists()
 
 
 def test_a_teacher_that_is_trained_anew_is_another_one(job, tmp_path):
-    before = project._describe_pipeline(str(tmp_path / "teacher"))
+    text = ParallelText(tmp_path / "source")
+    settings = SilverSettings(str(tmp_path / "teacher"), text, "xx")
+    before = settings.describe()
+    assert settings.describe() == before
     meta = tmp_path / "teacher" / "meta.json"
     meta.write_text(meta.read_text(encoding="utf-8") + " ", encoding="utf-8")
-    assert project._describe_pipeline(str(tmp_path / "teacher")) != before
-    assert project._describe_pipeline("xx_teacher") == ["xx_teacher"]
-    assert project._describe_pipeline("") == []
+    assert settings.describe()["teacher"] != before["teacher"]
+    # The name of an installed pipeline stays as it is.
+    assert SilverSettings("xx_teacher", text, "xx").describe()["teacher"] == ["xx_teacher"]
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from spacy_xner.files import hold
+
+with hold(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_told_at_once_and_a_dead_one_holds_nothing(job):
+    run, out = job
+    run()
+    whole = (out / "xx-silver-train.spacy").read_bytes()
+    parts_folder = Outputs(out, "xx", "silver").parts
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, parts_folder],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": "."},
+    ) as other:  # fmt: skip
+        assert other.stdout.readline() == "held\n"
+        printed = run(code=1)
+        assert "XNER702" in printed
+        assert (out / "xx-silver-train.spacy").read_bytes() == whole
+        # Another corpus in the same folder is another work.
+        run("--name", "talk")
+        other.kill()
+    run()
+    assert (out / "xx-silver-train.spacy").read_bytes() == whole
+
+
+def test_a_corpus_is_never_overwritten_by_some_of_its_parts(job, monkeypatch):
+    run, out = job
+    run()
+    whole = (out / "xx-silver-train.spacy").read_bytes()
+    project_part = parts.project_part
+    n_parts = []
+
+    def lose_what_was_done(pairs, *rest):
+        n_parts.append(1)
+        if len(n_parts) == 3:
+            # As a process does that ends its own work on the same folder.
+            remove_folder(Outputs(out, "xx", "silver").parts)
+        return project_part(pairs, *rest)
+
+    monkeypatch.setattr(parts, "project_part", lose_what_was_done)
+    printed = run(code=1)
+    assert "XNER512" in printed
+    assert "00000" in printed
+    assert (out / "xx-silver-train.spacy").read_bytes() == whole
+    monkeypatch.setattr(parts, "project_part", project_part)
+    run()
+    assert (out / "xx-silver-train.spacy").read_bytes() == whole
+
+
+def change_the_text(folder):
+    for side in ("source", "target"):
+        (folder / side).write_text(f"{TEXTS[1]}\n{TEXTS[0]}\n", encoding="utf-8")
+    return [TEXTS[1], TEXTS[0]]
+
+
+def test_a_run_that_dies_while_it_removes_its_parts_leaves_nothing_for_other_text(job, monkeypatch, tmp_path):
+    run, out = job
+
+    def die_after_the_plan(path, **options):
+        for plan in Path(path).glob("plan.json"):
+            plan.unlink()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("spacy_xner.files.shutil.rmtree", die_after_the_plan)
+    run(code=130)
+    monkeypatch.undo()
+    expected = change_the_text(tmp_path)
+    run()
+    docs = read_docs(out / "xx-silver-train.spacy").get_docs(spacy.blank("xx").vocab)
+    assert [doc.text for doc in docs] == expected
+    assert {path.name for path in out.iterdir() if path.is_dir()} == set()
+
+
+def test_parts_of_other_settings_are_not_taken_though_nobody_says_so(job, monkeypatch, tmp_path):
+    run, out = job
+    monkeypatch.setattr("spacy_xner.projector.silver.merge_parts", None)
+    with pytest.raises(AssertionError, match="NoneType"):
+        run()
+    monkeypatch.undo()
+    folder = out / "xx-silver.parts"
+    assert len(list(folder.glob("part.*.spacy"))) == 3
+    (folder / "plan.json").unlink()
+    expected = change_the_text(tmp_path)
+    run()
+    docs = read_docs(out / "xx-silver-train.spacy").get_docs(spacy.blank("xx").vocab)
+    assert [doc.text for doc in docs] == expected
+
+
+def test_a_damaged_plan_is_told(job):
+    run, out = job
+    (out / "xx-silver.parts").mkdir(parents=True)
+    (out / "xx-silver.parts" / "plan.json").write_text("{")
+    assert "XNER511" in run(code=1)
+
+
+def test_a_package_that_is_missing_is_named(job, tmp_path, monkeypatch):
+    run, _ = job
+    shards = write_shards(tmp_path / "shards")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert "XNER514" in run("--engine", "ray", source=shards, code=1)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(XnerError, match="XNER514"):
+        list(read_shard(tmp_path / "0.parquet"))
+
+
+def test_summaries_survive_json_and_add_up():
+    first = Summary(SilverCounts(3, 1, 2, 1, labels=Counter(PER=1)), {"kept": [{"line": 1}]}, [2])
+    second = Summary(
+        SilverCounts(4, rejected=4, fates=Counter(no_place=4)), {"kept": [{"line": 5}], "no_place": []}, [1]
+    )
+    total = Summary()
+    total.add(first, 1)
+    total.add(second, 1, "a.jsonl")
+    assert Summary.from_json(srsly.json_loads(srsly.json_dumps(total.to_json()))) == total
+    expected = SilverCounts(7, 1, 2, 1, 0, 4, Counter(no_place=4), Counter(PER=1))
+    assert total == Summary(expected, {"kept": [{"line": 1}], "no_place": []}, [2, "a.jsonl:1"])
+    assert ("entities of the source: no place in the target", 4) in expected.rows()
