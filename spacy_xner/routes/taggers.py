@@ -10,6 +10,9 @@ import spacy
 
 from spacy_xner.corpus.docs import make_doc, read_docs, sentence_of, write_docs
 from spacy_xner.files import describe_file, read_json
+from spacy_xner.projector.parallel import ParallelText
+from spacy_xner.projector.settings import AlignerSettings, SilverSettings
+from spacy_xner.projector.silver import Outputs, make_silver
 from spacy_xner.routes.advice import UPPER_BOUND
 from spacy_xner.routes.base import Route, Trained, Training, train
 from spacy_xner.routes.settings import augment, count_sentences, read_sentences, run_overrides
@@ -169,15 +172,16 @@ def _finish(trained: Trained, teacher: Teacher, folder: Path) -> Trained:
 
 def make_silver_corpus(task: Task, teacher: Path, out: Path) -> None:
     """Project the teacher's entities through the parallel text, into {lang}-silver-train.spacy."""
-    # TO MERGE: this import and call become the library function of spacy_xner.projector.silver.
-    import project
-
     source, *target = task.data.parallel
-    project.main(
-        str(teacher), source, out, task.target, target=target[0] if target else None,
-        source_language=task.language, encoder=task.settings.encoder, layer=max(1, task.n_layers // 2),
-        limit=task.data.pairs, mixed_precision=task.mixed_precision, gpu=task.gpu,
-    )  # fmt: skip
+    aligner = AlignerSettings(
+        encoder=task.settings.encoder,
+        layer=max(1, task.n_layers // 2),
+        mixed_precision=task.mixed_precision,
+    )
+    text = ParallelText(source, target[0] if target else None, task.data.pairs)
+    outputs = Outputs(out, task.target, "silver")
+    settings = SilverSettings(str(teacher), text, task.target, task.language, aligner)
+    outputs.check(make_silver(settings, outputs, gpu=task.gpu))
 
 
 def tagger_training(
