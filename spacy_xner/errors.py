@@ -171,7 +171,8 @@ class Errors:
     )
     XNER311 = (
         "[XNER311] The objective {name!r} tells languages of unlabelled text apart and found {languages}. "
-        "Give unlabelled text in at least two languages (`vars.unlabelled`), or take the objective out."
+        "Give unlabelled text in at least two languages (`vars.unlabelled`), let it read the labelled "
+        "languages too (`languages = all`), or take the objective out."
     )
     XNER312 = (
         "[XNER312] The objective {name!r} learns from unlabelled text, and the corpus has none. Name its "

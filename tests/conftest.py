@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+# The networks of the tests are tiny: threads cost more than they bring, and beside another process many times
+# as much. Commands that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 from thinc.api import fix_random_seed

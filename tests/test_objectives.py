@@ -308,3 +308,24 @@ def test_a_fresh_head_learns_alone_first(checkpoint, create):
         assert weights_that_move(nlp, encoder, objective) == []
         assert objective._head.network.transform[0].weight.grad.any()
     assert weights_that_move(nlp, encoder, objective)
+
+
+def test_the_labelled_languages_can_be_told_apart_too(checkpoint):
+    """With one unlabelled language there is nothing to tell apart but the labelled ones."""
+    everything = {"language_id": {"@misc": "spacy_xner.language_id.v1", "languages": "all"}}
+    nlp = tiny.make_nlp(checkpoint, {"objectives": everything})
+    labelled = [eg for eg in tiny.make_examples(nlp) if eg.reference._.language == "en"]
+    examples = [*labelled, unlabelled(nlp, "Ана уехала в Москву", "ru")]
+    nlp.initialize(lambda: examples)
+    objective = nlp.get_pipe("ner").objectives["language_id"]
+    assert objective.languages == ["en", "ru"]
+    texts = []
+    update = objective.update
+    objective.update = lambda docs, tagger: texts.extend(doc.text for doc in docs) or update(docs, tagger)
+    losses = nlp.update(examples, losses={}, drop=0.0)
+    assert texts == [eg.reference.text for eg in examples]
+    assert losses["ner_language_id"] > 0
+    # By default the labelled text is not read, and one language is none to tell apart.
+    alone = make_nlp(checkpoint, ["language_id"])
+    with pytest.raises(ValueError, match=r"XNER311.*all"):
+        alone.initialize(lambda: examples)

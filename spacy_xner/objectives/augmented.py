@@ -43,6 +43,8 @@ def create_augmented_tuning(
 class AugmentedTuning:
     """See `create_augmented_tuning`."""
 
+    reads_labelled = False
+
     def __init__(
         self,
         weight: float,

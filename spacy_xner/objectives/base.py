@@ -26,6 +26,8 @@ class EncoderObjective(ABC):
     The head lives as long as the training; a saved pipeline does not have it.
     """
 
+    reads_labelled = False
+
     def __init__(self, weight: float, window: int, overlap: int) -> None:
         self.weight = weight
         self.window = window

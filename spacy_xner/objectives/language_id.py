@@ -1,7 +1,7 @@
 """The objective LI: identify the language of unlabelled text (paper 3)."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from spacy.tokens import Doc
@@ -14,16 +14,28 @@ from spacy_xner.types import Count, Weight
 from spacy_xner.types import Window as WindowSize
 
 
-def create_language_id(weight: Weight = 1.0, window: WindowSize = 64, overlap: Count = 8) -> "LanguageId":
-    """Create the objective LI: identify the language of unlabelled text.
+def create_language_id(
+    weight: Weight = 1.0,
+    window: WindowSize = 64,
+    overlap: Count = 8,
+    languages: Literal["unlabelled", "all"] = "unlabelled",
+) -> "LanguageId":
+    """Create the objective LI: identify the language of text.
 
-    weight: Of this loss in the sum. window, overlap: Wordpieces; longer texts are cut, nothing is lost.
+    weight: Factor of this loss in the sum.
+    window, overlap: Wordpieces of the parts that longer texts are cut into, so that nothing is lost.
+    languages: "unlabelled" tells the languages without labels apart, as Moon et al. do; "all" those with
+        labels too, whose text is read as well. One language without labels leaves nothing else to tell apart.
     """
-    return LanguageId(weight, window, overlap)
+    return LanguageId(weight, window, overlap, reads_labelled=languages == "all")
 
 
 class LanguageId(EncoderObjective):
     """The objective LI."""
+
+    def __init__(self, weight: float, window: int, overlap: int, *, reads_labelled: bool) -> None:
+        super().__init__(weight, window, overlap)
+        self.reads_labelled = reads_labelled
 
     def start(self, tagger: EntityTagger, languages: Iterable[str | None], name: str) -> None:
         """Build the head. RAISES: XNER308, XNER311 for fewer than two languages."""

@@ -102,10 +102,15 @@ def make_entity_tagger(
 
 
 class Objective(Protocol):
-    """A loss on unlabelled documents that is trained together with the tagger."""
+    """A loss on unlabelled documents that is trained together with the tagger.
+
+    reads_labelled: The objective reads the text of the labelled documents too.
+    """
+
+    reads_labelled: bool
 
     def start(self, tagger: "EntityTagger", languages: Iterable[str | None], name: str) -> None:
-        """Get ready for a tagger and the languages of its unlabelled documents, None where one is unknown."""
+        """Get ready for a tagger and the languages of the text to read, None where one is unknown."""
 
     def update(self, docs: list[Doc], tagger: "EntityTagger") -> float:
         """Add gradients to the model's. RETURNS: The weighted loss in nats."""
@@ -202,14 +207,13 @@ class EntityTagger(LabelledPipe):
             labels = teacher.labels
             self.cfg.update(labels=list(labels), symbols=teacher.cfg["symbols"])
         sample: list[Doc] = []
-        languages: set[str | None] = set()
+        languages: dict[bool, set[str | None]] = {True: set(), False: set()}
         for label in labels or ():
             self.add_label(label)
         for example in get_examples():
             if len(sample) < 10 and len(example.predicted):
                 sample.append(example.predicted)
-            if not is_labelled(example.reference):
-                languages.add(example.reference._.language)
+            languages[is_labelled(example.reference)].add(example.reference._.language)
             if labels is not None and len(sample) == 10 and not self.objectives:
                 break
             self._look_for_symbols(example)
@@ -224,7 +228,8 @@ class EntityTagger(LabelledPipe):
         if teacher is not None and weights is not None:
             take_weights(self.model, teacher.model, self.name, weights)
         for name, objective in self.objectives.items():
-            objective.start(self, languages, name)
+            read = languages[False] | languages[True] if objective.reads_labelled else languages[False]
+            objective.start(self, read, name)
         self._has_begun = True
 
     def _look_for_symbols(self, example: Example) -> None:
@@ -342,10 +347,11 @@ class EntityTagger(LabelledPipe):
 
     def _update_unlabelled(self, examples: list[Example], losses: dict[str, float]) -> None:
         """Add the gradients and losses of the objectives on the documents without annotation."""
+        examples = [eg for eg in examples if not is_blank(eg.predicted)]
         unlabelled = [eg.predicted for eg in examples if not is_labelled(eg.reference)]
-        texts = [doc for doc in unlabelled if not is_blank(doc)]
         for name, objective in self.objectives.items():
             key = f"{self.name}_{name}"
+            texts = [eg.predicted for eg in examples] if objective.reads_labelled else unlabelled
             loss = objective.update(texts, self) if texts else 0.0
             losses[key] = losses.get(key, 0.0) + self.check_loss(loss, texts)
 
