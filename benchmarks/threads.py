@@ -1,18 +1,21 @@
 """One pipeline in many threads, as a web server calls it: are the answers those of one thread, and how fast?
 
 All numbers of threads take turns on the same texts within one run, so that other work on the machine slows
-them alike.
+them alike. A plain loop is measured twice: with torch's own number of threads for an operation, and with that
+of the pool's threads.
 """
 
 import json
+import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import spacy
+import torch
 import typer
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -45,6 +48,9 @@ def main(
     limit: Annotated[int, typer.Option(min=1, help="Different texts a language.")] = 50,
     calls: Annotated[int, typer.Option(min=1, help="Calls with every number of threads.")] = 5000,
     rounds: Annotated[int, typer.Option(min=1, help="Turns that the calls are spread over.")] = 5,
+    torch_threads: Annotated[
+        int, typer.Option(min=1, help="Threads of one operation of torch in every thread of the pool.")
+    ] = 1,
     out: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
 ) -> None:
     """Call a pipeline from 1, 2, 4 and 8 threads, and compare every answer with that of a plain loop."""
@@ -55,20 +61,21 @@ def main(
     )
     nlp = spacy.load(pipeline)
     samples = read_texts(nlp, texts, [name for name in languages.split(",") if name], limit)
-    result = measure(nlp, samples, calls, rounds)
+    result = measure(nlp, samples, calls, rounds, torch_threads)
     speeds = result["words_per_second"]
+    base = next(iter(speeds.values()))
     rows = [
-        (name, f"{speed:,.0f}", f"{speed / speeds['serial']:.2f}x", result["other_answers"].get(name, ""))
+        (name, f"{speed:,.0f}", f"{speed / base:.2f}x", result["other_answers"].get(name, ""))
         for name, speed in speeds.items()
     ]
-    msg.table(rows, header=("threads", "words/s", "", "other answers"), divider=True, aligns=tuple("rrrr"))
+    msg.table(rows, header=("threads", "words/s", "", "other answers"), divider=True, aligns=tuple("lrrr"))
     if out is not None:
         out.write_text(
             json.dumps({"pipeline": pipeline.name, "machine": machine._asdict(), **result}, indent=2)
         )
     if any(result["other_answers"].values()):
-        msg.fail(f"Threads change answers, scores by up to {result['largest_difference']:.1e}", exits=1)
-    msg.good(f"All answers are those of a plain loop, scores to {result['largest_difference']:.1e}")
+        msg.fail(f"Threads change answers; largest difference: {result['largest_difference']:.1e}", exits=1)
+    msg.good(f"All answers are those of a plain loop; largest difference: {result['largest_difference']:.1e}")
 
 
 def read_texts(nlp: Language, folder: Path, languages: list[str], limit: int) -> list[str]:
@@ -80,33 +87,41 @@ def read_texts(nlp: Language, folder: Path, languages: list[str], limit: int) ->
     return [texts[i] for i in range(max(map(len, by_language))) for texts in by_language if i < len(texts)]
 
 
-def measure(nlp: Language, texts: list[str], calls: int, rounds: int) -> dict[str, Any]:
-    """Call the pipeline in a plain loop and from several threads, in turns.
+def measure(nlp: Language, texts: list[str], calls: int, rounds: int, torch_threads: int) -> dict[str, Any]:
+    """Call the pipeline in plain loops and from several threads, in turns.
 
+    torch_threads: Threads of one operation in the pool's threads.
     RETURNS: Words a second and other answers by number of threads, and the largest difference of a score.
     """
+    usual = torch.get_num_threads()
     expected = {text: answer(nlp(text)) for text in texts}
     n_words = {text: len(nlp.make_doc(text)) for text in texts}
-    seconds = dict.fromkeys(["serial", *map(str, N_THREADS)], 0.0)
+    loops = {f"plain loop, {number} of torch": number for number in (usual, torch_threads)}
+    seconds = dict.fromkeys([*loops, *map(str, N_THREADS)], 0.0)
     others = {str(number): 0 for number in N_THREADS}
-    largest = 0.0
+    largest, total = 0.0, 0
     stream = cycle(texts)
-    total = 0
     for done in range(rounds):
         batch = list(islice(stream, calls // rounds + (done < calls % rounds)))
         total += sum(n_words[text] for text in batch)
-        seconds["serial"] += spend(lambda texts: list(map(nlp, texts)), batch)[1]
+        for name, number in loops.items():
+            torch.set_num_threads(number)
+            seconds[name] += spend(lambda texts: list(map(nlp, texts)), batch)[1]
         for number in N_THREADS:
-            with ThreadPoolExecutor(number) as pool:
+            # Every thread has a setting of its own.
+            with ThreadPoolExecutor(
+                number, initializer=torch.set_num_threads, initargs=(torch_threads,)
+            ) as pool:
                 docs, spent = spend(lambda texts, pool=pool: list(pool.map(nlp, texts)), batch)
             seconds[str(number)] += spent
-            for text, doc in zip(batch, docs, strict=True):
-                gap = difference(answer(doc), expected[text])
-                others[str(number)] += gap > TOLERANCE
-                largest = max(largest, gap)
+            gaps = [difference(answer(doc), expected[t]) for t, doc in zip(batch, docs, strict=True)]
+            others[str(number)] += sum(gap > TOLERANCE for gap in gaps)
+            largest = max(largest, *gaps)
+    torch.set_num_threads(usual)
     return {
         "calls": calls,
         "texts": len(texts),
+        "torch_threads": torch_threads,
         "words_per_second": {name: total / spent for name, spent in seconds.items()},
         "other_answers": others,
         "largest_difference": largest,
@@ -131,16 +146,11 @@ def answer(doc: Doc) -> Answer:
 
 
 def difference(one: Answer, other: Answer) -> float:
-    """The largest difference of two scores; infinite if anything else differs."""
+    """The largest difference of two scores; infinite if anything else differs, or a score is no number."""
     if one.entities != other.entities or len(one.scores) != len(other.scores):
-        return float("inf")
-    return largest_of(abs(a - b) for a, b in zip(one.scores, other.scores, strict=True))
-
-
-def largest_of(numbers: Iterable[float]) -> float:
-    """The largest number, 0 of none; infinite if one is not a number."""
-    # A comparison with NaN is False: max() would pass over it.
-    return max((number if number == number else float("inf") for number in numbers), default=0.0)
+        return math.inf
+    gaps = [abs(a - b) for a, b in zip(one.scores, other.scores, strict=True)]
+    return max((math.inf if math.isnan(gap) else gap for gap in gaps), default=0.0)
 
 
 if __name__ == "__main__":
