@@ -32,7 +32,9 @@ class TorchShim(PyTorchShim):
     network is built late, when its sizes are known: `cfg` (plain JSON) is all that `build` needs for it.
 
     Many threads may predict at once: outside of `training_mode` a network has no dropout, and a prediction
-    does not touch its mode. Only one thread may train, and no other predicts meanwhile.
+    does not touch its mode. Only one thread may train, and no other predicts meanwhile. torch cuts every
+    operation into as many threads as there are cores; a server whose own threads keep the cores busy is
+    faster with `OMP_NUM_THREADS=1` (see `benchmarks/threads.py`).
 
     build: Makes the network, with any weights, from `cfg`.
     mixed_precision: Half precision: float16 with a gradient scaler on GPU, bfloat16 on CPUs that

@@ -1,6 +1,9 @@
 """One pipeline in many threads, as a web server calls it: the same answers as in one thread."""
 
+import importlib.util
+import json
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -8,10 +11,12 @@ from threading import Event
 import pytest
 import spacy
 import torch
+from spacy.language import Language
 from spacy.tokens import Doc
 from thinc.api import ArgsKwargs, fix_random_seed
 
 from spacy_xner.cache import TensorCache
+from spacy_xner.corpus.docs import write_docs
 from spacy_xner.shim import TorchShim
 from spacy_xner.transformer import sharing
 from spacy_xner.transformer.network import TransformerNetwork
@@ -225,3 +230,69 @@ def test_uroman_reads_in_one_thread_at_a_time(monkeypatch):
     assert in_threads(romanise.romanise, words) == [f"{word}!" for word in words]
     romanise._romanise.cache_clear()
     assert set(read) == set(words)
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    """The module of the benchmark."""
+    spec = importlib.util.spec_from_file_location("threads_benchmark", "benchmarks/threads.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """A folder of test sentences in two languages."""
+    nlp = tiny.blank()
+    docs = [example.reference for example in tiny.make_examples(nlp)]
+    for language in ("en", "ru"):
+        of_language = [doc for doc in docs if doc._.language == language]
+        write_docs(of_language, tmp_path / f"{language}-tiny-test.spacy")
+    return tmp_path
+
+
+def test_the_benchmark_finds_no_other_answers(benchmark, routed_folder, corpus, tmp_path):
+    out = tmp_path / "result.json"
+    n_torch_threads = torch.get_num_threads()
+    benchmark.main(routed_folder, corpus, calls=41, rounds=2, out=out)
+    result = json.loads(out.read_text())
+    assert (result["calls"], result["texts"]) == (41, 4)
+    assert list(result["words_per_second"])[-4:] == ["1", "2", "4", "8"]
+    assert all(speed > 0 for speed in result["words_per_second"].values())
+    assert result["other_answers"] == {"1": 0, "2": 0, "4": 0, "8": 0}
+    assert result["largest_difference"] <= 1e-6
+    assert result["machine"]["torch"] == torch.__version__
+    assert torch.get_num_threads() == n_torch_threads
+
+
+def test_the_benchmark_notices_other_answers(benchmark, corpus, tmp_path, monkeypatch):
+    nlp = tiny.blank()
+
+    def annotate(doc):
+        in_pool = threading.current_thread() is not threading.main_thread()
+        doc._.cluster_score = 0.5 + 2e-6 * in_pool
+        return doc
+
+    Language.component("differs_in_threads", func=annotate)
+    nlp.add_pipe("differs_in_threads")
+    monkeypatch.setattr(spacy, "load", lambda path: nlp)
+    with pytest.raises(SystemExit) as stop:
+        benchmark.main(tmp_path, corpus, calls=8, rounds=1, out=tmp_path / "result.json")
+    assert stop.value.code == 1
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["other_answers"] == {"1": 8, "2": 8, "4": 8, "8": 8}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (([1], [0.5]), ([1], [0.25]), 0.25),
+        (([1], []), ([1], []), 0.0),
+        (([1], [0.5]), ([2], [0.5]), float("inf")),
+        (([1], [0.5]), ([1], []), float("inf")),
+        (([1], [float("nan"), 0.5]), ([1], [0.5, 0.5]), float("inf")),
+    ],
+)
+def test_the_benchmark_compares_all_that_is_written(benchmark, one, other, expected):
+    assert benchmark.difference(benchmark.Answer(*one), benchmark.Answer(*other)) == expected
