@@ -115,6 +115,6 @@ def _build(source: Path, name: str) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=source.parent)
     wheel = next(source.glob("dist/*.whl"), None)
     if done.returncode != 0 or wheel is None:
-        lines = (done.stderr or done.stdout).strip().splitlines()
-        raise XnerError(Errors.XNER127.format(name=name, reason=lines[-1] if lines else "no output"))
+        reason = " ".join((done.stderr or done.stdout).split())[-300:]
+        raise XnerError(Errors.XNER127.format(name=name, reason=reason or "no output"))
     return wheel
