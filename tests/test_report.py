@@ -207,21 +207,30 @@ def test_sections_follow_as_they_are_or_as_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "change"),
+    ("file", "keys", "value"),
     [
-        ("metrics/xner.json", {"scores": None}),
-        ("metrics/xner.json", {"scores": {"ents_f": "<b>0.5", "ents_per_language": {}}}),
-        ("metrics/xner.json", {"examples": [{"text": "x"}]}),
-        ("metrics/xner.json", {"confusion": {"languages": ["de"], "counts": [["<b>"]]}}),
-        ("training/groupings/found.json", {"purity": {}}),
-        ("training/groupings/figure1.json", {"points": {"identifier": [["x", 1]]}}),
-        ("silver/de-news.json", {"counts": {"pairs": 1}}),
-        ("compare/compare.json", {"routes": [{"route": "joint"}]}),
+        ("metrics/xner.json", ["scores"], None),
+        ("metrics/xner.json", ["scores", "ents_f"], "<b>0.5"),
+        ("metrics/xner.json", ["scores", "ents_per_type", "PER", "support"], "1"),
+        ("metrics/xner.json", ["scores", "routing_acc"], True),
+        ("metrics/xner.json", ["examples"], [{"text": "x"}]),
+        ("metrics/xner.json", ["confusion", "counts", 0, 0], "<b>"),
+        ("training/groupings/found.json", ["purity"], {}),
+        ("training/groupings/figure1.json", ["points", "identifier", 0, 0], "x"),
+        ("silver/de-news.json", ["counts"], {"pairs": 1}),
+        ("silver/de-news.json", ["counts", "fates"], {"lost": 1}),
+        ("compare/compare.json", ["routes", 0, "minutes"], "1"),
+        ("compare/compare.json", ["routes"], [{"route": "joint"}]),
     ],
 )
-def test_files_of_other_kinds_are_named(folders: Path, file: str, change: dict[str, Any]) -> None:
+def test_files_of_other_kinds_are_named(folders: Path, file: str, keys: list[Any], value: Any) -> None:
     path = folders / file
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    content = json.loads(path.read_text())
+    place = content
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    path.write_text(json.dumps(content))
     printed = invoke(xner, "report", *options_of(folders), code=1)
     assert "XNER530" in printed
     assert path.name in printed.replace(" ", "")
