@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 
 # Names of languages are text, though they may hold dollar signs. The salt makes equal figures equal bytes.
 SETTINGS: Any = {"text.parse_math": False, "svg.hashsalt": "spacy_xner"}
+# Characters of a name in a legend beside its panel, which would leave no room for the panel otherwise.
+N_SHOWN = 24
 TITLES = {"base-max": "base model, max-pooled", "identifier": "after language identification"}
 
 
@@ -38,7 +40,8 @@ def draw_curves(lines: Sequence[Mapping[str, Any]]) -> Markup:
             right.plot(steps, values, marker="o", markersize=3, label=language)
         right.set(title="dev F1 by language", xlabel="step", ylim=(0, 100))
         if right.get_legend_handles_labels()[0]:
-            right.legend(ncols=3, fontsize=7)
+            # The legend lies within the panel, and may cover it, but not make it narrower.
+            right.legend(ncols=3, fontsize=7).set_in_layout(False)
         return to_svg(figure)
 
 
@@ -58,7 +61,7 @@ def draw_sentences(content: Mapping[str, Any]) -> Markup:
             for i, language in enumerate(sorted(set(names))):
                 is_of_language = [name == language for name in names]
                 x, y = places[is_of_language].T
-                panel.scatter(x, y, s=5, color=colors[i % len(colors)], label=language)
+                panel.scatter(x, y, s=5, color=colors[i % len(colors)], label=language[:N_SHOWN])
             panel.set(title=TITLES.get(kind, kind), xticks=[], yticks=[])
         panels[-1].legend(ncols=1, fontsize=7, markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5))
         return to_svg(figure)
