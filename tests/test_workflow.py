@@ -24,7 +24,7 @@ from spacy_xner.files import move_folder
 from spacy_xner.report.page import BEGIN, END
 from spacy_xner.training import fixed_steps, train_pipeline
 
-import report as report_script
+from scripts.report import write_page
 from tests import tiny
 
 CONFIGS = sorted(Path("configs").glob("*.cfg"))
@@ -209,7 +209,7 @@ def test_evaluation_and_report_are_whole(toy_model, toy_corpus, tmp_path):
     assert content["examples"][0]["predicted"]
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    report_script.main(tmp_path / "report.html", metrics.parent, toy_model.parent, runs=None, readme=readme)
+    write_page(tmp_path / "report.html", metrics.parent, toy_model.parent, None, readme)
     page = (tmp_path / "report.html").read_text()
     assert "Maria Santos" in page
     assert "<svg" in page

@@ -1,14 +1,14 @@
-"""What the scripts have in common: tables and pages of what is finished."""
+"""The report page with experiments: what is passed over, what has no scores."""
 
 import json
 
-import report
+from scripts.report import write_page
 
 
 def test_the_report_passes_folders_of_other_things(tmp_path):
     (tmp_path / "runs" / "maps").mkdir(parents=True)
     (tmp_path / "runs" / "maps" / "settings.json").write_text("{}")
-    report.main(tmp_path / "report.html", tmp_path, tmp_path, runs=tmp_path / "runs")
+    write_page(tmp_path / "report.html", tmp_path, tmp_path, tmp_path / "runs", None)
     assert "maps" not in (tmp_path / "report.html").read_text()
 
 
@@ -16,5 +16,5 @@ def test_scores_of_test_files_without_annotation_are_reported(tmp_path):
     scores = {"ents_f": None, "ents_per_language": None, "words_per_second": 1.0}
     content = {"scores": scores, "confusion": None, "examples": []}
     (tmp_path / "raw.json").write_text(json.dumps(content))
-    report.main(tmp_path / "report.html", tmp_path, tmp_path)
+    write_page(tmp_path / "report.html", tmp_path, tmp_path, None, None)
     assert "<h2>raw</h2>" in (tmp_path / "report.html").read_text()
