@@ -14,6 +14,7 @@ from spacy_xner.cli.app import xner
 from spacy_xner.errors import XnerError
 from spacy_xner.training import config_names, config_path
 
+from scripts.command import app as scripts_app
 from tests.cli import invoke
 
 
@@ -43,6 +44,8 @@ def commands(command: click.Command, path: str = "xner") -> Iterator[tuple[str, 
 def test_every_verb_and_option_is_described() -> None:
     named = dict(commands(get_command(xner)))
     assert {"xner compare", "xner translate words", "xner vectors train"} <= set(named)
+    named.update(commands(get_command(scripts_app), "scripts"))
+    assert "scripts experiment" in named
     for name, command in named.items():
         assert len(command.help or "") > 20, name
         for parameter in command.params:

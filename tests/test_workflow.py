@@ -14,7 +14,6 @@ import yaml
 from spacy.cli.debug_config import debug_config
 from spacy.cli.init_config import fill_config
 from typer.main import get_command
-from typer.testing import CliRunner
 
 from spacy_xner.cli.app import xner
 from spacy_xner.corpus.docs import read_docs
@@ -327,29 +326,6 @@ def test_triples_come_from_parallel_text(kind, checkpoint, tmp_path):
 
 def names_of(text, entities):
     return [text[start:end] for start, end, _ in entities]
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "project",
-        "triples",
-        "report",
-        "cluster",
-        "assemble",
-    ],
-)
-def test_help_teaches(name):
-    module = __import__(name)
-    app = getattr(module, "app", None)
-    if app is None:
-        import typer
-
-        app = typer.Typer()
-        app.command()(module.main)
-    result = CliRunner().invoke(app, ["--help"])
-    assert result.exit_code == 0
-    assert len(result.output) > 200
 
 
 def test_a_stopped_training_leaves_the_old_model(toy_model, checkpoint, toy_corpus, tmp_path):
