@@ -45,13 +45,14 @@ def build_bilstm_encoder(
     written and in lower case; a word without one has a fixed random vector. Dropout is that of `[training]`,
     on the output of both LSTMs.
 
-    use_vectors, use_characters: What is read of a word.
+    use_vectors: Read a word's vector.
+    use_characters: Read a word's characters.
     lower: Read characters in lower case; numbers and addresses are always read as "num" and "url".
     romanise: Read characters of other scripts in Latin ones.
     n_characters: Rows of the character table; a code point's row is its remainder.
-    character_hidden, word_hidden: Size of each direction.
+    character_hidden, word_hidden: Size of each direction of the two LSTMs.
     tie_characters, tie_words: One set of weights for both directions.
-    dense_width: Of a layer between the words' states and the head; 0 for none.
+    dense_width: Size of a layer between the words' states and the head; 0 for none.
     SOURCE: Huang et al. 2019, sections 2 and 3.2; Bari et al. 2020 (tied directions, dense layer).
     """
     settings = {
@@ -99,7 +100,7 @@ def init_bilstm(model: Encoder, X: list[Doc] | None = None, Y: Any = None) -> No
 
 
 def add_target_reader(model: Encoder, languages: Iterable[str]) -> None:
-    """Give some languages a reader of their own; `start_target` lets it begin as the one of all others."""
+    """Give some languages a second reader; `start_target` lets it begin as the first one is."""
     shim: TorchShim = model.shims[0]
     weights = shim.network.state_dict()
     shim.start({**shim.cfg, "targets": sorted(languages)})
@@ -107,7 +108,7 @@ def add_target_reader(model: Encoder, languages: Iterable[str]) -> None:
 
 
 def _is_target(model: Encoder, doc: Doc) -> bool:
-    """True if the target's reader is to read a document: it is in its languages, or in nobody knows which."""
+    """True if the target's reader is to read a document: its language is one of the target's, or unknown."""
     reader, targets = model.attrs["reader"], model.shims[0].cfg["targets"]
     if reader or not targets:
         return bool(reader == "target")
@@ -117,7 +118,7 @@ def _is_target(model: Encoder, doc: Doc) -> bool:
 def _scale(vocab: Vocab) -> float:
     """What brings the vectors' numbers to a mean square of 1.
 
-    Vectors of unit length have numbers of a few hundredths: next to characters they would go unheard.
+    Numbers of vectors of unit length are a few hundredths: beside characters they would go unheard.
     """
     data = get_array_ops(vocab.vectors.data).to_numpy(vocab.vectors.data).astype("float32")
     mean_square = float((data**2).mean()) if data.size else 0.0
@@ -146,7 +147,7 @@ def forward_bilstm(
     vectors, torch_backprop = shim(ArgsKwargs(args=inputs, kwargs={}), is_train)
 
     def backprop(d_vectors: list[Floats2d]) -> list[Doc]:
-        gradients = {"grad_tensors": xp2torch(model.ops.flatten(d_vectors))}
+        gradients = {"grad_tensors": xp2torch(model.ops.flatten(d_vectors), device=shim.device)}
         torch_backprop(ArgsKwargs(args=((vectors,),), kwargs=gradients))
         return docs
 
@@ -167,7 +168,8 @@ def read_words(model: Encoder, vocab: Vocab, words: list[str]) -> Words:
         if vocab.vectors.shape[1] != width:
             raise XnerError(Errors.XNER614.format(expected=width, found=vocab.vectors.shape[1]))
         # Floret makes a vector of any word, and has nothing to fall back from.
-        vectors, has_vector = look_up(vocab, normal if vocab.vectors.mode == Mode.floret else written)
+        forms = normal if vocab.vectors.mode == Mode.floret else written
+        vectors, has_vector = look_up(vocab, forms, shim.device)
     characters, lengths = numpy.zeros(0, "int64"), [0] * len(words)
     n_characters = shim.cfg["n_characters"]
     if n_characters:
@@ -185,22 +187,23 @@ def read_words(model: Encoder, vocab: Vocab, words: list[str]) -> Words:
     )
 
 
-def look_up(vocab: Vocab, words: list[str]) -> tuple[Tensor, Tensor]:
+def look_up(vocab: Vocab, words: list[str], device: torch.device) -> tuple[Tensor, Tensor]:
     """Find the vocabulary's vectors as written, then in lower case.
 
-    RETURNS: Vectors (n_words, width) and which words have one (n_words,).
+    RETURNS: Vectors (n_words, width) on the device, and which words have one (n_words,).
     """
     vectors = vocab.vectors
     if vectors.mode == Mode.floret:
-        return xp2torch(vectors.get_batch(words)).float(), torch.ones(len(words), dtype=torch.bool)
+        floret = xp2torch(vectors.get_batch(words), device=device).float()
+        return floret, torch.ones(len(words), dtype=torch.bool)
     ops = get_array_ops(vectors.data)
     as_written, in_lower_case = (
         ops.to_numpy(vectors.find(keys=[vocab.strings.as_int(word) for word in form]))
         for form in (words, [word.lower() for word in words])
     )
     rows = numpy.where(as_written < 0, in_lower_case, as_written)
-    found = xp2torch(vectors.data[ops.asarray(rows)].astype("float32"))
-    return found, torch.from_numpy(rows >= 0)
+    rows_of_words = vectors.data[ops.asarray(rows)].astype("float32")
+    return xp2torch(rows_of_words, device=device), torch.from_numpy(rows >= 0)
 
 
 def _spell_once(network: BiLSTMNetwork, version: int, orths: list[int], words: Words) -> Tensor:

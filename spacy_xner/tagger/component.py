@@ -256,7 +256,7 @@ class EntityTagger(LabelledPipe):
         head = head_network(self.model)
         sizes = [len(doc) for doc in docs]
         with torch.inference_mode():
-            flat = to_flat_torch(emissions)
+            flat = to_flat_torch(self.model, emissions)
             lengths = torch.tensor(sizes, device=flat.device)
             tags = head.best_tags(flat, lengths)
             spans = self.tag_set.decode(tags.cpu().numpy(), sizes)
@@ -435,7 +435,7 @@ class EntityTagger(LabelledPipe):
     ) -> tuple[float, list[Floats2d]]:
         sizes = [len(s) for s in scores]
         with torch.enable_grad():
-            flat = to_flat_torch(scores, requires_grad=True)
+            flat = to_flat_torch(self.model, scores, requires_grad=True)
             gold = torch.cat([torch.from_numpy(ids) for ids in tags]).to(flat.device)
             lengths = torch.tensor(sizes, device=flat.device)
             loss = weight * head_network(self.model).loss(flat, gold, lengths)

@@ -86,11 +86,12 @@ def forward_head(
     if is_train:
         network: Head = model.shims[0].network
         network.dropout.p = model.attrs["dropout_rate"]
-    inputs = xp2torch(flat, requires_grad=is_train)
+    # The device is named, for thinc's default is one of the thread, and a new thread's is the CPU.
+    inputs = xp2torch(flat, requires_grad=is_train, device=shim.device)
     emissions, torch_backprop = shim(ArgsKwargs(args=(inputs,), kwargs={}), is_train)
 
     def backprop(d_emissions: list[Floats2d]) -> list[Floats2d]:
-        d_flat = xp2torch(model.ops.flatten(d_emissions))
+        d_flat = xp2torch(model.ops.flatten(d_emissions), device=shim.device)
         grads = ArgsKwargs(args=((emissions,),), kwargs={"grad_tensors": d_flat})
         d_inputs = torch_backprop(grads)
         return model.ops.unflatten(torch2xp(d_inputs.args[0]), lengths)
@@ -114,7 +115,8 @@ def init_tagger(model: Tagger, X: list[Doc] | None = None, Y: Any = None) -> Non
     head.set_dim("nO", len(tag_set_of(shim.cfg)), force=True)
 
 
-def to_flat_torch(arrays: list[Floats2d], *, requires_grad: bool = False) -> torch.Tensor:
-    """Join the arrays of a batch. Shape: (n_tokens, n_columns)."""
-    flat = torch.cat([xp2torch(a) for a in arrays])
+def to_flat_torch(model: Tagger, arrays: list[Floats2d], *, requires_grad: bool = False) -> torch.Tensor:
+    """Join the arrays of a batch, where the model's head is. Shape: (n_tokens, n_columns)."""
+    device = model.get_ref("head").shims[0].device
+    flat = torch.cat([xp2torch(array, device=device) for array in arrays])
     return flat.detach().requires_grad_(requires_grad)

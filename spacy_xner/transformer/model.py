@@ -177,7 +177,7 @@ def _forward(
 
     def backprop(d_vectors: Floats2d) -> None:
         if vectors.requires_grad:
-            gradients = {"grad_tensors": xp2torch(d_vectors)}
+            gradients = {"grad_tensors": xp2torch(d_vectors, device=shim.device)}
             torch_backprop(ArgsKwargs(args=((vectors,),), kwargs=gradients))
 
     return torch2xp(vectors.detach()), backprop
