@@ -48,8 +48,9 @@ def build_transformer_encoder(
 
     name: Checkpoint folder, hub name, or `multilingual-e5-small`. A saved pipeline does not need it.
     n_layers: Only the lowest so many layers; 0 for all.
-    mixed_precision, grad_scaler_config: See `TorchShim`.
-    The other settings: see `TransformerNetwork`.
+    mixed_precision: See `TorchShim`.
+    grad_scaler_config: Settings of thinc's gradient scaler, for GPUs.
+    The other settings are those of `TransformerNetwork`.
     """
     return _build_encoder(
         "transformer_encoder", forward_encoder, name, n_layers, mixed_precision, grad_scaler_config,
@@ -69,7 +70,7 @@ def build_sentence_encoder(
     mixed_precision: bool = False,
     grad_scaler_config: dict[str, Any] | None = None,
 ) -> SentenceEncoder:
-    """Build an encoder of whole texts: one vector each. The settings: see `build_transformer_encoder`."""
+    """Build an encoder of whole texts: one vector each. See `build_transformer_encoder` for the settings."""
     return _build_encoder(
         "sentence_encoder", forward_sentences, name, n_layers, mixed_precision, grad_scaler_config,
         unit="text", n_frozen_layers=n_frozen_layers, pooling=pooling, window=window, overlap=overlap,
@@ -90,8 +91,8 @@ def build_pair_encoder(
 ) -> PairEncoder:
     """Build an encoder of tokens behind a query: query and document are the segments of a pair.
 
-    Documents longer than the window are cut, and the query is repeated before every part. The settings:
-    see `build_transformer_encoder`.
+    Documents longer than the window are cut, and the query is repeated before every part. See
+    `build_transformer_encoder` for the settings.
     """
     return _build_encoder(
         "pair_encoder", forward_pairs, name, n_layers, mixed_precision, grad_scaler_config,
@@ -109,7 +110,7 @@ def _build_encoder(
     grad_scaler_config: dict[str, Any] | None,
     **settings: Any,
 ) -> Model:
-    """settings: Of the `TransformerNetwork`."""
+    """settings: Settings of the `TransformerNetwork`."""
     shim = TorchShim(
         partial(TransformerNetwork, **settings),
         mixed_precision=mixed_precision,
