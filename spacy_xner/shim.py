@@ -67,7 +67,7 @@ class TorchShim(PyTorchShim):
         self._max_learn_rate = max_learn_rate
         self._has_warned = False
         self._process = os.getpid()
-        # Counts changes of the weights, for whoever keeps what was computed with them.
+        # Counts changes of the weights: a cache of what was computed with them asks for it.
         self.version = 0
         self.cpu_bfloat16 = mixed_precision and not on_gpu and has_cpu_bfloat16()
 
@@ -251,7 +251,7 @@ class TorchShim(PyTorchShim):
         return torch.autocast("cuda", enabled=self._mixed_precision)
 
     def _use_one_thread_in_forks(self) -> None:
-        # A forked child of `nlp.pipe(n_process=2)` inherits OpenMP's state but not its threads, and
+        # A forked child of `nlp.pipe(n_process=2)` inherits the state of OpenMP but not its threads, and
         # hangs in the first parallel region.
         if os.getpid() != self._process:
             torch.set_num_threads(1)

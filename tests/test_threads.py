@@ -296,3 +296,14 @@ def test_the_benchmark_notices_other_answers(benchmark, corpus, tmp_path, monkey
 )
 def test_the_benchmark_compares_all_that_is_written(benchmark, one, other, expected):
     assert benchmark.difference(benchmark.Answer(*one), benchmark.Answer(*other)) == expected
+
+
+@pytest.mark.parametrize("make", [tiny.make_nlp, lambda _: tiny.make_bilstm(("maria", "nokia"))])
+def test_a_thread_need_not_know_the_device(checkpoint, monkeypatch, make):
+    # thinc's default device is a thread's: after `require_gpu()` in one thread others still have the CPU.
+    nlp = make(checkpoint)
+    tiny.train(nlp, n_steps=2)
+    expected = [answer(nlp(text)) for text in tiny.TEXTS]
+    monkeypatch.setattr("thinc.util.get_torch_default_device", lambda: torch.device("meta"))
+    assert [answer(nlp(text)) for text in tiny.TEXTS] == expected
+    assert nlp.update(tiny.make_examples(nlp))["ner"] > 0

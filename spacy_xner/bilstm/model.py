@@ -177,7 +177,7 @@ def forward_bilstm(
     vectors, torch_backprop = shim(ArgsKwargs(args=inputs, kwargs={}), is_train)
 
     def backprop(d_vectors: list[Floats2d]) -> list[Doc]:
-        gradients = {"grad_tensors": xp2torch(model.ops.flatten(d_vectors))}
+        gradients = {"grad_tensors": xp2torch(model.ops.flatten(d_vectors), device=shim.device)}
         torch_backprop(ArgsKwargs(args=((vectors,),), kwargs=gradients))
         return docs
 
@@ -211,7 +211,8 @@ def read_words(model: Encoder, vocab: Vocab, words: list[str]) -> Words:
         if vocab.vectors.shape[1] != width:
             raise XnerError(Errors.XNER614.format(expected=width, found=vocab.vectors.shape[1]))
         # Floret makes a vector of any word, and has nothing to fall back from.
-        vectors, has_vector = look_up(vocab, normal if vocab.vectors.mode == Mode.floret else written)
+        forms = normal if vocab.vectors.mode == Mode.floret else written
+        vectors, has_vector = look_up(vocab, forms, shim.device)
     characters, lengths = numpy.zeros(0, "int64"), [0] * len(words)
     n_characters = shim.cfg["n_characters"]
     if n_characters:
@@ -229,22 +230,23 @@ def read_words(model: Encoder, vocab: Vocab, words: list[str]) -> Words:
     )
 
 
-def look_up(vocab: Vocab, words: list[str]) -> tuple[Tensor, Tensor]:
-    """Find the vocabulary's vectors of words as written, then of words in lower case.
+def look_up(vocab: Vocab, words: list[str], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Find the vocabulary's vectors as written, then in lower case.
 
-    RETURNS: Vectors, and whether a word has one. Shapes: (n_words, width), (n_words,).
+    RETURNS: Vectors (n_words, width) on the device, and which words have one (n_words,).
     """
     vectors = vocab.vectors
     if vectors.mode == Mode.floret:
-        return xp2torch(vectors.get_batch(words)).float(), torch.ones(len(words), dtype=torch.bool)
+        floret = xp2torch(vectors.get_batch(words), device=device).float()
+        return floret, torch.ones(len(words), dtype=torch.bool)
     ops = get_array_ops(vectors.data)
     as_written, in_lower_case = (
         ops.to_numpy(vectors.find(keys=[vocab.strings.as_int(word) for word in form]))
         for form in (words, [word.lower() for word in words])
     )
     rows = numpy.where(as_written < 0, in_lower_case, as_written)
-    found = xp2torch(vectors.data[ops.asarray(rows)].astype("float32"))
-    return found, torch.from_numpy(rows >= 0)
+    rows_of_words = vectors.data[ops.asarray(rows)].astype("float32")
+    return xp2torch(rows_of_words, device=device), torch.from_numpy(rows >= 0)
 
 
 def _spell_once(network: BiLSTMNetwork, version: int, orths: list[int], words: Words) -> Tensor:

@@ -103,10 +103,10 @@ class Batch:
         self.pieces: list[Pieces] = network.split([doc.text for doc in docs])
         size = min(window - 2, network.size)
         self.windows: list[Window] = [
-            found
+            piece_window
             for doc, pieces in enumerate(self.pieces)
-            for found in cut_windows(len(pieces.ids), size, min(overlap, (size - 1) // 2), doc)
-            if found.end > found.start
+            for piece_window in cut_windows(len(pieces.ids), size, min(overlap, (size - 1) // 2), doc)
+            if piece_window.end > piece_window.start
         ]
         if self.windows:
             self.ids, self.mask = network.pad_windows(self.pieces, self.windows)
@@ -121,9 +121,9 @@ class Batch:
             _entity_pieces(doc, pieces, spans, self.network.space_id)
             for doc, pieces, spans in zip(docs, self.pieces, entities, strict=True)
         ]
-        for row, found in enumerate(self.windows):
-            own = inside[found.doc][found.start : found.end]
-            marked[row, 1 : len(own) + 1] = own
+        for row, window in enumerate(self.windows):
+            of_window = inside[window.doc][window.start : window.end]
+            marked[row, 1 : len(of_window) + 1] = of_window
         return torch.from_numpy(marked).to(self.ids.device)
 
 

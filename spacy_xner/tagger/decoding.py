@@ -32,7 +32,7 @@ def decode(
     """
     sizes = [len(doc) for doc in docs]
     with torch.inference_mode():
-        flat = to_flat_torch(emissions)
+        flat = to_flat_torch(emissions, head.device)
         lengths = torch.tensor(sizes, device=flat.device)
         tags = head.best_tags(flat, lengths)
         spans = head.tag_set.decode(tags.cpu().numpy(), sizes)

@@ -96,11 +96,12 @@ def forward_head(
     if is_train:
         network: Head = model.shims[0].network
         network.dropout.p = model.attrs["dropout_rate"]
-    inputs = xp2torch(flat, requires_grad=is_train)
+    # The device is named, for thinc's default is one of the thread, and a new thread's is the CPU.
+    inputs = xp2torch(flat, requires_grad=is_train, device=shim.device)
     emissions, torch_backprop = shim(ArgsKwargs(args=(inputs,), kwargs={}), is_train)
 
     def backprop(d_emissions: list[Floats2d]) -> list[Floats2d]:
-        d_flat = xp2torch(model.ops.flatten(d_emissions))
+        d_flat = xp2torch(model.ops.flatten(d_emissions), device=shim.device)
         grads = ArgsKwargs(args=((emissions,),), kwargs={"grad_tensors": d_flat})
         d_inputs = torch_backprop(grads)
         return model.ops.unflatten(torch2xp(d_inputs.args[0]), lengths)
@@ -150,7 +151,7 @@ def head_loss(
     """
     sizes = [len(s) for s in scores]
     with torch.enable_grad():
-        flat = to_flat_torch(scores, requires_grad=True)
+        flat = to_flat_torch(scores, head_network(model).device, requires_grad=True)
         gold = torch.cat([torch.from_numpy(ids) for ids in tags]).to(flat.device)
         lengths = torch.tensor(sizes, device=flat.device)
         loss = weight * head_network(model).loss(flat, gold, lengths)
@@ -161,7 +162,9 @@ def head_loss(
     return value, model.ops.unflatten(torch2xp(gradient), sizes)
 
 
-def to_flat_torch(arrays: list[Floats2d], *, requires_grad: bool = False) -> torch.Tensor:
-    """Join the arrays of a batch. Shape: (n_tokens, n_columns)."""
-    flat = torch.cat([xp2torch(a) for a in arrays])
+def to_flat_torch(
+    arrays: list[Floats2d], device: torch.device, *, requires_grad: bool = False
+) -> torch.Tensor:
+    """Join the arrays of a batch on a device. Shape: (n_tokens, n_columns)."""
+    flat = torch.cat([xp2torch(array, device=device) for array in arrays])
     return flat.detach().requires_grad_(requires_grad)

@@ -29,6 +29,11 @@ class Head(nn.Module, ABC):
         self.dropout = nn.Dropout(0.0)
         self.project = nn.Linear(width, len(tag_set))
 
+    @property
+    def device(self) -> torch.device:
+        """Where the head's weights are; a thread of a web server may compute elsewhere by default."""
+        return self.project.weight.device
+
     def forward(self, vectors: Tensor) -> Tensor:
         """Shape: (n_tokens, width) to (n_tokens, n_tags)."""
         return self.project(self.dropout(vectors))

@@ -49,9 +49,11 @@ def build_transformer_encoder(
 
     name: Checkpoint folder, hub name, or `multilingual-e5-small`. A saved pipeline does not need it.
     n_layers: Only the lowest so many layers; 0 for all.
-    mixed_precision, grad_scaler_config, max_learn_rate: See `TorchShim`. The learning rate is limited for
-        this encoder alone: the head behind it learns with the optimizer's rate.
-    The other settings: see `TransformerNetwork`.
+    mixed_precision: See `TorchShim`.
+    grad_scaler_config: Settings of thinc's gradient scaler, for GPUs.
+    max_learn_rate: See `TorchShim`. The limit is that of this encoder alone: the head behind it learns with the
+        optimizer's rate.
+    The other settings are those of `TransformerNetwork`.
     """
     return _build_encoder(
         "transformer_encoder", forward_encoder, name, n_layers, mixed_precision, grad_scaler_config,
@@ -73,7 +75,7 @@ def build_sentence_encoder(
     grad_scaler_config: dict[str, Any] | None = None,
     max_learn_rate: Positive | None = 0.00005,
 ) -> SentenceEncoder:
-    """Build an encoder of whole texts: one vector each. The settings: see `build_transformer_encoder`."""
+    """Build an encoder of whole texts: one vector each. See `build_transformer_encoder` for the settings."""
     return _build_encoder(
         "sentence_encoder", forward_sentences, name, n_layers, mixed_precision, grad_scaler_config,
         max_learn_rate,
@@ -96,8 +98,8 @@ def build_pair_encoder(
 ) -> PairEncoder:
     """Build an encoder of tokens behind a query: query and document are the segments of a pair.
 
-    Documents longer than the window are cut, and the query is repeated before every part. The settings:
-    see `build_transformer_encoder`.
+    Documents longer than the window are cut, and the query is repeated before every part. See
+    `build_transformer_encoder` for the settings.
     """
     return _build_encoder(
         "pair_encoder", forward_pairs, name, n_layers, mixed_precision, grad_scaler_config,
@@ -187,7 +189,7 @@ def _forward(
 
     def backprop(d_vectors: Floats2d) -> None:
         if vectors.requires_grad:
-            gradients = {"grad_tensors": xp2torch(d_vectors)}
+            gradients = {"grad_tensors": xp2torch(d_vectors, device=shim.device)}
             torch_backprop(ArgsKwargs(args=((vectors,),), kwargs=gradients))
 
     return torch2xp(vectors.detach()), backprop

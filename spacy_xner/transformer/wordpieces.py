@@ -35,7 +35,7 @@ class TokenPieces(NamedTuple):
 class Window(NamedTuple):
     """A stretch of one document's wordpieces. Units: wordpieces of that document.
 
-    `own_start` to `own_end` are those that this window has most context for: every piece of a document
+    This window has most context for the pieces from `own_start` to `own_end`: every piece of a document
     is owned by exactly one window.
     """
 
@@ -48,11 +48,11 @@ class Window(NamedTuple):
 
 def split_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Pieces]:
     """Tokenize texts into wordpieces in one call, without special tokens."""
-    found = []
+    pieces = []
     for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False):
         offsets = numpy.array(encoding.offsets, dtype="int64").reshape(-1, 2)
-        found.append(Pieces(numpy.array(encoding.ids, dtype="int64"), offsets[:, 0], offsets[:, 1]))
-    return found
+        pieces.append(Pieces(numpy.array(encoding.ids, dtype="int64"), offsets[:, 0], offsets[:, 1]))
+    return pieces
 
 
 def align_tokens(pieces: Pieces, token_starts: Ints, token_ends: Ints, space_id: int) -> TokenPieces:
