@@ -18,7 +18,6 @@ from spacy_xner.attributes import has_word, is_visible, normal_language, registe
 from spacy_xner.corpus.docs import write_docs
 from spacy_xner.corpus.reader import create_multilingual_corpus
 from spacy_xner.scoring import annotate
-from spacy_xner.tagger.component import EntityTagger
 from spacy_xner.tagger.standing import EarlierPipes
 
 from tests import tiny
@@ -396,10 +395,12 @@ def test_late_labels_after_a_rehearsal_are_rehearsed_too(one):
     raw = [Example(one.make_doc(text), one.make_doc(text)) for text in tiny.TEXTS]
     optimizer = one.resume_training()
     one.rehearse(raw, sgd=optimizer)
+    one.update(tiny.make_examples(one), sgd=optimizer)
     one.get_pipe("ner").add_label("MISC")
-    for _ in range(2):
-        one.update(tiny.make_examples(one), sgd=optimizer)
-        one.rehearse(raw, sgd=optimizer)
+    # The teacher is the tagger with the new label from now on.
+    assert one.rehearse(raw, sgd=optimizer, losses={}) == {"ner": 0.0}
+    one.update(tiny.make_examples(one), sgd=optimizer)
+    assert one.rehearse(raw, sgd=optimizer, losses={})["ner"] > 0
 
 
 # Entities of other components
@@ -503,30 +504,42 @@ def test_entities_of_components_that_say_nothing_are_believed(one):
 
 
 def test_a_rulers_entities_stay_in_routed_sentences(one):
-    """One sentence is the tagger's, the other somebody else's, and an entity reaches over the border."""
+    """Two sentences are the tagger's, one is somebody else's, and an entity reaches over the border."""
     nlp = one
     ruler = nlp.add_pipe("entity_ruler", before="ner")
     ruler.add_patterns([{"label": label, "pattern": text} for label, text in (
         ("EVENT", "race"), ("ODD", "Lisbon. It"), ("DAY", "day"),
     )])  # fmt: skip
     nlp.get_pipe("ner").clusters = ["a"]
-    doc = nlp.make_doc(f"{TEXT} It rained all day.")
-    doc.spans["clusters"] = [Span(doc, 0, 8, label="a"), Span(doc, 8, len(doc), label="b")]
+    doc = nlp.make_doc(f"{TEXT} It rained all day. {tiny.TEXTS[1]}")
+    doc.spans["clusters"] = [
+        Span(doc, start, end, label=label) for start, end, label in ((0, 8, "a"), (8, 13, "b"), (13, 17, "a"))
+    ]
     for _ in range(2):
         doc = nlp(doc)
         assert [(ent.text, ent.label_) for ent in doc.ents] == [
-            ("Maria Santos", "PER"), ("race", "EVENT"), ("Lisbon. It", "ODD"), ("day", "DAY")
+            ("Maria Santos", "PER"), ("race", "EVENT"), ("Lisbon. It", "ODD"), ("day", "DAY"),
+            ("Toyota", "ORG"), ("Nokia", "ORG"),
         ]  # fmt: skip
-        assert [span.text for span in doc.spans["xner"]] == ["Maria Santos", "race", "Lisbon. It"]
-        assert doc.spans["xner"].attrs["preset"] == [False, True, True]
-        assert doc.spans["xner"].attrs["scores"][1:] == [1.0, 1.0]
+        assert [span.text for span in doc.spans["xner"]] == [
+            "Maria Santos", "race", "Lisbon. It", "Toyota", "Nokia"
+        ]  # fmt: skip
+        assert doc.spans["xner"].attrs["preset"] == [False, True, True, False, False]
+        assert doc.spans["xner"].attrs["scores"][1:3] == [1.0, 1.0]
 
 
-def test_two_taggers_do_not_take_each_others_entities_for_a_rulers(one):
-    """The second one replaces those of the first, as it always did, gold documents or not."""
-    second = one.add_pipe("ner", name="second", source=one)
-    assert isinstance(second, EntityTagger)
-    assert entities(one(gold(one))) == tiny.SENTENCES[0][1]
+def test_two_taggers_do_not_take_each_other_for_rulers(one, tmp_path):
+    """As in an assembled pipeline: a gold document of the second tagger's cluster."""
+    one.to_disk(tmp_path)
+    one.add_pipe("ner", name="second", source=spacy.load(tmp_path))
+    for name, cluster in (("ner", "a"), ("second", "b")):
+        one.get_pipe_config(name)["clusters"] = [cluster]
+    one.to_disk(tmp_path / "both")
+    nlp = spacy.load(tmp_path / "both")
+    for cluster in "ab":
+        doc = gold(nlp)
+        doc._.cluster = cluster
+        assert entities(nlp(doc)) == tiny.SENTENCES[0][1]
 
 
 # Entities that nobody would read as names
