@@ -12,7 +12,6 @@ from typing import Any, Literal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from spacy import displacy
-from spacy.displacy.templates import TPL_ENT, TPL_ENT_RTL
 
 Direction = Literal["ltr", "rtl"]
 COLORS = {"PER": "#ffd8a8", "ORG": "#b2f2bb", "LOC": "#a5d8ff", "MISC": "#e5dbff"}
@@ -21,6 +20,8 @@ RIGHT_TO_LEFT = {
     "ar", "arc", "ary", "arz", "azb", "bal", "bgn", "bqi", "ckb", "dv", "fa", "glk", "he", "khw", "ks",
     "lki", "lrc", "luz", "mzn", "nqo", "pnb", "ps", "sd", "sdh", "skr", "syr", "ug", "ur", "yi",
 }  # fmt: skip
+# displaCy's templates have no isolation: a label such as "1 PER 0.92" would be turned around in Hebrew.
+ENTITY = '<mark class="entity" style="background: {bg}">{text} <bdi dir="ltr">{label}</bdi></mark>'
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -66,7 +67,6 @@ def draw_entities(text: str, ents: Iterable[Mapping[str, Any]], language: str | 
             label = str(escape(ent["label"]))
             drawn.append({"start": int(ent["start"]), "end": int(ent["end"]), "label": label})
     written = direction(text, language)
-    # displaCy knows the direction only after it has chosen its template.
-    options = {"colors": COLORS, "template": TPL_ENT_RTL if written == "rtl" else TPL_ENT}
+    options = {"colors": COLORS, "template": ENTITY}
     content = {"text": text, "ents": drawn, "settings": {"direction": written}}
     return Markup(displacy.render(content, style="ent", manual=True, jupyter=False, options=options))

@@ -157,7 +157,7 @@ def test_the_policy_stops_what_would_run(browser: Any, tmp_path: Path) -> None:
 def test_right_to_left_text_is_drawn_from_the_right(browser: Any, tmp_path: Path) -> None:
     rows = [
         {"line": 1, "source": {"text": "David was born", "ents": []}, "target": {"text": text, "ents": ents}}
-        for text, ents in ((HEBREW, [{"start": 0, "end": 3, "label": "1 PER"}]), (ARABIC, []))
+        for text, ents in ((HEBREW, [{"start": 0, "end": 3, "label": "1 PER 0.92"}]), (ARABIC, []))
     ]
     for row in rows:
         row["fates"] = ["projected"]
@@ -168,6 +168,11 @@ def test_right_to_left_text_is_drawn_from_the_right(browser: Any, tmp_path: Path
         "getComputedStyle(e.querySelector('.entities')).direction])"
     )
     assert browser.execute_script(script) == [["en", "ltr", "ltr"], ["he", "rtl", "rtl"]] * 2
+    # A label keeps its order.
+    labels = browser.execute_script(
+        "return [...document.querySelectorAll('bdi')].map(e => [e.dir, e.innerText])"
+    )
+    assert labels == [["ltr", "1 PER 0.92"]]
     # The entity at the beginning of the Hebrew sentence stands at the right border.
     places = browser.execute_script(
         "const mark = document.querySelector('mark'), line = mark.parentElement;"
@@ -201,7 +206,7 @@ def test_entities_that_overlap_are_drawn_once_and_links_not_at_all() -> None:
     ]
     drawn = draw_entities("abcdefghi", ents)
     assert drawn.count("<mark") == 2
-    assert drawn.striptags() == "abcdef PER ghi ORG"
+    assert drawn.striptags() == "abcdef PERghi ORG"
     assert "javascript" not in drawn
     assert pages.COLORS["PER"] in drawn
 

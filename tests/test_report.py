@@ -12,6 +12,7 @@ from markupsafe import Markup
 from spacy_xner.cli.app import xner
 from spacy_xner.errors import XnerError
 from spacy_xner.projector.summary import SilverCounts, Summary
+from spacy_xner.report import figures
 from spacy_xner.report.figures import draw_curves, draw_sentences
 from spacy_xner.report.page import BEGIN, END, Report, renew_readme, write_report
 from spacy_xner.report.sources import read_model
@@ -276,7 +277,7 @@ def test_test_files_without_annotation_have_no_scores(folders: Path) -> None:
     assert (model.scores, model.tables, model.languages, model.curves) == ({}, [], [], "")
 
 
-def test_names_in_figures_are_text(folders: Path) -> None:
+def test_names_in_figures_are_text() -> None:
     """Matplotlib reads dollar signs as mathematics, and stops at what is none."""
     lines = [
         {"step": s, "losses": {"ner": 1.0}, "scores": {"ents_per_language": {r"$\frac$": {"f": 0.5}}}}
@@ -287,3 +288,18 @@ def test_names_in_figures_are_text(folders: Path) -> None:
     assert draw_sentences({"languages": [r"$\x$", "-->"], "points": points}).startswith("<svg")
     # Before the first evaluation, and without languages.
     assert draw_curves([{"step": 0, "losses": {}, "scores": {}}]).startswith("<svg")
+
+
+def test_powers_of_ten_in_figures_are_mathematics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "to_svg", lambda figure: figure)
+    lines = [
+        {"step": s, "losses": {"ner": 2.0 - s / 10}, "scores": {"ents_per_language": {"en": {"f": 0.5}}}}
+        for s in (0, 5, 10)
+    ]
+    drawn: Any = draw_curves(lines)
+    drawn.canvas.draw()
+    loss, scores = drawn.axes
+    labels = [label for label in loss.get_yticklabels(which="both") if label.get_text()]
+    assert any("10^{" in label.get_text() for label in labels)
+    assert all(label.get_parse_math() for label in labels)
+    assert not any(text.get_parse_math() for text in scores.get_legend().get_texts())

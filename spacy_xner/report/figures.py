@@ -2,7 +2,7 @@
 
 import io
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
 from typing import Any
 
@@ -10,9 +10,10 @@ import matplotlib
 import numpy
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-# Names of languages are text, though they may hold dollar signs. The salt makes equal figures equal bytes.
-SETTINGS: Any = {"text.parse_math": False, "svg.hashsalt": "spacy_xner"}
+# The salt makes equal figures equal bytes.
+SETTINGS: Any = {"svg.hashsalt": "spacy_xner"}
 # Characters of a name in a legend beside its panel, which would leave no room for the panel otherwise.
 N_SHOWN = 24
 TITLES = {"base-max": "base model, max-pooled", "identifier": "after language identification"}
@@ -23,26 +24,27 @@ def draw_curves(lines: Sequence[Mapping[str, Any]]) -> Markup:
 
     lines: Lines of `curves.jsonl`; the first one is from before the training.
     """
-    with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(10, 3.2))
-        left, right = figure.subplots(1, 2)
-        steps = [line["step"] for line in lines]
-        sums = [mean(line["losses"].values()) for line in lines[1:]]
-        per_step = [
-            total / (end - start) for total, (start, end) in zip(sums, itertools.pairwise(steps), strict=True)
-        ]
-        left.plot(steps[1:], per_step, marker="o")
-        left.set(title="training loss a step", xlabel="step", ylabel="nats", yscale="log")
-        right.set_prop_cycle(color=matplotlib.color_sequences["tab20"])
-        for language in sorted(lines[-1]["scores"].get("ents_per_language") or {}):
-            scores = [line["scores"]["ents_per_language"].get(language, {"f": 0.0}) for line in lines]
-            values = [100 * score["f"] for score in scores]
-            right.plot(steps, values, marker="o", markersize=3, label=language)
-        right.set(title="dev F1 by language", xlabel="step", ylim=(0, 100))
-        if right.get_legend_handles_labels()[0]:
-            # The legend lies within the panel, and may cover it, but not make it narrower.
-            right.legend(ncols=3, fontsize=7).set_in_layout(False)
-        return to_svg(figure)
+    figure = Figure(figsize=(10, 3.2))
+    left, right = figure.subplots(1, 2)
+    steps = [line["step"] for line in lines]
+    sums = [mean(line["losses"].values()) for line in lines[1:]]
+    per_step = [
+        total / (end - start) for total, (start, end) in zip(sums, itertools.pairwise(steps), strict=True)
+    ]
+    left.plot(steps[1:], per_step, marker="o")
+    left.set(title="training loss a step", xlabel="step", ylabel="nats", yscale="log")
+    right.set_prop_cycle(color=matplotlib.color_sequences["tab20"])
+    for language in sorted(lines[-1]["scores"].get("ents_per_language") or {}):
+        scores = [line["scores"]["ents_per_language"].get(language, {"f": 0.0}) for line in lines]
+        values = [100 * score["f"] for score in scores]
+        right.plot(steps, values, marker="o", markersize=3, label=language)
+    right.set(title="dev F1 by language", xlabel="step", ylim=(0, 100))
+    if right.get_legend_handles_labels()[0]:
+        # The legend lies within the panel, and may cover it, but not make it narrower.
+        legend = right.legend(ncols=3, fontsize=7)
+        legend.set_in_layout(False)
+        _show_literally(legend.get_texts())
+    return to_svg(figure)
 
 
 def draw_sentences(content: Mapping[str, Any]) -> Markup:
@@ -53,18 +55,19 @@ def draw_sentences(content: Mapping[str, Any]) -> Markup:
     """
     names, kinds = content["languages"], content["points"]
     colors = matplotlib.color_sequences["tab20"]
-    with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(12, 5))
-        panels = figure.subplots(1, len(kinds), squeeze=False)[0]
-        for panel, (kind, points) in zip(panels, kinds.items(), strict=True):
-            places = numpy.array(points)
-            for i, language in enumerate(sorted(set(names))):
-                is_of_language = [name == language for name in names]
-                x, y = places[is_of_language].T
-                panel.scatter(x, y, s=5, color=colors[i % len(colors)], label=language[:N_SHOWN])
-            panel.set(title=TITLES.get(kind, kind), xticks=[], yticks=[])
-        panels[-1].legend(ncols=1, fontsize=7, markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5))
-        return to_svg(figure)
+    figure = Figure(figsize=(12, 5))
+    panels = figure.subplots(1, len(kinds), squeeze=False)[0]
+    for panel, (kind, points) in zip(panels, kinds.items(), strict=True):
+        places = numpy.array(points, dtype="float64")
+        for i, language in enumerate(sorted(set(names))):
+            is_of_language = [name == language for name in names]
+            x, y = places[is_of_language].T
+            panel.scatter(x, y, s=5, color=colors[i % len(colors)], label=language[:N_SHOWN])
+        panel.set(title=TITLES.get(kind, kind), xticks=[], yticks=[])
+        _show_literally([panel.title])
+    legend = panels[-1].legend(ncols=1, fontsize=7, markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5))
+    _show_literally(legend.get_texts())
+    return to_svg(figure)
 
 
 def to_svg(figure: Figure) -> Markup:
@@ -75,3 +78,9 @@ def to_svg(figure: Figure) -> Markup:
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     content = buffer.getvalue()
     return Markup(content[content.index("<svg") :])
+
+
+def _show_literally(texts: Iterable[Text]) -> None:
+    """Keep matplotlib from reading dollar signs in names from outside as mathematics."""
+    for text in texts:
+        text.set_parse_math(False)
