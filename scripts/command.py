@@ -87,6 +87,25 @@ def tables(
 
 
 @verb()
+def report(
+    out: Annotated[Path, typer.Argument(help="HTML file to write.")],
+    results: Annotated[Path, typer.Argument(exists=True, help="Folder of results of experiments.")],
+    metrics: Annotated[Path, typer.Option(help="Folder of `spacy xner evaluate`'s JSON files.")] = Path(
+        "metrics"
+    ),
+    training: Annotated[Path, typer.Option(help="Folder of trained pipelines.")] = Path("training"),
+) -> None:
+    """Write the page of `spacy xner report` with the tables and figures of experiments at its end."""
+    from spacy_xner.report.page import collect_report, write_report
+
+    from scripts.sections import experiment_sections
+
+    sections = [section.html() for section in experiment_sections(results)]
+    write_report(out, collect_report(metrics, training), sections)
+    msg.good(f"Wrote {out}: {len(sections)} experiments")
+
+
+@verb()
 def figures(
     folder: Annotated[Path, typer.Argument(help="Folder of result files of one experiment.")],
     out: Annotated[Path, typer.Argument(help="Folder for SVG files.")],

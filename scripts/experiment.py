@@ -40,13 +40,14 @@ from scripts.runner import Experiment, run_experiment
 def kinds() -> dict[str, type[Experiment]]:
     """All kinds of experiments by name. They import spaCy and torch: not before one is run."""
     from scripts.clusters import Clusters
+    from scripts.identifier import Identifier
     from scripts.joint import Joint
     from scripts.lexical import Lexical
     from scripts.students import Students
     from scripts.teachers import Teachers
     from scripts.zero_shot import ZeroShot
 
-    return {kind.kind: kind for kind in (Joint, ZeroShot, Clusters, Teachers, Students, Lexical)}
+    return {kind.kind: kind for kind in (Identifier, Joint, ZeroShot, Clusters, Teachers, Students, Lexical)}
 
 
 def read_config(path: Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -80,9 +80,12 @@ def render_published(path: Path) -> list[str]:
     """Tables as they were published, with where they are from. RAISES: XNER815."""
     try:
         content = read_json(path)
-        lines = [f"*{content['origin'][:1].upper()}{content['origin'][1:]}.*", ""]
-        for key in ("command", "settings", "note"):
-            lines += [content[key], ""] if content.get(key) else []
+        origin = content["origin"]
+        about = "; ".join(filter(None, [origin[:1].upper() + origin[1:], content.get("machine")]))
+        lines = [f"*{about}.*", ""]
+        lines += [text for key in ("settings", "note") if content.get(key) for text in (content[key], "")]
+        if content.get("commands"):
+            lines += ["```", *content["commands"], "```", ""]
         for table in content["tables"]:
             lines += Table(table["title"], table["header"], table["rows"]).markdown()
     except (ValueError, KeyError, TypeError) as error:
@@ -123,5 +126,5 @@ def render_status(path: Path) -> list[str]:
         planned = described.get("runs")
         state = "not run" if not finished else f"{finished} of {planned}" if planned else str(finished)
         command = f"`python ../../scripts experiment {path.name} results/{path.stem} --only {name}`"
-        rows.append([name, axes, state, command])
-    return ["", *Table("", ["experiment", "axes", "runs", "command"], rows).markdown()]
+        rows.append([name, section.get("about", ""), axes, state, command])
+    return ["", *Table("", ["experiment", "tables", "axes", "runs", "command"], rows).markdown()]

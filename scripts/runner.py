@@ -42,7 +42,7 @@ class Run:
     def name(self) -> str:
         """The name of the run's result file, without its suffix."""
         parts = [f"{axis.rpartition('.')[2]}={_show(value)}" for axis, value in self.axes.items()]
-        name = "_".join(parts)
+        name = "_".join(parts) or "run"
         if len(name) <= _LONGEST:
             return name
         digest = blake2b(name.encode("utf-8"), digest_size=6).hexdigest()

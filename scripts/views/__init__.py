@@ -22,6 +22,7 @@ def _teachers(folder: Path, results: list[Result]) -> list[Table]:
 
 
 VIEWS: dict[str, Callable[[Path, list[Result]], list[Table]]] = {
+    "identifier": clusters.tables_of_identifier,
     "joint": joint.tables,
     "zero_shot": zero_shot.tables,
     "clusters": clusters.tables,

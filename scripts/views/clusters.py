@@ -15,6 +15,22 @@ from scripts.tables import AVERAGE, Frame, Table, pivot, show, span, steps_of, s
 LABELS = ("LOC", "ORG", "PER")
 
 
+def tables_of_identifier(folder: Path, results: list[Result]) -> list[Table]:
+    """How often an identifier is right, and what it takes a language for."""
+    found = []
+    for result in results:
+        shares = [f"{100 * result['accuracy'][split]:.1f} %" for split in ("dev", "test")]
+        header = ["", "right on dev", "right on test", "steps"]
+        found.append(Table("Identifier", header, [["languages", *shares, f"{result['steps']:,}"]]))
+        counts = pandas.DataFrame(result["confusion"]).pivot(index="gold", columns="found", values="n")
+        rows = [
+            [gold, *("" if pandas.isna(n) else f"{n:.0f}" for n in row)]
+            for gold, row in zip(counts.index, counts.to_numpy(), strict=True)
+        ]
+        found.append(Table("Languages of test sentences", ["gold / found", *map(str, counts.columns)], rows))
+    return found
+
+
 def read_groupings(folder: Path) -> list[Grouping]:
     """The groupings of an experiment with clusters."""
     described = read_json(folder / DESCRIPTION)

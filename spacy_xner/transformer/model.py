@@ -51,8 +51,8 @@ def build_transformer_encoder(
     n_layers: Only the lowest so many layers; 0 for all.
     mixed_precision: See `TorchShim`.
     grad_scaler_config: Settings of thinc's gradient scaler, for GPUs.
-    max_learn_rate: See `TorchShim`. The limit is that of this encoder alone: the head behind it learns with the
-        optimizer's rate.
+    max_learn_rate: See `TorchShim`. The limit is that of this encoder alone: the head behind it learns with
+        the optimizer's rate.
     The other settings are those of `TransformerNetwork`.
     """
     return _build_encoder(

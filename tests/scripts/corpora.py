@@ -35,10 +35,10 @@ def write_corpus(
     return folder
 
 
-def deepen(checkpoint: Path, folder: Path, n_layers: int) -> Path:
-    """Write the tiny transformer with more layers, for presets that freeze as many as a real encoder has."""
+def deepen(checkpoint: Path, folder: Path, n_layers: int, n_positions: int) -> Path:
+    """Write the tiny transformer with the layers and the window of a real one, for presets that name them."""
     config = XLMRobertaConfig.from_pretrained(checkpoint)
-    config.num_hidden_layers = n_layers
+    config.num_hidden_layers, config.max_position_embeddings = n_layers, n_positions
     torch.manual_seed(0)
     XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
     AutoTokenizer.from_pretrained(checkpoint).save_pretrained(folder)

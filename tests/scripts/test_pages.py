@@ -31,6 +31,7 @@ CONFIG = """
 
 [experiments.parts]
 kind = "lexical"
+about = "Table 3"
 
 [experiments.parts.axes]
 seed = [0, 1]
@@ -60,7 +61,7 @@ def test_tables_are_made_of_what_is_there(page: Path) -> None:
     assert "anything" not in content
     assert "*Not run yet.*" in content
     command = "`python ../../scripts experiment small.cfg results/small --only parts`"
-    assert f"| parts | 2 seed × 2 variant | not run | {command} |" in content
+    assert f"| parts | Table 3 | 2 seed × 2 variant | not run | {command} |" in content
     assert content.endswith("<!-- /table -->\nThe end.\n")
     assert not refresh(page)
     check([page])

@@ -76,6 +76,7 @@ def test_names_are_safe_and_as_long_as_files_may_be() -> None:
     assert a != b
     assert max(len(a), len(b)) < 200
     assert names(make({"training.dropout": [0.1, 0.2]})) == ["dropout=0.1", "dropout=0.2"]
+    assert names(make({})) == ["run"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,62 @@
+"""Language identifiers, whose vectors find the clusters of languages. SOURCE: Shaffer 2021, section 3."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import spacy
+
+from spacy_xner.scoring import UNKNOWN_LANGUAGE, annotate
+from spacy_xner.training import steps_per_epoch
+
+from scripts.overrides import TRANSFORMER, Trained, read_examples, schedule
+from scripts.runner import Run
+
+
+class Identifier(Trained):
+    """Train an identifier, and keep its best evaluation in `paths.identifiers`, by experiment."""
+
+    kind = "identifier"
+    config = "identifier"
+    needs = ("corpus", "identifiers")
+    # layers: Layers of the encoder that are used; 0 for all.
+    defaults = TRANSFORMER | {
+        "languages": [], "sources": [], "layers": 0, "limit": 1000, "dev_limit": 200, "test_limit": 1000,
+        "learn_rate": 1e-4, "batch_size": 20,
+    }  # fmt: skip
+
+    def place(self, run: Run) -> Path:
+        """One folder for the experiment: it has one run, whose vectors are clustered."""
+        return self.paths["identifiers"] / self.name
+
+    def train(self, run: Run, work: Path) -> dict[str, Any]:
+        """Train the identifier, and count which languages it finds in test sentences."""
+        languages, sources = run["languages"], run["sources"]
+        n_sentences = self.count(run, languages, sources)
+        per_pass = steps_per_epoch(n_sentences, run["batch_size"])
+        fitted = self.fit(
+            run,
+            {
+                **self.transformer(run, languages, sources),
+                **schedule(run, per_pass, n_scored=run["epochs"]),
+                "vars.n_layers": run["layers"],
+            },
+            work,
+        )
+        nlp = spacy.load(fitted.folder / "model-best")
+        examples = read_examples(nlp, self.paths["corpus"], "test", languages, run["test_limit"], sources)
+        accuracy = annotate(nlp, examples)["language_acc"]
+        pairs = Counter(
+            (example.reference._.language, example.predicted._.language or UNKNOWN_LANGUAGE)
+            for example in examples
+        )
+        (fitted.folder / "model-best").rename(work / "kept")
+        return {
+            "sentences": n_sentences,
+            "steps": fitted.steps,
+            "seconds": fitted.seconds,
+            "accuracy": {"dev": max(line["score"] for line in fitted.curve), "test": accuracy},
+            "confusion": [
+                {"gold": gold, "found": found, "n": n} for (gold, found), n in sorted(pairs.items())
+            ],
+        }
