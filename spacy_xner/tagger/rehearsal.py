@@ -8,7 +8,7 @@ from thinc.api import Model, torch2xp
 from thinc.types import Floats2d
 
 from spacy_xner.shim import trained_weights
-from spacy_xner.tagger.model import Tagger, to_flat_torch
+from spacy_xner.tagger.model import Tagger, head_network, to_flat_torch
 
 
 class Rehearsal:
@@ -41,8 +41,9 @@ def divergence(model: Model, target: list[Floats2d], scores: list[Floats2d]) -> 
     A CRF's transitions take no part in it.
     RETURNS: Mean Kullback-Leibler divergence in nats; its gradient by `scores`. Shapes: (n_tokens, n_tags).
     """
-    wanted = torch.softmax(to_flat_torch(target).double(), dim=1)
-    log_p = torch.log_softmax(to_flat_torch(scores).double(), dim=1)
+    device = head_network(model).device
+    wanted = torch.softmax(to_flat_torch(target, device).double(), dim=1)
+    log_p = torch.log_softmax(to_flat_torch(scores, device).double(), dim=1)
     loss = float(torch.nn.functional.kl_div(log_p, wanted, reduction="batchmean"))
     gradient = (log_p.exp() - wanted).float() / len(wanted)
     return loss, model.ops.unflatten(torch2xp(gradient), [len(array) for array in scores])
