@@ -164,18 +164,3 @@ def words(
 
     names = _split(languages)
     place_words(pipeline, corpus, out, names, _split(source), before=before, n_words=n_words, seed=seed)
-
-
-@verb()
-def report(
-    out: Annotated[Path, typer.Argument(help="HTML file to write.")],
-    metrics: Annotated[Path, typer.Option(help="Folder of JSON files of `spacy xner evaluate`.")],
-    training: Annotated[Path, typer.Option(help="Folder of trained pipelines.")],
-    runs: Annotated[Path | None, typer.Option(help="Folder of folders of result files.")] = None,
-    readme: Annotated[Path | None, typer.Option(help="Also renew the table in this README.")] = None,
-) -> None:
-    """Write the page of `spacy xner report`, with all experiments at its end."""
-    from scripts.report import write_page
-
-    write_page(out, metrics, training, runs, readme)
-    msg.good(f"Wrote {out}")

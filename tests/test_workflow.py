@@ -20,10 +20,9 @@ from spacy_xner.corpus.docs import read_docs
 from spacy_xner.corpus.names import find_files
 from spacy_xner.corpus.reader import create_multilingual_corpus
 from spacy_xner.files import move_folder
-from spacy_xner.report.page import BEGIN, END
+from spacy_xner.report.page import BEGIN, END, collect_report, renew_readme, write_report
 from spacy_xner.training import fixed_steps, train_pipeline
 
-from scripts.report import write_page
 from tests import tiny
 
 CONFIGS = sorted(Path("configs").glob("*.cfg"))
@@ -208,7 +207,9 @@ def test_evaluation_and_report_are_whole(toy_model, toy_corpus, tmp_path):
     assert content["examples"][0]["predicted"]
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    write_page(tmp_path / "report.html", metrics.parent, toy_model.parent, None, readme)
+    report = collect_report(metrics.parent, toy_model.parent)
+    write_report(tmp_path / "report.html", report)
+    renew_readme(readme, report.models)
     page = (tmp_path / "report.html").read_text()
     assert "Maria Santos" in page
     assert "<svg" in page
