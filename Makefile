@@ -26,4 +26,5 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:  ## Remove all corpora, pipelines, runs, wheels and reports in here, your own too
-	rm -rf corpus training metrics packages report runs project.lock
+	rm -rf corpus training metrics packages report project.lock
+	rm -rf papers/*/corpus papers/*/training papers/*/silver papers/*/metrics papers/*/project.lock

@@ -89,7 +89,7 @@ def tables(
 @verb()
 def report(
     out: Annotated[Path, typer.Argument(help="HTML file to write.")],
-    results: Annotated[Path, typer.Argument(exists=True, help="Folder of results of experiments.")],
+    results: Annotated[Path, typer.Argument(help="Folder of results of experiments.")],
     metrics: Annotated[Path, typer.Option(help="Folder of `spacy xner evaluate`'s JSON files.")] = Path(
         "metrics"
     ),

@@ -85,7 +85,7 @@ def render_published(path: Path) -> list[str]:
         lines = [f"*{about}.*", ""]
         lines += [text for key in ("settings", "note") if content.get(key) for text in (content[key], "")]
         if content.get("commands"):
-            lines += ["```", *content["commands"], "```", ""]
+            lines += ["Commands at that time:", "", "```text", *content["commands"], "```", ""]
         for table in content["tables"]:
             lines += Table(table["title"], table["header"], table["rows"]).markdown()
     except (ValueError, KeyError, TypeError) as error:
@@ -114,10 +114,10 @@ def describe_settings(settings: dict[str, Any]) -> str:
 
 
 def render_status(path: Path) -> list[str]:
-    """What has been run of a config: experiments, axes, finished runs, and the command that goes on."""
+    """What has been run of a config: axes, finished runs, the command that goes on, and all tables."""
     config = Config().from_disk(path)
     results = path.parent / "results" / path.stem
-    rows = []
+    rows, finished_tables = [], []
     for name, section in config["experiments"].items():
         axes = " × ".join(f"{len(values)} {axis}" for axis, values in section.get("axes", {}).items())
         folder = results / name
@@ -127,4 +127,7 @@ def render_status(path: Path) -> list[str]:
         state = "not run" if not finished else f"{finished} of {planned}" if planned else str(finished)
         command = f"`python ../../scripts experiment {path.name} results/{path.stem} --only {name}`"
         rows.append([name, section.get("about", ""), axes, state, command])
-    return ["", *Table("", ["experiment", "tables", "axes", "runs", "command"], rows).markdown()]
+        if finished:
+            finished_tables += ["", f"### {path.stem}: {name}", *render_runs(folder)]
+    header = ["experiment", "tables", "axes", "runs", "command"]
+    return ["", *Table("", header, rows).markdown(), *finished_tables]

@@ -30,6 +30,30 @@ LAYERS = [
     {"cli"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
+# The scripts are above the package; they import one another down too.
+SCRIPTS = Path("scripts")
+SCRIPT_LAYERS = [
+    {"machine", "sample", "unpack", "variants"},
+    {"results"},
+    {"runner", "tables"},
+    {"overrides", "views"},
+    {
+        "clusters",
+        "figures",
+        "identifier",
+        "joint",
+        "lexical",
+        "pages",
+        "spaces",
+        "students",
+        "teachers",
+        "zero_shot",
+    },
+    {"experiment", "sections"},
+    {"command"},
+    {"__main__"},
+]
+SCRIPT_RANK = {part: rank for rank, layer in enumerate(SCRIPT_LAYERS) for part in layer}
 TORCH_ONLY = [
     "weights.py",
     "tagger/network.py",
@@ -54,8 +78,8 @@ def imports(path):
             yield from (alias.name for alias in node.names)
 
 
-def part_of(path):
-    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+def part_of(path, folder=PACKAGE):
+    return path.relative_to(folder).with_suffix("").parts[0]
 
 
 def test_imports_point_down_the_layers():
@@ -70,6 +94,27 @@ def test_imports_point_down_the_layers():
     assert bad == []
 
 
+def script_imports():
+    """What the scripts import of one another. RETURNS: Pairs of parts, the file's first."""
+    for path in SCRIPTS.rglob("*.py"):
+        for module in imports(path):
+            if module.startswith("scripts."):
+                yield part_of(path, SCRIPTS), module.split(".")[1]
+
+
+def test_scripts_import_down_and_the_package_knows_none():
+    pairs = {pair for pair in script_imports() if pair[0] != pair[1]}
+    assert len(pairs) > 30
+    assert [pair for pair in pairs if SCRIPT_RANK[pair[1]] >= SCRIPT_RANK[pair[0]]] == []
+    roots = {module.split(".")[0] for path in PACKAGE.rglob("*.py") for module in imports(path)}
+    assert not roots & {"scripts", "tests", *SCRIPT_RANK}
+
+
+@pytest.mark.skipif((SCRIPTS / "convert.py").exists(), reason="commands of the package are still scripts")
+def test_every_script_has_a_layer():
+    assert {part_of(path, SCRIPTS) for path in SCRIPTS.rglob("*.py")} == {*SCRIPT_RANK, "__init__"}
+
+
 @pytest.mark.parametrize("file", TORCH_ONLY)
 def test_networks_know_no_spacy(file):
     roots = {module.split(".")[0] for module in imports(PACKAGE / file)}
@@ -77,7 +122,7 @@ def test_networks_know_no_spacy(file):
 
 
 def test_nothing_reads_pickles_or_evaluates_text():
-    for path in [*PACKAGE.rglob("*.py"), *Path("scripts").glob("*.py")]:
+    for path in [*PACKAGE.rglob("*.py"), *SCRIPTS.rglob("*.py")]:
         content = path.read_text(encoding="utf-8")
         assert "import pickle" not in content
         assert "torch.load(" not in content
@@ -110,9 +155,9 @@ def test_messages_start_with_their_code(texts):
 
 
 def test_every_message_is_raised_somewhere_and_tested():
-    files = [*PACKAGE.rglob("*.py"), *Path("scripts").glob("*.py")]
+    files = [*PACKAGE.rglob("*.py"), *SCRIPTS.rglob("*.py")]
     source = "".join(p.read_text(encoding="utf-8") for p in files)
-    tests = "".join(p.read_text(encoding="utf-8") for p in Path("tests").glob("*.py"))
+    tests = "".join(p.read_text(encoding="utf-8") for p in Path("tests").rglob("*.py"))
     for code in [c for c in vars(Errors) if not c.startswith("_")]:
         assert f"Errors.{code}" in source, code
         assert code in tests, code

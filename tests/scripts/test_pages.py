@@ -80,6 +80,9 @@ def test_new_results_make_a_page_stale(page: Path) -> None:
     assert "Settings: limit 7." in content
     assert "| full | **60.0** | 504 |" in content
     assert "| 1 of 4 |" in content
+    # The tables of what has been run stand below what has not.
+    assert content.count("| full | **60.0** | 504 |") == 2
+    assert content.index("| 1 of 4 |") < content.index("### small: parts") < content.index("The end.")
 
 
 @pytest.mark.parametrize(
