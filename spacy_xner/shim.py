@@ -135,9 +135,11 @@ class TorchShim(PyTorchShim):
 
         def backprop(grads: ArgsKwargs) -> Any:
             has_overflow = self._backward(inputs, grads)
-            return convert_recursive(
-                _has_gradient, lambda t: t.grad.zero_() if has_overflow else t.grad, inputs
-            )
+
+            def gradient(tensor: torch.Tensor) -> torch.Tensor | None:
+                return torch.zeros_like(tensor) if has_overflow and tensor.grad is not None else tensor.grad
+
+            return convert_recursive(_has_gradient, gradient, inputs)
 
         return output, backprop
 

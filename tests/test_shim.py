@@ -181,3 +181,37 @@ def test_several_backward_passes_are_unscaled_once_each(n_passes):
         assert not half or shim._grad_scaler.divided == 4 * n_passes
     for exact, scaled in zip(*gradients, strict=True):
         assert torch.allclose(exact, scaled, atol=1e-5)
+
+
+@pytest.mark.parametrize(("overflows", "expected"), [(False, 5.0), (True, 0.0)])
+def test_gradients_of_inputs_are_unscaled_and_zero_after_an_overflow(overflows, expected):
+    class Overflowing(Scaler):
+        def unscale(self, tensors):
+            super().unscale(tensors)
+            return overflows
+
+    shim = TorchShim(lambda cfg: torch.nn.Bilinear(1, 1, 1, bias=False))
+    shim.start({})
+    torch.nn.init.constant_(shim.network.weight, 5.0)
+    shim._mixed_precision, shim._grad_scaler = True, Overflowing()
+    shim._autocast = lambda: torch.autocast("cuda", enabled=False)
+    inputs = torch.ones(1, 1, requires_grad=True)
+    outputs, backprop = shim.begin_update(ArgsKwargs(args=(inputs, torch.ones(1, 1)), kwargs={}))
+    d_inputs = backprop(ArgsKwargs(args=((outputs,),), kwargs={"grad_tensors": torch.ones(1, 1)}))
+    assert float(d_inputs.args[0]) == expected
+    assert d_inputs.args[1] is None
+
+
+def test_a_method_of_the_network_is_called_by_name():
+    class Network(torch.nn.Linear):
+        def double(self, inputs):
+            assert self.training
+            return 2 * self(inputs)
+
+    shim = TorchShim(lambda cfg: Network(2, 1, bias=False))
+    shim.start({})
+    ones = torch.ones(1, 2)
+    outputs, backprop = shim.begin_update(ArgsKwargs(args=(ones,), kwargs={}), "double")
+    assert torch.equal(outputs, 2 * shim.predict(ArgsKwargs(args=(ones,), kwargs={})))
+    backprop(ArgsKwargs(args=((outputs,),), kwargs={"grad_tensors": torch.ones(1, 1)}))
+    assert torch.equal(shim.network.weight.grad, 2 * ones)
