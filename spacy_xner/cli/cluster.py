@@ -63,21 +63,21 @@ def cluster_cli(
     docs = select_sentences(reader(nlp))
     matrix = embed_sentences(docs, vectors.value, nlp, encoder)
     with print_warnings():
-        found = find_grouping(
+        discovery = find_grouping(
             matrix, [doc._.language for doc in docs], k, name=name, candidates=numbers, seed=seed
         )
-    found.grouping.about.update(vectors=vectors.value, source="found by spacy xner cluster")
-    write_json(out, found.grouping.to_json())
-    if found.stabilities:
-        rows = [(c, f"{value:.3f}") for c, value in found.stabilities.items()]
+    discovery.grouping.about.update(vectors=vectors.value, source="found by spacy xner cluster")
+    write_json(out, discovery.grouping.to_json())
+    if discovery.stabilities:
+        rows = [(c, f"{value:.3f}") for c, value in discovery.stabilities.items()]
         msg.table(rows, header=("k", "stability"), divider=True)
     purities = [
-        (cluster, ", ".join(f"{lang} {100 * found.votes[lang].purity:.0f} %" for lang in members))
-        for cluster, members in found.grouping.clusters.items()
+        (cluster, ", ".join(f"{lang} {100 * discovery.votes[lang].purity:.0f} %" for lang in members))
+        for cluster, members in discovery.grouping.clusters.items()
     ]
     msg.table(purities, header=("cluster", "languages and their purity"), divider=True)
-    if found.grouping.about["ties"]:
-        msg.warn(f"Ties, decided for the first cluster: {', '.join(found.grouping.about['ties'])}")
+    if discovery.grouping.about["ties"]:
+        msg.warn(f"Ties, decided for the first cluster: {', '.join(discovery.grouping.about['ties'])}")
     msg.good(f"Wrote {out}")
     if figure is not None:
         write_json(figure, place_sentences(docs, nlp, encoder, n_docs=n_figure, seed=seed))

@@ -30,7 +30,7 @@ TripleKind = Literal["table", "anchors", "links", "dictionary", "similarity"]
 
 @dataclass(frozen=True)
 class TripleSettings:
-    """What triples are made of, and how.
+    """The sources of triples, and how they are made of them.
 
     kind: "table" reads `entity TAB sentence TAB translation`, "anchors" text with [[entity|translation]],
         "links" lines of `source TAB target TAB 0-0 1-2`; "dictionary" and "similarity" link parallel text.

@@ -46,9 +46,11 @@ pooling = "mean"
 
 
 class Prediction(NamedTuple):
-    """What became of one document.
+    """Result for one document.
 
-    sources: The source's entities. candidates: Of each. outcome: After the filters.
+    sources: Entities of the source.
+    candidates: Places of each entity.
+    outcome: What the filters left.
     """
 
     sources: list[Entity]
@@ -91,16 +93,16 @@ def make_entity_projector(
 class EntityProjector(GuardedPipe):
     """Set the entities of a document by those of its parallel document, `doc._.source`.
 
-    `doc._.projection` says what became of every entity of the source, in order: its text, label, places
-    (first and end token, score) and fate, one of `filters.Fate`. A document that lost an entity stays without
-    annotation: to learn from it would teach that the entity is none.
+    `doc._.projection` describes every entity of the source, in order: its text, label, places (first and end
+    token, score) and fate, one of `filters.Fate`. A document that lost an entity stays without annotation: to
+    learn from it would teach that the entity is none.
 
     model: `spacy_xner.SimilarityAligner.v1`, which needs no training, or `spacy_xner.PairAligner.v1`.
     suppressed: Labels that become O.
     min_probability: Least score of a place.
-    back_projection: Only believe places that lead back to the entity.
-    keep_incomplete: Also annotate documents that lost entities.
-    spans_key: Where `doc.spans` gets the entities and their scores; empty for nowhere.
+    back_projection: Believe only places that lead back to the entity.
+    keep_incomplete: Annotate documents that lost entities, too.
+    spans_key: Key of `doc.spans` for the entities and their scores; empty for none.
     scorer: Scores examples; see `scoring.score_entities`.
     SOURCE: Li et al. 2021, section 4.3.
     """
@@ -147,22 +149,22 @@ class EntityProjector(GuardedPipe):
             raise XnerError(Errors.XNER301.format(name=self.name))
         # Whitespace has no vectors, and looks like anything.
         candidates = [
-            [without_outer_space(pair.target, entity) for entity in own]
-            for pair, own in zip(pairs, self.model.predict(pairs), strict=True)
+            [without_outer_space(pair.target, places) for places in entities]
+            for pair, entities in zip(pairs, self.model.predict(pairs), strict=True)
         ]
         confirmed = self._confirm(pairs, candidates) if self.back_projection else None
         outcomes = []
-        for i, (pair, own) in enumerate(zip(pairs, candidates, strict=True)):
+        for i, (pair, places) in enumerate(zip(pairs, candidates, strict=True)):
             sources = [Entity(ent.text, ent.label_) for ent in pair.source.ents]
             outcome = choose_entities(
                 sources,
-                own,
+                places,
                 [token.text for token in pair.target],
                 suppressed=self.suppressed,
                 min_probability=self.min_probability,
                 confirmed=confirmed[i] if confirmed is not None else None,
             )
-            outcomes.append(Prediction(sources, own, outcome))
+            outcomes.append(Prediction(sources, places, outcome))
         return outcomes
 
     @property
@@ -177,29 +179,33 @@ class EntityProjector(GuardedPipe):
         return Pair(source, doc, [(ent.start, ent.end) for ent in source.ents])
 
     def _confirm(self, pairs: list[Pair], candidates: list[list[list[Candidate]]]) -> list[list[bool]]:
-        """Lead the places of every entity back to the source: are they the entity?
+        """Lead the places of every entity back to the source, and see whether they come to the entity.
 
-        One place of each at a time, because places that are asked for together share the tokens among them.
+        Each pass asks for one place of every entity, because places that are asked for together share the
+        tokens among them.
         """
-        confirmed = [[bool(entity) for entity in own] for own in candidates]
-        for number in range(max((len(entity) for own in candidates for entity in own), default=0)):
-            asked = [[i for i, entity in enumerate(own) if len(entity) > number] for own in candidates]
+        confirmed = [[bool(places) for places in entities] for entities in candidates]
+        for number in range(max((len(places) for entities in candidates for places in entities), default=0)):
+            asked = [
+                [i for i, places in enumerate(entities) if len(places) > number] for entities in candidates
+            ]
             back = [
-                Pair(pair.target, pair.source, [own[i][number][:2] for i in rows])
-                for pair, own, rows in zip(pairs, candidates, asked, strict=True)
+                Pair(pair.target, pair.source, [entities[i][number][:2] for i in rows])
+                for pair, entities, rows in zip(pairs, candidates, asked, strict=True)
             ]
             answers = zip(pairs, asked, self.model.predict(back), confirmed, strict=True)
-            for pair, rows, returned, sure in answers:
-                for i, found in zip(rows, returned, strict=True):
-                    sure[i] &= bool(found) and share_of_overlap(found[0][:2], pair.entities[i]) >= 0.5
+            for pair, rows, returned, is_confirmed in answers:
+                for i, origins in zip(rows, returned, strict=True):
+                    leads_back = bool(origins) and share_of_overlap(origins[0][:2], pair.entities[i]) >= 0.5
+                    is_confirmed[i] &= leads_back
         return confirmed
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[Prediction]) -> None:
         """Write entities, scores and what became of every entity of the source."""
         for doc, (sources, candidates, outcome) in zip(docs, predictions, strict=True):
             doc._.projection = [
-                {"text": text, "label": label, "places": [list(place) for place in own], "fate": fate.name}
-                for (text, label), own, fate in zip(sources, candidates, outcome.fates, strict=True)
+                {"text": text, "label": label, "places": [list(place) for place in places], "fate": fate.name}
+                for (text, label), places, fate in zip(sources, candidates, outcome.fates, strict=True)
             ]
             if not (outcome.is_complete or self.keep_incomplete):
                 doc.set_ents([], default="missing")
@@ -219,7 +225,7 @@ class EntityProjector(GuardedPipe):
         shims = [shim for shim in self.model.get_ref("tok2vec").shims if isinstance(shim, TorchShim)]
         # spaCy's own encoders have no torch network, and nothing frozen.
         return not shims or any(
-            weights.requires_grad for own in shims for weights in own.network.parameters()
+            weights.requires_grad for shim in shims for weights in shim.network.parameters()
         )
 
     def update(

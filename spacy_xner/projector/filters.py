@@ -13,7 +13,7 @@ from spacy_xner.tags import overlap
 
 
 class Fate(str, Enum):
-    """What became of an entity of the source."""
+    """Result for an entity of the source."""
 
     projected = "projected"
     # The label is not wanted: the entity becomes O.

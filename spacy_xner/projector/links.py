@@ -1,4 +1,4 @@
-"""Which tokens of a sentence and its translation belong together: read from files, or found.
+"""Links between the tokens of a sentence and its translation, read from files or computed.
 
 SOURCE: Li et al. 2021, section 4.2.
 """

@@ -43,7 +43,8 @@ class Pair(NamedTuple):
 class Gold(NamedTuple):
     """Where in the target of a pair the translation of its only entity is.
 
-    inside: True for its tokens. known: False for tokens that nobody has looked at. Shape: (n_target,).
+    inside: True for the tokens of the translation. Shape: (n_target,).
+    known: False for tokens without annotation. Shape: (n_target,).
     """
 
     inside: Links
@@ -78,9 +79,9 @@ def build_similarity_aligner(
         others link tokens, and a place is a run of linked ones: "mutual" argmax, "itermax", "matching".
     temperature: See `alignment.belonging`; the scores of all methods are those of `score_places`.
     min_score: Places with lower scores are none.
-    rival, max_length: Of method "span"; see `alignment.find_places`.
-    max_gap: Of the others; see `alignment.linked_places`.
-    null: Of "matching": similarity of a token to nothing.
+    rival, max_length: Settings of the method "span"; see `alignment.find_places`.
+    max_gap: Setting of the other methods; see `alignment.linked_places`.
+    null: Setting of "matching": similarity of a token to nothing.
     """
     align = partial(
         align_entities, method=method, temperature=temperature, min_score=min_score, rival=rival,
@@ -108,7 +109,7 @@ def build_pair_aligner(pair2vec: PairEncoder, threshold: Share = 0.5, max_gap: C
     model: Aligner = Model(
         "pair_aligner", forward_pairs, init=init_pairs, layers=[inside],
         refs={"tok2vec": pair2vec, "inside": inside, "output": output},
-        # Not as plain numbers: thinc would take those that are stored, whatever the config says.
+        # Numbers among the attributes would be stored and loaded by thinc, whatever the config says.
         attrs={"mark": partial(mark_places, threshold=threshold, max_gap=max_gap), "learn": learn_inside},
     )  # fmt: skip
     return model
@@ -126,47 +127,47 @@ def forward_pairs(
     ]
     answers = iter(model.get_ref("inside").predict(queries) if queries else [])
     mark = model.attrs["mark"]
-    found = [
+    candidates = [
         [mark(model.ops.to_numpy(next(answers))[:, 1]) if len(pair.target) else [] for _ in pair.entities]
         for pair in pairs
     ]
-    return found, lambda d_found: []
+    return candidates, lambda d_candidates: []
 
 
 def learn_inside(model: Aligner, pairs: list[Pair], gold: list[Gold]) -> Lesson:
     """Learn the cross entropy of all known tokens, whose mean is the loss."""
-    if not any(own.known.any() for own in gold):
+    if not any(answer.known.any() for answer in gold):
         return 0.0, lambda: None
     queries = [Query(pair.source[slice(*pair.entities[0])].text, pair.target) for pair in pairs]
     scores, backprop = model.get_ref("inside").begin_update(queries)
     xp, ops = model.ops.xp, model.ops
-    known = xp.asarray(numpy.concatenate([own.known for own in gold]).astype("float32"))
-    inside = xp.asarray(numpy.concatenate([own.inside for own in gold]).astype("int64"))
+    known = xp.asarray(numpy.concatenate([answer.known for answer in gold]).astype("float32"))
+    inside = xp.asarray(numpy.concatenate([answer.inside for answer in gold]).astype("int64"))
     flat = ops.flatten(scores)  # (n_tokens, 2)
     rows, n_known = xp.arange(len(inside)), float(known.sum())
     loss = -(xp.log(xp.maximum(flat[rows, inside], 1e-12)) * known).sum() / n_known
     gradient = flat.copy()
     gradient[rows, inside] -= 1.0
     gradient *= known[:, None] / n_known
-    return float(loss), lambda: backprop(ops.unflatten(gradient, [len(own) for own in scores]))
+    return float(loss), lambda: backprop(ops.unflatten(gradient, [len(rows) for rows in scores]))
 
 
 def learn_belonging(model: Aligner, pairs: list[Pair], gold: list[Gold], *, temperature: float) -> Lesson:
     """Learn `alignment.belonging_loss`, the mean over the pairs whose entity has a place."""
-    placed = [(pair, own) for pair, own in zip(pairs, gold, strict=True) if own.inside.any()]
+    placed = [(pair, answer) for pair, answer in zip(pairs, gold, strict=True) if answer.inside.any()]
     if not placed:
         return 0.0, lambda: None
     docs = [doc for pair, _ in placed for doc in (pair.source, pair.target)]
     vectors, backprop = model.get_ref("tok2vec").begin_update(docs)
-    arrays = [model.ops.to_numpy(own) for own in vectors]
+    arrays = [model.ops.to_numpy(rows) for rows in vectors]
     total = 0.0
     gradients: list[Matrix] = []
-    for (pair, own), source, target in zip(placed, arrays[::2], arrays[1::2], strict=True):
+    for (pair, answer), source, target in zip(placed, arrays[::2], arrays[1::2], strict=True):
         similarity = cosine_similarity(source, target)
-        loss, d_similarity = belonging_loss(similarity, pair.entities[0], own.inside, temperature)
+        loss, d_similarity = belonging_loss(similarity, pair.entities[0], answer.inside, temperature)
         total += loss / len(placed)
         gradients += cosine_gradient(source, target, d_similarity / len(placed))
-    return total, lambda: backprop([model.ops.asarray2f(own) for own in gradients])
+    return total, lambda: backprop([model.ops.asarray2f(rows) for rows in gradients])
 
 
 def mark_places(inside: Matrix, *, threshold: float, max_gap: int) -> list[Candidate]:
@@ -175,8 +176,8 @@ def mark_places(inside: Matrix, *, threshold: float, max_gap: int) -> list[Candi
     inside: Probability of every target token to be inside. Shape: (n_target,).
     """
     places = linked_places((inside > threshold)[None], (0, 1), max_gap=max_gap)
-    found = [Candidate(start, end, float(inside[start:end].mean())) for start, end in places]
-    return sorted(found, key=lambda candidate: -candidate.score)
+    candidates = [Candidate(start, end, float(inside[start:end].mean())) for start, end in places]
+    return sorted(candidates, key=lambda candidate: -candidate.score)
 
 
 def init_pairs(model: Aligner, X: list[Pair] | None = None, Y: Any = None) -> None:
@@ -192,13 +193,13 @@ def forward_similarity(
 ) -> tuple[list[list[list[Candidate]]], Callable[[Any], Any]]:
     """Encode all sentences in one batch and align pair by pair. (Training goes through `learn`.)"""
     align = model.attrs["align"]
-    found: list[list[list[Candidate]]] = [[[] for _ in pair.entities] for pair in pairs]
+    candidates: list[list[list[Candidate]]] = [[[] for _ in pair.entities] for pair in pairs]
     todo = [i for i, pair in enumerate(pairs) if pair.entities and len(pair.target)]
     docs = [doc for i in todo for doc in (pairs[i].source, pairs[i].target)]
-    vectors = [model.ops.to_numpy(own) for own in model.get_ref("tok2vec").predict(docs)] if docs else []
+    vectors = [model.ops.to_numpy(rows) for rows in model.get_ref("tok2vec").predict(docs)] if docs else []
     for i, source, target in zip(todo, vectors[::2], vectors[1::2], strict=True):
-        found[i] = align(cosine_similarity(source, target), pairs[i].entities)
-    return found, lambda d_found: []
+        candidates[i] = align(cosine_similarity(source, target), pairs[i].entities)
+    return candidates, lambda d_candidates: []
 
 
 def init_similarity(model: Aligner, X: list[Pair] | None = None, Y: Any = None) -> None:
@@ -236,12 +237,12 @@ def align_entities(
     }
     links = link[method](similarity)
     both = belonging(similarity, temperature)
-    found = []
+    candidates = []
     for entity in entities:
         places = linked_places(links, entity, max_gap=max_gap)
         starts, ends = numpy.array(places, dtype="int64").reshape(-1, 2).T
         scores = score_places(*both, entity, starts, ends)
-        own = [Candidate(*place, float(score)) for place, score in zip(places, scores, strict=True)]
-        own.sort(key=lambda candidate: -candidate.score)
-        found.append([candidate for candidate in own if candidate.score >= min_score])
-    return found
+        scored = [Candidate(*place, float(score)) for place, score in zip(places, scores, strict=True)]
+        scored.sort(key=lambda candidate: -candidate.score)
+        candidates.append([candidate for candidate in scored if candidate.score >= min_score])
+    return candidates

@@ -1,4 +1,4 @@
-"""What a silver corpus is made of, and how."""
+"""Settings of a silver corpus."""
 
 import json
 from dataclasses import asdict, dataclass, field, replace
@@ -17,7 +17,7 @@ class AlignerSettings:
     encoder: Checkpoint that compares.
     layer: Layer of the encoder that is compared.
     mixed_precision: Compare in half precision.
-    suppressed: Labels that become O. None for this and the next two takes the pipeline's own setting.
+    suppressed: Labels that become O. Here and in the next two, None takes the setting of the pipeline.
     min_probability: Least score of a place.
     back_projection: Believe only places that lead back to the entity.
     """
@@ -33,7 +33,7 @@ class AlignerSettings:
 
 @dataclass(frozen=True)
 class SilverSettings:
-    """What a silver corpus is made of, and how.
+    """The sources of a silver corpus, and how it is made of them.
 
     teacher: Pipeline that finds the entities of the source side.
     text: The parallel text.

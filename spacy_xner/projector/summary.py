@@ -1,4 +1,4 @@
-"""What became of the pairs of a silver corpus: counts, examples, lines with a missing side."""
+"""The result of a projection in numbers: counts, examples, lines with a missing side."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What aligners learn from: an entity's text, a sentence, and where in it the entity's translation is.
+"""Triples, from which aligners learn: an entity's text, a sentence, the place of its translation there.
 
 Triples come from tables, from Wikipedia-style anchors, and from parallel text with linked words.
 SOURCE: Li et al. 2021, section 4.2.

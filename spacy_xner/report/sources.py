@@ -1,4 +1,4 @@
-"""Read what verbs have written, for the report: every value is checked before it reaches the page."""
+"""Read the files of verbs for the report; every value is checked before it reaches the page."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -46,7 +46,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Model:
-    """What `evaluate` and the training left of a pipeline.
+    """A pipeline as `evaluate` and its training described it.
 
     name: Name of the metrics file, without suffix.
     scores: Entity scores of all test files (p, r, f, f_macro: shares; words_per_second); empty without any.
@@ -95,7 +95,7 @@ class RouteRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found.
+    """The result of `compare`.
 
     reasons: Why routes have no pipeline.
     advice: Sentences on what the table means.
