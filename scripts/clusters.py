@@ -12,12 +12,13 @@ import spacy
 
 from spacy_xner.corpus.names import find_files
 from spacy_xner.errors import Errors, XnerError
+from spacy_xner.evaluation import read_examples
 from spacy_xner.files import read_json
 from spacy_xner.router.grouping import Grouping, read_grouping
 from spacy_xner.scoring import annotate, count_by_sentence
 from spacy_xner.training import steps_per_epoch
 
-from scripts.overrides import TRANSFORMER, Trained, read_examples, schedule
+from scripts.overrides import TRANSFORMER, Trained, schedule
 from scripts.results import DESCRIPTION, pack_counts, score_rows
 from scripts.runner import Run, Settings
 

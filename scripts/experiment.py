@@ -89,7 +89,7 @@ def run_config(
     """Run the experiments of a config into a folder each; finished runs are left as they are.
 
     only: Names of experiments; all by default.
-    RAISES: XNER801 to XNER810, XNER814, XNER816.
+    RAISES: XNER801 to XNER810, XNER814.
     """
     experiments = read_experiments(path, overrides)
     names = [experiment.name for experiment in experiments]

@@ -6,10 +6,11 @@ from typing import Any
 
 import spacy
 
+from spacy_xner.evaluation import read_examples
 from spacy_xner.scoring import UNKNOWN_LANGUAGE, annotate
 from spacy_xner.training import steps_per_epoch
 
-from scripts.overrides import TRANSFORMER, Trained, read_examples, schedule
+from scripts.overrides import TRANSFORMER, Trained, schedule
 from scripts.runner import Run
 
 

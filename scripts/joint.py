@@ -10,9 +10,10 @@ from typing import Any
 import spacy
 
 from spacy_xner.errors import Errors, XnerError
+from spacy_xner.evaluation import read_examples
 from spacy_xner.training import steps_per_epoch
 
-from scripts.overrides import TRANSFORMER, Trained, read_examples, schedule
+from scripts.overrides import TRANSFORMER, Trained, schedule
 from scripts.results import choose, score_rows
 from scripts.runner import Run, Settings
 

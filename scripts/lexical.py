@@ -11,9 +11,10 @@ from typing import Any
 from spacy_xner.corpus.names import find_files
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import fingerprint
+from spacy_xner.routes.settings import augment, text_steps
 from spacy_xner.training import steps_per_epoch
 
-from scripts.overrides import LENGTH, Trained, augment, schedule, text_steps
+from scripts.overrides import LENGTH, Trained, schedule
 from scripts.runner import Run, Settings
 from scripts.variants import VARIANTS, Variant
 

@@ -1,22 +1,13 @@
 """Overrides of training configs that experiments share: corpora, schedules, text of other languages."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from spacy.language import Language
-from spacy.tokens import Doc
-from spacy.training import Example
-from spacy.vocab import Vocab
-
-from spacy_xner.corpus.docs import read_docs
-from spacy_xner.corpus.names import find_files
-from spacy_xner.corpus.reader import create_multilingual_corpus
-from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import read_lines
-from spacy_xner.training import config_path, fixed_steps, steps_per_epoch, train_pipeline
+from spacy_xner.routes.settings import count_sentences, reader
+from spacy_xner.training import config_path, fixed_steps, train_pipeline
 
 from scripts.runner import Experiment, Run, Settings
 
@@ -97,66 +88,3 @@ def schedule(run: Run, per_pass: int, *, n_scored: int) -> Settings:
     if run.settings.get("warmup") is not None:
         overrides["training.optimizer.learn_rate.warmup_steps"] = round(run["warmup"] * total)
     return overrides
-
-
-def learn_from_text(languages: list[str], targets: list[str], objectives: dict[str, Any]) -> Settings:
-    """Overrides for objectives on the targets' text, a batch of it beside each of the languages' labels.
-
-    RAISES: XNER816 for a target that has labels.
-    """
-    if both := sorted(set(languages) & set(targets)):
-        raise XnerError(Errors.XNER816.format(languages=", ".join(both)))
-    return {
-        "corpora.train.languages": [*languages, *targets],
-        "vars.unlabelled": targets,
-        "training.batcher.keep_surplus": False,
-        "components.ner.objectives": objectives,
-    }
-
-
-def augment(language: str, target: str, **settings: Any) -> Settings:
-    """Overrides for augmented fine-tuning. settings: Arguments of `spacy_xner.augmented_tuning.v1`."""
-    objective = {"@misc": "spacy_xner.augmented_tuning.v1", **settings}
-    return learn_from_text([language], [target], {"augmented": objective})
-
-
-def text_steps(steps: int, n_texts: int, batch_size: int) -> int:
-    """Batches of text in a pass: every batch of labels takes at most one along. steps: Batches of labels."""
-    return min(steps, steps_per_epoch(n_texts, batch_size))
-
-
-def read_sentences(paths: Iterable[Path], vocab: Vocab, limit: int = 0) -> Iterator[Doc]:
-    """Read corpus files one after the other, each up to the limit; 0 takes all."""
-    for path in paths:
-        yield from islice(read_docs(path).get_docs(vocab), limit or None)
-
-
-def read_examples(
-    nlp: Language, corpus: Path, split: str, languages: list[str], limit: int, sources: Sequence[str] = ()
-) -> list[Example]:
-    """Read dev or test examples; the pipeline is not told their languages."""
-    read = create_multilingual_corpus(
-        corpus, split=split, languages=languages, sources=list(sources), limit=limit, known_language=False
-    )
-    return list(read(nlp))
-
-
-def count_sentences(corpus: Path, languages: list[str], limit: int, sources: Sequence[str] = ()) -> int:
-    """Training sentences of some languages, each file up to the limit."""
-    files = find_files(corpus, "train", languages, sources)
-    sizes = [len(read_docs(path)) for paths in files.values() for path in paths]
-    return sum(min(limit, size) if limit else size for size in sizes)
-
-
-def reader(
-    corpus: Path, split: str, languages: list[str], limit: int, sources: Sequence[str] = ()
-) -> Settings:
-    """A corpus as it stands in a config."""
-    return {
-        "@readers": "spacy_xner.MultilingualCorpus.v1",
-        "path": str(corpus),
-        "split": split,
-        "languages": languages,
-        "sources": list(sources),
-        "limit": limit,
-    }

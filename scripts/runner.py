@@ -15,9 +15,10 @@ from wasabi import msg
 
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import move_folder, read_json
+from spacy_xner.machine import describe_machine
 
-from scripts.machine import describe_commit, describe_machine, describe_versions
 from scripts.results import DESCRIPTION, write_result
+from scripts.versions import describe_commit, describe_versions
 
 Settings = dict[str, Any]
 # Longer names of files are cut, for most file systems end at 255.
@@ -269,7 +270,7 @@ def _run_once(experiment: Experiment, run: Run, out: Path, number: str) -> None:
             "settings": run.fixed,
             "inputs": inputs,
             **outcome,
-            "machine": describe_machine(experiment.gpu),
+            "machine": describe_machine()._asdict(),
             "versions": describe_versions(),
             "commit": describe_commit(),
         },

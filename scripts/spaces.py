@@ -18,10 +18,9 @@ from wasabi import msg
 from spacy_xner.corpus.docs import without_annotation
 from spacy_xner.corpus.names import find_files
 from spacy_xner.files import write_json
+from spacy_xner.routes.settings import read_sentences
 from spacy_xner.vectors.table import Lookup, VectorTable, read_table
 from spacy_xner.vectors.words import normalise
-
-from scripts.overrides import read_sentences
 
 # Upper ends of the bins of sentence lengths, in tokens.
 ENDS = (5, 10, 15, 20, 30, 50, 100, 250)

@@ -14,11 +14,12 @@ from spacy.language import Language
 from spacy_xner.corpus.docs import read_docs, write_docs
 from spacy_xner.corpus.names import find_files
 from spacy_xner.errors import Errors, XnerError
+from spacy_xner.evaluation import read_examples
 from spacy_xner.files import fingerprint
 from spacy_xner.scoring import annotate
 from spacy_xner.training import steps_per_epoch
 
-from scripts.overrides import TRANSFORMER, Trained, read_examples, schedule
+from scripts.overrides import TRANSFORMER, Trained, schedule
 from scripts.results import score_rows
 from scripts.runner import Run, Settings
 from scripts.variants import RECIPES, ZERO_SHOT

@@ -12,12 +12,13 @@ import spacy
 
 from spacy_xner.corpus.names import find_files
 from spacy_xner.errors import Errors, XnerError
+from spacy_xner.routes.settings import learn_from_text, read_sentences, text_steps
 from spacy_xner.training import steps_per_epoch
 from spacy_xner.transformer.checkpoint import describe, load_checkpoint
 from spacy_xner.transformer.risk import TransferRisk, describe_risk
 from spacy_xner.transformer.wordpieces import split_texts
 
-from scripts.overrides import TRANSFORMER, Trained, learn_from_text, read_sentences, schedule, text_steps
+from scripts.overrides import TRANSFORMER, Trained, schedule
 from scripts.runner import Run, Settings
 
 # The tagger alone, in the paper's words.

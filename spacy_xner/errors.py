@@ -553,10 +553,6 @@ class Errors:
     )
     XNER814 = "[XNER814] {missing} is not there, and is made before by `{verb}`. Run that first."
     XNER815 = "[XNER815] {path} cannot be read as results: {reason}. Restore the file, or remove it."
-    XNER816 = (
-        "[XNER816] Expected targets without labels, got labels in {languages} too. Take them out of one of "
-        "the two lists."
-    )
 
     XNER702 = (
         "[XNER702] Another process is writing {path}. Wait until it has ended, or choose another name; two "

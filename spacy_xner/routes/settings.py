@@ -53,7 +53,6 @@ def learn_from_text(languages: list[str], targets: list[str], objectives: dict[s
     return {
         "corpora.train.languages": [*languages, *targets],
         "vars.unlabelled": targets,
-        "training.batcher.keep_surplus": False,
         "components.ner.objectives": objectives,
     }
 

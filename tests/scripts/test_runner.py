@@ -113,7 +113,7 @@ def test_finished_runs_are_left_and_others_resumed(tmp_path: Path) -> None:
     assert toy.trained == ["seed=0", "seed=2", "seed=1"]
     result = read_json(tmp_path / "seed=1.json")
     assert (result["axes"], result["settings"]["decay"], result["steps"]) == ({"seed": 1}, 0.7, 1)
-    assert {"cpu", "instruction_sets", "threads"} <= set(result["machine"])
+    assert {"cpu", "instruction_sets", "n_threads"} <= set(result["machine"])
     assert set(result["versions"]) == {"spacy_xner", "spacy", "torch", "transformers"}
     described = read_json(tmp_path / "experiment.json")
     assert (described["kind"], described["axes"], described["runs"]) == ("toy", {"seed": [0, 1, 2]}, 3)
