@@ -201,7 +201,8 @@ def test_taggers_of_the_first_grouping_are_kept(
     assert everything["steps"] == 3
     counts = numpy.concatenate([unpack_counts(packed) for packed in everything["counts"].values()])
     assert counts[:, 2].sum() == 3 * sum(len(spans) for _, spans in SENTENCES)
-    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["east", "west"]
+    # Locks of the folders lie beside them.
+    assert sorted(path.name for path in (tmp_path / "kept").glob("[!.]*")) == ["east", "west"]
     kept = spacy.load(tmp_path / "kept" / "west")
     assert kept.get_pipe("ner").clusters == ["west"]
     [section] = experiment_sections(tmp_path)
