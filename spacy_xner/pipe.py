@@ -1,4 +1,4 @@
-"""What the trainable components share: streams that lose no good document, labels, damage, losses."""
+"""The base of the trainable components: streams that lose no good document, labels, damage, losses."""
 
 import math
 import warnings
@@ -119,7 +119,7 @@ class LabelledPipe(GuardedPipe):
 
     @property
     def label_data(self) -> tuple[str, ...]:
-        """What `spacy init labels` stores for this component."""
+        """The labels in the form that `spacy init labels` stores."""
         return self.labels
 
     def add_label(self, label: str) -> int:

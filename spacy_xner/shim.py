@@ -64,7 +64,7 @@ class TorchShim(PyTorchShim):
 
     @property
     def structure(self) -> Any:
-        """What the network is built of: weights fit every network of the same structure."""
+        """A description of what the network is built of: weights fit every network of the same structure."""
         return getattr(self.network, "structure", self.cfg)
 
     def start(self, cfg: dict[str, Any], network: torch.nn.Module | None = None) -> None:
@@ -141,7 +141,7 @@ class TorchShim(PyTorchShim):
         self._grad_scaler.update()
 
     def _rate_scale(self, optimizer: Optimizer) -> float:
-        """What the optimizer's learning rate is multiplied by to stay within the limit of this network."""
+        """Find the factor that brings the optimizer's learning rate within the limit of this network."""
         limit, rate = self._max_learn_rate, float(optimizer.learn_rate)
         if limit is None or rate <= limit:
             return 1.0
