@@ -1,4 +1,4 @@
-"""What the components write on documents: languages, clusters, projections."""
+"""Attributes of documents that the components write and read: languages, clusters, projections."""
 
 import re
 import unicodedata

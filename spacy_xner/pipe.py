@@ -145,7 +145,7 @@ class LabelledPipe(GuardedPipe):
 
     @property
     def label_data(self) -> tuple[str, ...]:
-        """What `spacy init labels` stores for this component."""
+        """The labels in the form that `spacy init labels` stores."""
         return self.labels
 
     def load_cfg(self, cfg: dict[str, Any]) -> None:

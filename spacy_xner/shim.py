@@ -85,7 +85,7 @@ class TorchShim(PyTorchShim):
 
     @property
     def structure(self) -> Any:
-        """What the network is built of: weights fit every network of the same structure."""
+        """A description of what the network is built of: weights fit every network of the same structure."""
         return getattr(self.network, "structure", self.cfg)
 
     def start(self, cfg: dict[str, Any], network: torch.nn.Module | None = None) -> None:

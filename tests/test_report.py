@@ -17,7 +17,7 @@ from spacy_xner.report.figures import draw_curves, draw_sentences
 from spacy_xner.report.page import BEGIN, END, Report, renew_readme, write_report
 from spacy_xner.report.sources import read_model
 
-import report as report_script
+from scripts.command import app as scripts_app
 from tests.cli import invoke
 
 LANGUAGES = ["de", "en", "zh"]
@@ -195,7 +195,8 @@ def test_figures_are_drawn_and_equal_files_make_equal_pages(folders: Path, page:
 def test_the_script_of_the_experiments_writes_the_page_of_the_verb(folders: Path) -> None:
     arguments = ["--metrics", folders / "metrics", "--training", folders / "training"]
     invoke(xner, "report", folders / "verb.html", *arguments)
-    report_script.main(folders / "script.html", folders / "metrics", folders / "training", folders / "runs")
+    (folders / "runs").mkdir(exist_ok=True)
+    invoke(scripts_app, "report", folders / "script.html", folders / "runs", *arguments)
     verb, script = ((folders / f"{name}.html").read_text().split() for name in ("verb", "script"))
     assert verb == script
 

@@ -125,8 +125,8 @@ class EntityTagger(LabelledPipe):
     model: `spacy_xner.EntityTagger.v1`.
     scheme: Tag scheme of the output layer: IOB1, IOB2 or BIOES.
     clusters: Clusters (`doc._.cluster`) whose documents this tagger annotates; "*" is every document.
-        Documents that nobody has routed are annotated by every tagger. Of a document that is routed
-        by sentences (`doc.spans["clusters"]`) a tagger takes the sentences of its clusters.
+        Documents that nobody has routed are annotated by every tagger. If a document is routed by
+        sentences (`doc.spans["clusters"]`), a tagger takes the sentences of its clusters.
     spans_key: Where `doc.spans` gets the entities and, in `attrs["scores"]`, their probabilities;
         empty for nowhere.
     confidence: Compute the probabilities.

@@ -51,7 +51,7 @@ class Head(nn.Module, ABC):
         self.project.bias[len(other.tag_set) :] -= NEW_TAG
 
     def _sources(self, other: "Head") -> Tensor:
-        """Which tag of the other head every tag begins as; tag 0 is O. Shape: (n_tags,)."""
+        """Choose the tag of the other head that each tag begins as; tag 0 is O. Shape: (n_tags,)."""
         rows = torch.arange(len(self.tag_set), device=self.project.bias.device)
         return rows.masked_fill(rows >= len(other.tag_set), 0)
 

@@ -47,7 +47,7 @@ def take_weights(model: Model, teacher: Model, name: str, weights: str | Path) -
 
 
 def _structure(model: Model) -> list[Any]:
-    """What each torch network of a model is built of."""
+    """Describe what each torch network of a model is built of."""
     shims = (shim for node in model.walk() for shim in node.shims)
     return [shim.structure if isinstance(shim, TorchShim) else shim.cfg for shim in shims]
 

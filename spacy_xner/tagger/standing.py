@@ -30,7 +30,8 @@ class EarlierPipes:
 
         Rulers are asked again on a copy without entities. So an entity that stood on the document before the
         pipeline ran (gold annotation, another run) does not pass for one of theirs. Other components may be
-        slow and are believed: all entities are theirs but those that a tagger wrote under `spans_key`.
+        slow and are believed: all entities are theirs but those that a tagger wrote under `spans_key`. If it
+        is empty, the tagger's earlier entities cannot be told from theirs, and stay.
         """
         setters = self._find(doc.vocab)
         if setters is not None and all(hasattr(pipe, "match") for pipe in setters):
@@ -90,6 +91,6 @@ def _rows(doc: Doc, spans_key: str) -> list[tuple[Span, bool]]:
 
 
 def preset_of(spans: Any) -> list[bool]:
-    """Which spans of a group were preset by another component."""
+    """Say of every span of a group whether another component had set it before."""
     preset = spans.attrs.get("preset", [])
     return preset if len(preset) == len(spans) else [False] * len(spans)
