@@ -18,7 +18,7 @@ from spacy_xner.corpus.names import find_files
 from spacy_xner.corpus.reader import create_multilingual_corpus, sample_sizes
 from spacy_xner.tags import TokenSpan
 
-from sample import read_sample
+from scripts.sample import read_sample
 
 MARIA = [TokenSpan(0, 2, "PER")]
 FORMATS = {

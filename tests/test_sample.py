@@ -12,8 +12,8 @@ from spacy_xner.corpus.docs import read_docs
 from spacy_xner.errors import XnerError
 from spacy_xner.tokenizer import create_multilingual_tokenizer
 
-import sample
-from sample import read_sample
+from scripts import sample
+from scripts.sample import read_sample
 
 FOLDER = Path("assets/sample")
 SPLITS = ("train", "dev", "test")
