@@ -135,7 +135,7 @@ class Errors:
         "`spacy train`, or load a trained pipeline with spacy.load()."
     )
     XNER302 = (
-        "[XNER302] Cannot restore the weights of {name!r}: {reason}. The model folder is damaged or "
+        "[XNER302] Cannot restore {name!r}: {reason}. The model folder is damaged or "
         "belongs to another model: copy or install it again."
     )
     XNER303 = (

@@ -178,14 +178,14 @@ def _width(model: Model, dim: str = "nO") -> int | None:
 
 
 def model_settings(model: Model) -> dict[str, Any]:
-    """What our layers of a model were built with and do not learn, by layer."""
+    """What our layers of a model were built with and do not learn, by layer and name."""
     settings: dict[str, Any] = {}
     for node in model.walk():
         for name, value in node.attrs.items():
             if name == "settings":
-                settings[node.name] = value
+                settings.update({f"{node.name}.{key}": value[key] for key in value})
             elif isinstance(value, functools.partial) and value.func.__module__.startswith("spacy_xner."):
-                settings[f"{node.name}.{name}"] = value.keywords
+                settings.update({f"{node.name}.{key}": value.keywords[key] for key in value.keywords})
     return settings
 
 

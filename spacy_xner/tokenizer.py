@@ -1,14 +1,15 @@
 """A tokenizer for text in any language: spaCy's, with CJK characters and elided articles apart."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import srsly
 from spacy.language import Language
 from spacy.tokenizer import Tokenizer
 from spacy.util import compile_infix_regex, compile_prefix_regex, registry
 
-from spacy_xner.errors import Errors, XnerError
-from spacy_xner.storage import checksum
+from spacy_xner.errors import Errors, XnerError, named_damage
+from spacy_xner.storage import checksum, read_part
 
 # Han with its extensions, Hiragana and Katakana. Their scripts put no space between words, so that one
 # character is the largest unit whose boundaries never cut across an entity. WikiAnn does the same.
@@ -33,14 +34,23 @@ class GuardedTokenizer(Tokenizer):
         stored = bytes(super().to_bytes(exclude=tuple(exclude)))
         return bytes(srsly.msgpack_dumps({**srsly.msgpack_loads(stored), "checksum": checksum(stored)}))
 
+    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "GuardedTokenizer":
+        """Load the rules. RAISES: As `from_bytes`; XNER340 for what is no file."""
+        with named_damage("tokenizer"):
+            return self.from_bytes(read_part(Path(path)), exclude=exclude)
+
     def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "GuardedTokenizer":
-        """Load the rules; older ones have no checksum. RAISES: XNER345 for others than were saved."""
-        message = srsly.msgpack_loads(bytes_data)
-        expected = message.pop("checksum", None)
-        stored = bytes(srsly.msgpack_dumps(message))
-        if expected not in (None, checksum(stored)):
-            raise XnerError(Errors.XNER345)
-        super().from_bytes(stored, exclude=tuple(exclude))
+        """Load the rules; older ones have no checksum.
+
+        RAISES: XNER302 for what cannot be read, XNER345 for others than were saved.
+        """
+        with named_damage("tokenizer"):
+            message = srsly.msgpack_loads(bytes_data)
+            expected = message.pop("checksum", None)
+            stored = bytes(srsly.msgpack_dumps(message))
+            if expected not in (None, checksum(stored)):
+                raise XnerError(Errors.XNER345)
+            super().from_bytes(stored, exclude=tuple(exclude))
         return self
 
 
