@@ -56,6 +56,22 @@ def test_spacy_reads_what_is_streamed_like_its_own_files(tmp_path, monkeypatch, 
     assert len(read) == 120
 
 
+def test_user_data_are_read_as_spacy_reads_them(tmp_path):
+    docs = make_docs(12)
+    for i, doc in enumerate(docs):
+        doc.user_data.update({"array": numpy.arange(i), "list": [1, (2, "b")], "bytes": b"\xff"})
+    write_docs(docs, tmp_path / "a.spacy")
+    vocab = spacy.blank("xx").vocab
+    stored = read_docs(tmp_path / "a.spacy")
+    for _ in range(2):
+        read = [doc.user_data for doc in stored.get_docs(vocab)]
+        expected = [doc.user_data for doc in DocBin().from_disk(tmp_path / "a.spacy").get_docs(vocab)]
+        assert [repr(data) for data in read] == [repr(data) for data in expected]
+    # Files of others have no user data.
+    DocBin(docs=docs).to_disk(tmp_path / "b.spacy")
+    assert [doc._.language for doc in read_docs(tmp_path / "b.spacy").get_docs(vocab)] == [None] * 12
+
+
 def test_strings_are_stored_once_and_in_order(tmp_path, monkeypatch):
     monkeypatch.setattr(writer_module, "N_STRINGS", 2)
     seen = []

@@ -39,11 +39,13 @@ class DocWriter:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._files = ExitStack()
+        # srsly's own functions look for plug-ins at every call, which takes most of the time of a document.
+        self._pack = srsly.msgpack.Packer(use_bin_type=True).pack
         self._n_docs = 0
 
     def __enter__(self) -> "DocWriter":
         self._parts = {name: self._open() for name in (*_BYTES, *_LISTS)}
-        self._strings: set[str] = set()
+        self._strings: dict[int, str] = {}
         self._runs: list[IO[bytes]] = []
         return self
 
@@ -52,22 +54,25 @@ class DocWriter:
 
     def add(self, doc: Doc) -> None:
         """Write a document to the parts; it is not needed afterwards."""
-        spans = [span for group in doc.spans.values() for span in group]
+        tokens = doc.to_array(ATTRIBUTES).astype("uint64")
         parts = {
-            "tokens": doc.to_array(ATTRIBUTES).astype("uint64").tobytes(),
+            "tokens": tokens.tobytes(),
             "spaces": doc.to_array([SPACY]).astype(bool).tobytes(),
             "lengths": numpy.int32(len(doc)).tobytes(),
-            "cats": srsly.msgpack_dumps(doc.cats),
-            "flags": srsly.msgpack_dumps({"has_unknown_spaces": doc.has_unknown_spaces}),
-            "span_groups": srsly.msgpack_dumps(doc.spans.to_bytes()),
-            "user_data": srsly.msgpack_dumps(srsly.msgpack_dumps(doc.user_data)),
+            "cats": self._pack(doc.cats),
+            "flags": self._pack({"has_unknown_spaces": doc.has_unknown_spaces}),
+            "span_groups": self._pack(doc.spans.to_bytes()),
+            "user_data": self._pack(self._pack(doc.user_data)),
         }
         for name, content in parts.items():
             self._parts[name].write(content)
         self._n_docs += 1
-        self._strings.update(token.text for token in doc)
-        self._strings.update(ent.label_ for ent in doc.ents)
-        self._strings.update(string for span in spans for string in (span.label_, span.kb_id_, span.id_))
+        keys = set(tokens[:, [0, 2]].ravel().tolist())
+        for span in (span for group in doc.spans.values() for span in group):
+            keys.update((span.label, span.kb_id, span.id))
+        # By their hashes: a token object for every word takes longer than all the rest.
+        for key in keys.difference(self._strings, [0]):
+            self._strings[key] = doc.vocab.strings[key]
         if len(self._strings) > N_STRINGS:
             self._flush_strings()
 
@@ -84,7 +89,7 @@ class DocWriter:
         strings = self._open()
         n_strings = 0
         for string, _ in groupby(heapq.merge(*map(_read_strings, self._runs))):
-            strings.write(srsly.msgpack_dumps(string))
+            strings.write(self._pack(string))
             n_strings += 1
         pack.items("strings", strings, n_strings)
         for name in _LISTS:
@@ -96,7 +101,7 @@ class DocWriter:
 
     def _flush_strings(self) -> None:
         run = self._open()
-        run.writelines(json.dumps(string).encode() + b"\n" for string in sorted(self._strings))
+        run.writelines(json.dumps(string).encode() + b"\n" for string in sorted(self._strings.values()))
         self._runs.append(run)
         self._strings.clear()
 

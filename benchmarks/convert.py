@@ -1,0 +1,100 @@
+"""Memory and speed of the conversions: raw text and tagged files of growing size.
+
+Every size runs in a process of its own, whose largest memory is printed beside its speed (sentences in a
+second of the processor). Words are made up
+and as rare as Zipf's law has it, so that a larger corpus has more different ones.
+
+python benchmarks/convert.py 10000 100000 1000000
+"""
+
+import argparse
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy
+
+WORDS_A_SENTENCE = 9
+VOCABULARY = 500_000
+
+
+def main() -> None:
+    """Print a table: sentences, sentences a second, peak memory, size of the file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sizes", type=int, nargs="*", default=[10_000, 100_000])
+    parser.add_argument("--kinds", nargs="*", default=["text", "tagged"], choices=["text", "tagged"])
+    parser.add_argument("--job", nargs=3, metavar=("KIND", "INPUT", "OUT"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.job:
+        convert(*arguments.job)
+        return
+    print(f"CPU: {cpu_name()}, Python {platform.python_version()}, one process")
+    print(f"{'input':8}{'sentences':>12}{'a second':>12}{'peak MB':>10}{'file MB':>10}")
+    for kind in arguments.kinds:
+        for size in arguments.sizes:
+            with tempfile.TemporaryDirectory() as folder:
+                source, out = Path(folder) / "in", Path(folder) / "out"
+                write_input(kind, source, size)
+                job = [sys.executable, __file__, "--job", kind, str(source), str(out)]
+                seconds, peak = subprocess.run(job, check=True, capture_output=True, text=True).stdout.split()
+                [corpus] = out.glob("*.spacy")
+                megabytes = corpus.stat().st_size / 1e6
+            speed = size / float(seconds)
+            print(f"{kind:8}{size:>12,}{speed:>12,.0f}{float(peak):>10,.0f}{megabytes:>10,.1f}", flush=True)
+
+
+def convert(kind: str, source: str, out: str) -> None:
+    """Convert in this process, and print its seconds and its largest memory in megabytes."""
+    from spacy_xner.corpus.convert import convert_tagged, convert_text, make_label_rules
+
+    # Seconds of the processor, so that other work on the machine counts little.
+    start = time.process_time()
+    if kind == "text":
+        convert_text(Path(source), Path(out), "xx")
+    else:
+        list(convert_tagged(Path(source), Path(out), "made", make_label_rules()))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts kilobytes
+    print(time.process_time() - start, peak)
+
+
+def write_input(kind: str, path: Path, n_sentences: int) -> None:
+    """Write made-up sentences as text, or as tagged tokens of a language `xx`."""
+    if kind == "tagged":
+        path = path / "xx" / "train.tsv"
+        path.parent.mkdir(parents=True)
+    with path.open("w", encoding="utf-8") as file:
+        for words in make_sentences(n_sentences):
+            if kind == "text":
+                file.write(" ".join(words) + ".\n")
+            else:
+                tags = ["B-PER", *["O"] * (len(words) - 1)]
+                file.writelines(f"{word}\t{tag}\n" for word, tag in zip(words, tags, strict=True))
+                file.write("\n")
+
+
+def make_sentences(n_sentences: int) -> Iterator[list[str]]:
+    """Make up sentences of about nine words."""
+    rng = numpy.random.default_rng(0)
+    letters = numpy.array(list("abcdefghijklmnopqrstuvwxyz"))
+    lengths = rng.integers(2, 10, size=VOCABULARY)
+    vocabulary = ["".join(letters[rng.integers(26, size=length)]) for length in lengths]
+    for _ in range(n_sentences):
+        ranks = rng.zipf(1.2, size=rng.integers(3, 2 * WORDS_A_SENTENCE - 2))
+        yield [vocabulary[rank % VOCABULARY] for rank in ranks]
+
+
+def cpu_name() -> str:
+    """The processor's name as Linux gives it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+if __name__ == "__main__":
+    main()
