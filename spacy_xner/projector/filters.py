@@ -8,7 +8,7 @@ from enum import Enum
 from itertools import combinations, product
 from typing import NamedTuple
 
-from spacy_xner.projector.alignment import Candidate, equal_places
+from spacy_xner.projector.alignment import Candidate, Place, equal_places
 from spacy_xner.tags import overlap
 
 
@@ -110,12 +110,17 @@ def choose_entities(
         for candidate in candidates[i]
     }
     taken = [candidate[:2] for places in candidates for candidate in places]
+    _add_mentions(entities, taken, words)
+    return Outcome([entities[place] for place in sorted(entities)], fates)
+
+
+def _add_mentions(entities: dict[Place, Projected], taken: list[Place], words: Sequence[str]) -> None:
+    """Add the places that the target writes like those of its entities, where they are free."""
     for place, entity in list(entities.items()):
         for other in equal_places(words, place):
             if not any(overlap(other, used) for used in taken):
                 taken.append(other)
                 entities[other] = entity._replace(start=other[0], end=other[1])
-    return Outcome([entities[place] for place in sorted(entities)], fates)
 
 
 def _clash(source: Entity, places: Sequence[Candidate], other: Entity, others: Sequence[Candidate]) -> bool:
