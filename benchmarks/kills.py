@@ -56,7 +56,9 @@ JOBS = {
         ["xner", "convert", "tagged", "data", "out", "--source=x"],
         [f"out/{lang}-x-{split}.spacy" for lang in ("en", "ru", "zh") for split in ("train", "dev", "test")],
     ),
-    "convert text": Job(["xner", "convert", "text", "text", "out", "--language=en"], ["out/en-raw-train.spacy"]),
+    "convert text": Job(
+        ["xner", "convert", "text", "text", "out", "--language=en"], ["out/en-raw-train.spacy"]
+    ),
     "train": Job(["xner", "train", "transformer", "out", *TRAIN], ["out/model-best", "out/model-last"]),
     "evaluate": Job(["xner", "evaluate", "model", "corpus", "out/metrics.json"], ["out/metrics.json"]),
     "package": Job(

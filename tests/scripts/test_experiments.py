@@ -201,8 +201,7 @@ def test_taggers_of_the_first_grouping_are_kept(
     assert everything["steps"] == 3
     counts = numpy.concatenate([unpack_counts(packed) for packed in everything["counts"].values()])
     assert counts[:, 2].sum() == 3 * sum(len(spans) for _, spans in SENTENCES)
-    # Locks of the folders lie beside them.
-    assert sorted(path.name for path in (tmp_path / "kept").glob("[!.]*")) == ["east", "west"]
+    assert kept_in(tmp_path / "kept") == ["east", "west"]
     kept = spacy.load(tmp_path / "kept" / "west")
     assert kept.get_pipe("ner").clusters == ["west"]
     [section] = experiment_sections(tmp_path)
@@ -212,7 +211,12 @@ def test_taggers_of_the_first_grouping_are_kept(
     write_json(renamed, {"name": "renamed", "clusters": {"north": ["en", "ru", "zh"]}})
     again = make(Clusters, paths, {"seed": [0]}, grouping=str(renamed), **settings)
     run_experiment(again, tmp_path / "out", restart=True)
-    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["north"]
+    assert kept_in(tmp_path / "kept") == ["north"]
+
+
+def kept_in(folder: Path) -> list[str]:
+    """Names of pipelines; lock files may lie beside them."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def test_students_go_on_from_teachers(checkpoint: Path, tmp_path: Path) -> None:
