@@ -13,7 +13,7 @@ demo: $(STAMP)  ## Train, score, package and report on the bundled sample
 	. $(BIN)/activate && python -m weasel run all
 
 test: $(STAMP)  ## Run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(STAMP)  ## Style, types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
