@@ -394,7 +394,7 @@ class EntityTagger(LabelledPipe):
         report_unlearnable(golds, self._warned)
         return golds
 
-    SETTINGS = ("clusters", "spans_key", "confidence")
+    SETTINGS = ("clusters", "spans_key", "confidence", "overwrite")
 
     @staticmethod
     def _check_clusters(name: str, clusters: list[str]) -> list[str]:
