@@ -142,6 +142,8 @@ class EntityTagger(LabelledPipe):
     has such (`cfg["symbols"]`), and entities with nothing to see in them never.
     """
 
+    SETTINGS = ("clusters", "spans_key", "confidence", "overwrite")
+
     def __init__(
         self,
         vocab: Vocab,
@@ -393,8 +395,6 @@ class EntityTagger(LabelledPipe):
         golds = [align_gold(example, self.tag_set) for example in examples]
         report_unlearnable(golds, self._warned)
         return golds
-
-    SETTINGS = ("clusters", "spans_key", "confidence", "overwrite")
 
     @staticmethod
     def _check_clusters(name: str, clusters: list[str]) -> list[str]:
