@@ -75,9 +75,9 @@ class Clusters(Trained):
 
     def _combine(self, grouping: Grouping, settings: Settings) -> Settings:
         """Combine train sets with another corpus of one language, and test on it (the paper's Table 5)."""
-        found, known = settings["combination"], ", ".join(COMBINATIONS)
-        if found not in COMBINATIONS:
-            raise XnerError(Errors.XNER808.format(setting="combination", known=known, found=found))
+        combination, known = settings["combination"], ", ".join(COMBINATIONS)
+        if combination not in COMBINATIONS:
+            raise XnerError(Errors.XNER808.format(setting="combination", known=known, found=combination))
         other, sources = settings["other"], settings["sources"]
         [language, *_] = find_files(self.paths["corpus"], "train", [], [other])
         cluster = grouping.clusters[grouping.cluster_of[language]]
@@ -86,7 +86,7 @@ class Clusters(Trained):
             "other": ([language], [other]),
             "all-combined": (grouping.languages, [*sources, other] if sources else []),
             "cluster-combined": (cluster, [*sources, other] if sources else []),
-        }[found]
+        }[combination]
         tested = {"tested_on": [language], "test_sources": [other]}
         return {"trained_on": languages, "sources": trained_sources, **tested}
 

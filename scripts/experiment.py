@@ -53,8 +53,8 @@ def kinds() -> dict[str, type[Experiment]]:
 def read_config(path: Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
     """Read a config of experiments. RAISES: XNER801 if it has no experiments."""
     config = Config().from_disk(path, overrides=overrides or {})
-    found = config.get("experiments")
-    if not isinstance(found, dict) or not all(isinstance(section, dict) for section in found.values()):
+    sections = config.get("experiments")
+    if not isinstance(sections, dict) or not all(isinstance(section, dict) for section in sections.values()):
         raise XnerError(Errors.XNER801.format(path=path, known="joint, zero_shot, ...", found=list(config)))
     return dict(config)
 
@@ -72,8 +72,8 @@ def read_experiments(path: Path, overrides: dict[str, Any] | None = None) -> lis
     for name, section in config["experiments"].items():
         kind = known.get(section.get("kind"))
         if kind is None:
-            found = section.get("kind")
-            raise XnerError(Errors.XNER801.format(path=path, known=", ".join(known), found=found))
+            kind = section.get("kind")
+            raise XnerError(Errors.XNER801.format(path=path, known=", ".join(known), found=kind))
         experiments.append(kind(name, section, paths, **machine))
     return experiments
 

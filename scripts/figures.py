@@ -122,8 +122,8 @@ def _clusters(folder: Path, results: list[Result]) -> Figures:
     figure, panels = make_panels(languages, columns=5, width=13, height=2.4)
     names = list(frame.grouping.cat.categories)
     for axis, language in zip(panels, languages, strict=True):
-        own = frame[frame.language == language]
-        boxes = [own[own.grouping == name].f.tolist() or [float("nan")] for name in names]
+        of_language = frame[frame.language == language]
+        boxes = [of_language[of_language.grouping == name].f.tolist() or [float("nan")] for name in names]
         axis.boxplot(boxes)
         axis.set_xticks(range(1, len(names) + 1), names, fontsize=6, rotation=20)
     return {"Test F1 over seeds by grouping": figure}

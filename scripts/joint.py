@@ -38,8 +38,8 @@ class Joint(Trained):
         """Refuse other languages than those of the experiment. RAISES: XNER808."""
         known = [EVERY_LANGUAGE, *settings["languages"]]
         if settings["trained_on"] not in known:
-            found, names = settings["trained_on"], ", ".join(known)
-            raise XnerError(Errors.XNER808.format(setting="trained_on", known=names, found=found))
+            choice, names = settings["trained_on"], ", ".join(known)
+            raise XnerError(Errors.XNER808.format(setting="trained_on", known=names, found=choice))
         yield settings
 
     def train(self, run: Run, work: Path) -> dict[str, Any]:

@@ -45,9 +45,9 @@ class Lexical(Trained):
 
     def expand(self, settings: Settings) -> Iterable[Settings]:
         """Refuse unknown variants, and folders that lack vectors. RAISES: XNER808, XNER814."""
-        found, known = settings["variant"], ", ".join(VARIANTS)
-        if found not in VARIANTS:
-            raise XnerError(Errors.XNER808.format(setting="variant", known=known, found=found))
+        variant, known = settings["variant"], ", ".join(VARIANTS)
+        if variant not in VARIANTS:
+            raise XnerError(Errors.XNER808.format(setting="variant", known=known, found=variant))
         vectors = self._vectors(Run({}, settings))
         if not vectors.is_dir():
             raise XnerError(Errors.XNER814.format(missing=vectors, verb="vectors merge"))
@@ -149,5 +149,5 @@ def _describe(line: dict[str, Any], languages: list[str]) -> dict[str, Any]:
         for lang in languages
     }
     losses = {name: loss for name, loss in line["losses"].items() if name != "ner"}
-    found = {"step": line["step"], "source_dev": line["score"], "languages": described}
-    return {**found, "losses": losses} if losses else found
+    evaluation = {"step": line["step"], "source_dev": line["score"], "languages": described}
+    return {**evaluation, "losses": losses} if losses else evaluation

@@ -75,14 +75,14 @@ def read_description(folder: Path) -> Result:
 def score_rows(scores: dict[str, Any], source: str = "", split: str = "test") -> list[Result]:
     """Rows of a result from the scores of a pipeline: every language, and every label in it."""
     per_label = scores["ents_per_language_type"]
-    rows = [(language, ALL, found) for language, found in scores["ents_per_language"].items()]
-    rows += [(*key.split(":", 1), found) for key, found in per_label.items()]
+    rows = [(language, ALL, score) for language, score in scores["ents_per_language"].items()]
+    rows += [(*key.split(":", 1), score) for key, score in per_label.items()]
     return [
         {
             "split": split, "language": language, "source": source, "label": label,
-            **{key: round(float(found[key]), 6) for key in "prf"},
+            **{key: round(float(score[key]), 6) for key in "prf"},
         }
-        for language, label, found in rows
+        for language, label, score in rows
     ]  # fmt: skip
 
 
@@ -172,7 +172,7 @@ def _selected(result: Result) -> Iterator[Result]:
             values = [measure(epoch, result["languages"], language) for epoch in curve]
             chosen = curve[i := choose(values)]["languages"][language]
             head = {"split": "test", "language": language, "source": "", "set": language}
-            found = {"selection": name, "value": values[i], "last": values[-1]}
-            yield {**head, "label": ALL, "f": 100 * chosen["test"], **found}
+            selection = {"selection": name, "value": values[i], "last": values[-1]}
+            yield {**head, "label": ALL, "f": 100 * chosen["test"], **selection}
             for length, f in chosen.get("lengths", {}).items():
-                yield {**head, "label": f"{length} words", "f": 100 * f, **found}
+                yield {**head, "label": f"{length} words", "f": 100 * f, **selection}

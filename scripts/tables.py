@@ -79,7 +79,7 @@ def gains(
     labels = scores.index.droplevel("seed")
     is_base = [_as_tuple(label) == baseline for label in labels]
     base = scores[is_base].droplevel(list(rows))
-    rest = scores[[not found for found in is_base]]
+    rest = scores[[not is_same for is_same in is_base]]
     paired = rest - base.reindex(rest.index.get_level_values("seed")).to_numpy()
     return _over_seeds(paired, rows, order)
 

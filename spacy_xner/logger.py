@@ -44,7 +44,7 @@ def create_curve_logger(
             if info is None or info["score"] is None:
                 return
             with nlp.use_params(_averages(nlp)):
-                found = {name: corpus.evaluate(nlp) for name, corpus in watched.items() if info["step"]}
+                scores = {name: corpus.evaluate(nlp) for name, corpus in watched.items() if info["step"]}
             line = {
                 "epoch": info["epoch"],
                 "step": info["step"],
@@ -53,7 +53,7 @@ def create_curve_logger(
                 "parameters": count_parameters(nlp),
                 "score": info["score"],
                 "scores": info["other_scores"],
-                "watch": found,
+                "watch": scores,
             }
             with Path(path).open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(line, default=float) + "\n")
@@ -72,8 +72,8 @@ def _averages(nlp: Language) -> dict[Any, Any]:
 def count_parameters(nlp: Language) -> int:
     """Count the numbers that are trained in the torch networks of a pipeline."""
     models = [pipe.model for _, pipe in nlp.pipeline if isinstance(pipe, TrainablePipe)]
-    found = {key: parameter for model in models for key, parameter in trained_parameters(model).items()}
-    return sum(parameter.numel() for parameter in found.values())
+    parameters = {key: parameter for model in models for key, parameter in trained_parameters(model).items()}
+    return sum(parameter.numel() for parameter in parameters.values())
 
 
 class Watched:

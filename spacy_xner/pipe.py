@@ -92,9 +92,9 @@ class GuardedPipe(StoredPipe, TrainablePipe):
             for param in (p for p in node.param_names if node.has_param(p)):
                 check_array(node.get_param(param), f"{node.name}.{param}", self.name)
             if node.has_param("W") and node.name.startswith("softmax"):
-                expected, found = (node.get_dim("nO"), node.get_dim("nI")), node.get_param("W").shape
-                if found != expected or node.get_param("b").shape != expected[:1]:
-                    reason = f"{node.name}.W has the shape {list(found)}, not {list(expected)}"
+                expected, shape = (node.get_dim("nO"), node.get_dim("nI")), node.get_param("W").shape
+                if shape != expected or node.get_param("b").shape != expected[:1]:
+                    reason = f"{node.name}.W has the shape {list(shape)}, not {list(expected)}"
                     raise XnerError(Errors.XNER338.format(reason=reason))
 
     @property

@@ -71,13 +71,13 @@ def score_entities(examples: Iterable[Example], spans_key: str = "xner", **kwarg
             ):
                 _count(groups[group][key], *outcome)
     confidences = [confidence(docs, spans_key) for docs in unlabelled.values()]
-    sure = {"ents_confidence": mean(confidences) if confidences else None}
+    unlabelled_score = {"ents_confidence": mean(confidences) if confidences else None}
     if n_examples == 0:
         keys = ("p", "r", "f", "f_macro", *(f"per_{name}" for name in groups))
-        return {**sure, **{f"ents_{key}": None for key in keys}}
+        return {**unlabelled_score, **{f"ents_{key}": None for key in keys}}
     by_language = groups["language"].values()
     return {
-        **sure,
+        **unlabelled_score,
         "ents_p": total.precision,
         "ents_r": total.recall,
         "ents_f": total.fscore,
@@ -158,6 +158,6 @@ def count_by_sentence(examples: list[Example]) -> dict[str, list[tuple[int, int,
     counts: dict[str, list[tuple[int, int, int]]] = {}
     for example in examples:
         gold, predicted = entity_set(example.reference), entity_set(example.predicted)
-        own = counts.setdefault(example.reference._.language, [])
-        own.append((len(gold & predicted), len(predicted), len(gold)))
+        rows = counts.setdefault(example.reference._.language, [])
+        rows.append((len(gold & predicted), len(predicted), len(gold)))
     return counts

@@ -19,27 +19,27 @@ def describe_predictions(
     before: The same documents as an earlier state of the model annotated them.
     RETURNS: `confidence`, `density` and, given `before`, `agreement`, by language.
     """
-    found = {}
+    scores = {}
     for language in sorted({language for language in languages if language}):
-        own = [other == language for other in languages]
-        now = list(compress(docs, own))
-        found[language] = {
+        of_language = [other == language for other in languages]
+        now = list(compress(docs, of_language))
+        scores[language] = {
             "confidence": confidence(now, spans_key),
             "density": density(now),
-            "agreement": agreement(list(compress(before, own)), now) if before is not None else None,
+            "agreement": agreement(list(compress(before, of_language)), now) if before is not None else None,
         }
-    return found
+    return scores
 
 
 def confidence(docs: Sequence[Doc], spans_key: str) -> float:
     """Mean probability of the predicted entities; 0 without any."""
-    found = [
+    probabilities = [
         probability
         for doc in docs
         if spans_key in doc.spans
         for probability in doc.spans[spans_key].attrs.get("scores", ())
     ]
-    return mean(found) if found else 0.0
+    return mean(probabilities) if probabilities else 0.0
 
 
 def density(docs: Sequence[Doc]) -> float:

@@ -107,10 +107,12 @@ def check_vectors(vectors: Vectors, name: str, expected: str = "") -> None:
 
 def check_array(array: Any, where: str, name: str) -> None:
     """Look at weights that are an array. RAISES: XNER336 for numbers that are not finite, XNER337."""
-    found = get_array_ops(array).to_numpy(array)
-    if found.dtype != numpy.float32:
-        raise XnerError(Errors.XNER337.format(name=name, where=where, expected="float32", found=found.dtype))
-    if not _is_finite(found):
+    numbers = get_array_ops(array).to_numpy(array)
+    if numbers.dtype != numpy.float32:
+        raise XnerError(
+            Errors.XNER337.format(name=name, where=where, expected="float32", found=numbers.dtype)
+        )
+    if not _is_finite(numbers):
         raise XnerError(Errors.XNER336.format(name=name, where=where))
 
 

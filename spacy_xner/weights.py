@@ -32,9 +32,9 @@ def check_tensors(
             reason = f"{name} has the shape {list(tensor.shape)}, not {list(wanted.shape)}"
             raise XnerError(Errors.XNER338.format(reason=reason))
         if wanted.dtype != tensor.dtype:
-            expected_dtype, found = (str(t.dtype).removeprefix("torch.") for t in (wanted, tensor))
+            expected_dtype, stored = (str(t.dtype).removeprefix("torch.") for t in (wanted, tensor))
             raise XnerError(
-                Errors.XNER337.format(name="network", where=name, expected=expected_dtype, found=found)
+                Errors.XNER337.format(name="network", where=name, expected=expected_dtype, found=stored)
             )
 
 

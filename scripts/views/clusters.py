@@ -17,18 +17,18 @@ LABELS = ("LOC", "ORG", "PER")
 
 def tables_of_identifier(folder: Path, results: list[Result]) -> list[Table]:
     """How often an identifier is right, and what it takes a language for."""
-    found = []
+    tables = []
     for result in results:
         shares = [f"{100 * result['accuracy'][split]:.1f} %" for split in ("dev", "test")]
         header = ["", "right on dev", "right on test", "steps"]
-        found.append(Table("Identifier", header, [["languages", *shares, f"{result['steps']:,}"]]))
+        tables.append(Table("Identifier", header, [["languages", *shares, f"{result['steps']:,}"]]))
         counts = pandas.DataFrame(result["confusion"]).pivot(index="gold", columns="found", values="n")
         rows = [
             [gold, *("" if pandas.isna(n) else f"{n:.0f}" for n in row)]
             for gold, row in zip(counts.index, counts.to_numpy(), strict=True)
         ]
-        found.append(Table("Languages of test sentences", ["gold / found", *map(str, counts.columns)], rows))
-    return found
+        tables.append(Table("Languages of test sentences", ["gold / found", *map(str, counts.columns)], rows))
+    return tables
 
 
 def read_groupings(folder: Path) -> list[Grouping]:
@@ -84,24 +84,24 @@ def tables(folder: Path, results: list[Result]) -> list[Table]:
     """F1 by grouping, differences from the first, zero-shot clusters, combined training sets."""
     groupings = read_groupings(folder)
     settings = [{**result["settings"], **result["axes"]} for result in results]
-    found = []
+    tables = []
     if len(frame := by_grouping(groupings, results)):
-        found += _tables_of_groupings(groupings, frame)
+        tables += _tables_of_groupings(groupings, frame)
         if len(groupings) > 1:
-            found.append(_table_of_differences(groupings, results))
+            tables.append(_table_of_differences(groupings, results))
     pairs = list(zip(results, settings, strict=True))
-    if held_out := [result for result, own in pairs if own["held_out"]]:
+    if held_out := [result for result, settings in pairs if settings["held_out"]]:
         frame = long_table(held_out)
         cells = pivot(frame[frame.label.isin([ALL, *LABELS])], ["language"], "label")
         steps = steps_of(frame, ["language"])
         cells = cells.drop(columns=AVERAGE, errors="ignore")
-        found.append(show("Zero-shot F1 from the cluster without these languages", cells, steps, best=""))
-    if combined := [result for result, own in pairs if own["combination"]]:
+        tables.append(show("Zero-shot F1 from the cluster without these languages", cells, steps, best=""))
+    if combined := [result for result, settings in pairs if settings["combination"]]:
         frame = long_table(combined)
         cells = pivot(frame[frame.label == ALL], ["combination"], "test_sources")
         title = "Test F1 on another corpus, by what was trained on"
-        found.append(show(title, cells, steps_of(frame, ["combination"])))
-    return found
+        tables.append(show(title, cells, steps_of(frame, ["combination"])))
+    return tables
 
 
 def _tables_of_groupings(groupings: list[Grouping], frame: Frame) -> list[Table]:

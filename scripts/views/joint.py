@@ -14,15 +14,17 @@ def tables(folder: Path, results: list[Result]) -> list[Table]:
     frame = frame[frame.label == ALL]
     seen = [row.language in (row.languages if row.trained_on == ALL else row.trained_on).split("+")
             for row in frame.itertuples()]  # fmt: skip
-    frame = frame.assign(group=["seen" if found else "unseen" for found in seen])
-    found = []
+    frame = frame.assign(group=["seen" if is_seen else "unseen" for is_seen in seen])
+    tables = []
     for split in ("test", "dev"):
-        own = frame[frame.split == split]
-        cells = pivot(own, rows, "language").drop(columns=AVERAGE, errors="ignore")
-        groups = pivot(own, rows, "group").drop(columns=AVERAGE, errors="ignore").add_prefix("mean ")
+        of_split = frame[frame.split == split]
+        cells = pivot(of_split, rows, "language").drop(columns=AVERAGE, errors="ignore")
+        groups = pivot(of_split, rows, "group").drop(columns=AVERAGE, errors="ignore").add_prefix("mean ")
         title = f"{split} F1; languages that a run has labels of are seen"
-        found.append(show(title.capitalize(), cells.join(groups), steps_of(own, rows), label=_trained_on))
-    return found
+        tables.append(
+            show(title.capitalize(), cells.join(groups), steps_of(of_split, rows), label=_trained_on)
+        )
+    return tables
 
 
 def _trained_on(row: tuple[Any, ...]) -> str:

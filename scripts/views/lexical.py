@@ -28,10 +28,10 @@ def table_of_selections(frame: Frame, target: str) -> Table:
 
     SOURCE: Bari et al. 2020, Table 4.
     """
-    own = frame[(frame.set == target) & (frame.label == ALL)]
+    of_target = frame[(frame.set == target) & (frame.label == ALL)]
     rows = []
-    for variant in sorted(own.variant.unique(), key=list(VARIANTS).index):
-        runs = own[own.variant == variant]
+    for variant in sorted(of_target.variant.unique(), key=list(VARIANTS).index):
+        runs = of_target[of_target.variant == variant]
         cells: list[str] = []
         for criterion in ("source dev", "target dev", "target test"):
             scores = runs[runs.selection == criterion].f
@@ -45,26 +45,28 @@ def tables(folder: Path, results: list[Result]) -> list[Table]:
     """F1 by variant, differences from the base, by entity length, by what chose the epoch."""
     frame = long_table(results)
     scores = frame[frame.label == ALL]
-    found = []
+    tables = []
     for criterion in ("source dev", "target dev"):
-        own = scores[scores.selection == criterion]
-        cells = pivot(own, ["variant"], order=_variant_order).drop(columns=AVERAGE, errors="ignore")
-        found.append(show(f"Test F1, epoch chosen on {criterion}", cells, steps_of(own, ["variant"])))
-    own = scores[scores.selection == "source dev"]
-    base = base_variant(own)
-    if own.variant.nunique() > 1:
-        cells = gains(own, ["variant"], (base,), order=_variant_order).drop(columns=AVERAGE, errors="ignore")
+        selected = scores[scores.selection == criterion]
+        cells = pivot(selected, ["variant"], order=_variant_order).drop(columns=AVERAGE, errors="ignore")
+        tables.append(show(f"Test F1, epoch chosen on {criterion}", cells, steps_of(selected, ["variant"])))
+    selected = scores[scores.selection == "source dev"]
+    base = base_variant(selected)
+    if selected.variant.nunique() > 1:
+        cells = gains(selected, ["variant"], (base,), order=_variant_order).drop(
+            columns=AVERAGE, errors="ignore"
+        )
         title = f"Difference from {base} with the same seed, epoch chosen on source dev"
-        found.append(show(title, cells, steps_of(own, ["variant"]), signed=True))
+        tables.append(show(title, cells, steps_of(selected, ["variant"]), signed=True))
     lengths = frame[(frame.label != ALL) & (frame.selection == "source dev") & (frame.variant == base)]
     if len(lengths):
         lengths = lengths.assign(words=lengths.label.str.removesuffix(" words"))
         cells = pivot(lengths, ["set"], "words").drop(columns=AVERAGE, errors="ignore")
-        found.append(show(f"F1 by words in the entity, {base}", cells, best=""))
-    found += [table_of_selections(frame, target) for target in sorted(scores.set.unique())]
+        tables.append(show(f"F1 by words in the entity, {base}", cells, best=""))
+    tables += [table_of_selections(frame, target) for target in sorted(scores.set.unique())]
     if unknown := _unknown_words(folder):
-        found.append(unknown)
-    return found
+        tables.append(unknown)
+    return tables
 
 
 def _unknown_words(folder: Path) -> Table | None:

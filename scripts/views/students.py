@@ -28,40 +28,44 @@ def plain_students(frame: Frame) -> Frame:
     common = {axis: _most_common(runs[axis]) for axis in ("amount", "frozen")}
     gammas = runs[runs.gamma > 0].gamma
     gamma = _most_common(gammas) if len(gammas) else 0.0
-    kept = frame[(frame.recipe == ZERO_SHOT) | (frame[list(common)] == pandas.Series(common)).all(axis=1)]
+    comparable = frame[
+        (frame.recipe == ZERO_SHOT) | (frame[list(common)] == pandas.Series(common)).all(axis=1)
+    ]
     # The greatest mixture of domains that a language has.
-    widest = {language: max(own.domains, key=len) for language, own in kept.groupby("language")}
-    is_plain = kept.gamma.isin([0.0, gamma]) & (kept.domains == kept.language.map(widest))
-    return kept[(kept.recipe == ZERO_SHOT) | is_plain]
+    widest = {language: max(runs.domains, key=len) for language, runs in comparable.groupby("language")}
+    is_plain = comparable.gamma.isin([0.0, gamma]) & (comparable.domains == comparable.language.map(widest))
+    return comparable[(comparable.recipe == ZERO_SHOT) | is_plain]
 
 
 def alike_but(frame: Frame, setting: str, recipes: tuple[str, ...] = (BEST,)) -> Frame:
     """Runs of some recipes that equal plain runs of the sequential recipe in all settings but one."""
     keys = [key for key in STUDENT if key != setting]
-    plain = plain_students(frame)
-    plain = plain[plain.recipe == BEST][keys].drop_duplicates()
-    return frame[frame.recipe.isin(recipes)].merge(plain, on=keys)
+    defaults = plain_students(frame)
+    defaults = defaults[defaults.recipe == BEST][keys].drop_duplicates()
+    return frame[frame.recipe.isin(recipes)].merge(defaults, on=keys)
 
 
 def beside_zero_shot(frame: Frame, setting: str) -> Frame:
     """Runs of the sequential recipe that differ in one setting, and those that they started from."""
-    plain = plain_students(frame)
-    return pandas.concat([plain[plain.recipe == ZERO_SHOT], alike_but(frame, setting)], ignore_index=True)
+    defaults = plain_students(frame)
+    return pandas.concat(
+        [defaults[defaults.recipe == ZERO_SHOT], alike_but(frame, setting)], ignore_index=True
+    )
 
 
 def in_domains(frame: Frame) -> Frame:
     """Zero-shot, each domain and all together, for languages with several domains."""
     several = frame[frame.domains.str.contains("+", regex=False)].language.unique()
-    own = beside_zero_shot(frame, "domains")
-    own = own[own.language.isin(several)]
-    return own.assign(domains=own.domains.replace("", ZERO_SHOT))
+    rows = beside_zero_shot(frame, "domains")
+    rows = rows[rows.language.isin(several)]
+    return rows.assign(domains=rows.domains.replace("", ZERO_SHOT))
 
 
 def amounts(frame: Frame, language: str) -> Frame:
     """The sequential recipe by number of silver sentences, 0 for zero-shot; empty for fewer than three."""
-    own = beside_zero_shot(frame, "amount")
-    own = own[own.language == language]
-    return own if own.sentences.nunique() > 2 else own[:0]
+    rows = beside_zero_shot(frame, "amount")
+    rows = rows[rows.language == language]
+    return rows if rows.sentences.nunique() > 2 else rows[:0]
 
 
 def tables(folder: Path, results: list[Result]) -> list[Table]:
@@ -69,18 +73,18 @@ def tables(folder: Path, results: list[Result]) -> list[Table]:
     frame = long_table(results)
     frame = frame[(frame.split == "test") & (frame.label == ALL)]
     recipes = [BEST, ZERO_SHOT, *list(RECIPES)[1:]]
-    plain = plain_students(frame)
+    defaults = plain_students(frame)
     domains = in_domains(frame)
     views: list[tuple[str, str, Frame, Callable[[tuple[Any, ...]], Any]]] = [
-        ("Zero-shot and fine-tuned on silver", "recipe", plain[plain.recipe.isin([ZERO_SHOT, BEST])],
+        ("Zero-shot and fine-tuned on silver", "recipe", defaults[defaults.recipe.isin([ZERO_SHOT, BEST])],
          lambda row: row[0] != ZERO_SHOT),
-        ("Recipes", "recipe", plain, lambda row: recipes.index(row[0])),
+        ("Recipes", "recipe", defaults, lambda row: recipes.index(row[0])),
         ("Frozen layers", "frozen", alike_but(frame, "frozen"), lambda row: row),
         ("Gamma; 0 is the cross entropy", "gamma", alike_but(frame, "gamma", (BEST, "sequential CE")),
          lambda row: row),
         ("Domains", "domains", domains, lambda row: (row[0] != ZERO_SHOT, len(row[0]), row[0])),
     ]  # fmt: skip
-    found = [
+    tables = [
         show(f"{title}: test F1", pivot(own, [axis], order=order), steps_of(own, [axis]), label=_first)
         for title, axis, own, order in views
         if own[axis].nunique() > 1
@@ -88,8 +92,8 @@ def tables(folder: Path, results: list[Result]) -> list[Table]:
     for language in sorted(frame.language.unique()):
         if len(own := amounts(frame, language)):
             title, steps = f"Silver sentences, {language}: test F1", steps_of(own, ["sentences"])
-            found.append(show(title, pivot(own, ["sentences"]), steps, label=_first))
-    return found
+            tables.append(show(title, pivot(own, ["sentences"]), steps, label=_first))
+    return tables
 
 
 def _first(row: tuple[Any, ...]) -> str:

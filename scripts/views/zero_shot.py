@@ -60,7 +60,7 @@ def rank_correlations(frame: Frame) -> dict[str, float]:
     RETURNS: By criterion; nothing for fewer than three recipes.
     """
     first = frame[frame.seed == frame.seed.min()]
-    means = {name: own.groupby(RECIPE)["last"].mean() for name, own in first.groupby("selection")}
+    means = {name: selected.groupby(RECIPE)["last"].mean() for name, selected in first.groupby("selection")}
     test = means["target test"]
     if len(test) < 3 or test.nunique() == 1:
         return {}
@@ -75,26 +75,28 @@ def rank_correlations(frame: Frame) -> dict[str, float]:
 def tables(folder: Path, results: list[Result]) -> list[Table]:
     """Risks, F1 by recipe and by what chose the epoch, and gains over plain fine-tuning."""
     frame = long_table(results)
-    found = [_table_of_risks(results)]
+    tables = [_table_of_risks(results)]
     for criterion in ("source dev", "target dev"):
-        own = frame[frame.selection == criterion]
-        cells = pivot(own, RECIPE, order=recipe_order)
-        steps = steps_of(own, RECIPE)
-        found.append(show(f"Test F1, epoch chosen on {criterion}", cells, steps, label=recipe_name))
-    own = frame[frame.selection == "source dev"]
-    plain = plain_recipe(own)
-    if plain is not None and len(own.groupby(RECIPE)) > 1:
-        title = f"Gain over plain fine-tuning ({recipe_name(plain)}), same seed, epoch chosen on source dev"
-        cells = gains(own, RECIPE, plain, order=recipe_order)
-        found.append(show(title, cells, steps_of(own, RECIPE), signed=True, label=recipe_name))
+        selected = frame[frame.selection == criterion]
+        cells = pivot(selected, RECIPE, order=recipe_order)
+        steps = steps_of(selected, RECIPE)
+        tables.append(show(f"Test F1, epoch chosen on {criterion}", cells, steps, label=recipe_name))
+    selected = frame[frame.selection == "source dev"]
+    baseline = plain_recipe(selected)
+    if baseline is not None and len(selected.groupby(RECIPE)) > 1:
+        title = (
+            f"Gain over plain fine-tuning ({recipe_name(baseline)}), same seed, epoch chosen on source dev"
+        )
+        cells = gains(selected, RECIPE, baseline, order=recipe_order)
+        tables.append(show(title, cells, steps_of(selected, RECIPE), signed=True, label=recipe_name))
     title = "Mean test F1 of the targets by what chooses the epoch"
-    found.append(show(title, table_of_criteria(frame), best="", label=recipe_name))
+    tables.append(show(title, table_of_criteria(frame), best="", label=recipe_name))
     chosen, rhos = choose_recipe(frame), rank_correlations(frame)
     rows = [
         [name, recipe_name(row), f"{rhos[name]:.2f}" if name in rhos else "–"] for name, row in chosen.items()
     ]
     header = ["", "preferred recipe", "rank correlation with the targets' test F1, first seed"]
-    return [*found, Table("What each criterion prefers among recipes", header, rows)]
+    return [*tables, Table("What each criterion prefers among recipes", header, rows)]
 
 
 def _table_of_risks(results: list[Result]) -> Table:

@@ -59,14 +59,14 @@ def check_asset(path: Path, ledger: Path) -> bool:
     place, folder = path.resolve(), ledger.resolve().parent
     name = place.relative_to(folder).as_posix() if place.is_relative_to(folder) else place.as_posix()
     with path.open("rb") as file:
-        found = digest(file, hashlib.sha256())
+        computed = digest(file, hashlib.sha256())
     with hold(ledger):
         checksums = read_json(ledger) if ledger.exists() else {}
         expected = checksums.get(name)
         if expected is None:
-            write_json(ledger, {**checksums, name: found})
-        elif expected != found:
-            message = Errors.XNER706.format(path=path, expected=expected, found=found, ledger=ledger)
+            write_json(ledger, {**checksums, name: computed})
+        elif expected != computed:
+            message = Errors.XNER706.format(path=path, expected=expected, found=computed, ledger=ledger)
             raise XnerError(message)
     return expected is None
 

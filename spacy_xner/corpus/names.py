@@ -24,10 +24,10 @@ def find_files(
         return {path.name.split("-")[0]: [path]}
     pattern = f"*-{split}.spacy" if split else "*.spacy"
     files: dict[str, list[Path]] = {}
-    for found in sorted(path.glob(pattern)):
-        language, _, rest = found.stem.partition("-")
-        if rest.rpartition("-")[0] in sources if sources else not _is_derived(found):
-            files.setdefault(language, []).append(found)
+    for path_of_file in sorted(path.glob(pattern)):
+        language, _, rest = path_of_file.stem.partition("-")
+        if rest.rpartition("-")[0] in sources if sources else not _is_derived(path_of_file):
+            files.setdefault(language, []).append(path_of_file)
     missing = [lang for lang in languages if lang not in files]
     if missing or not files:
         names = ", ".join(p.name for group in files.values() for p in group) or "none"

@@ -114,11 +114,11 @@ class MultilingualCorpus:
         docs: list[Doc] = []
         for path in paths:
             fresh = list(read_docs(path).get_docs(vocab))
-            kept = [doc for doc in fresh if doc.text not in held_out]
-            if len(kept) < len(fresh):
-                n = len(fresh) - len(kept)
+            remaining = [doc for doc in fresh if doc.text not in held_out]
+            if len(remaining) < len(fresh):
+                n = len(fresh) - len(remaining)
                 warnings.warn(Warnings.W103.format(n=n, total=len(fresh), path=path), stacklevel=2)
-            docs.extend(kept[: self.limit] if self.limit else kept)
+            docs.extend(remaining[: self.limit] if self.limit else remaining)
         if not docs:
             raise XnerError(Errors.XNER103.format(path=", ".join(map(str, paths))))
         return docs

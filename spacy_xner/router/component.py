@@ -273,9 +273,9 @@ class ClusterRouter(StoredPipe, Pipe):
         nlp = self.pipeline()
         identifiers = [p for _, p in nlp.components if isinstance(p, LanguageIdentifier)] if nlp else []
         for identifier in identifiers if self.means else ():
-            width, found = identifier.width, len(self._centre)
-            if width is not None and width != found:
-                reason = f"they have the width {found}, the vectors of {identifier.name!r} {width}"
+            width, n_numbers = identifier.width, len(self._centre)
+            if width is not None and width != n_numbers:
+                reason = f"they have the width {n_numbers}, the vectors of {identifier.name!r} {width}"
                 raise XnerError(Errors.XNER411.format(name=self.name, reason=reason))
 
 

@@ -40,8 +40,8 @@ def describe_risk(
     """
     docs = list(docs)
     texts, source_texts = [doc.text for doc in docs], [doc.text for doc in source]
-    pieces = Counter(chain.from_iterable(own.ids.tolist() for own in split(texts)))
-    seen = set(chain.from_iterable(own.ids.tolist() for own in split(source_texts)))
+    pieces = Counter(chain.from_iterable(text_pieces.ids.tolist() for text_pieces in split(texts)))
+    seen = set(chain.from_iterable(text_pieces.ids.tolist() for text_pieces in split(source_texts)))
     n_pieces = max(1, pieces.total())
     source_scripts = count_scripts(source_texts)
     least = LEAST_SHARE * source_scripts.total()
