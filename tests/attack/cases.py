@@ -263,7 +263,7 @@ def damage_config() -> Iterator[Case]:
         ("tagger", "confidence = true", "confidence = false"),
         ("tagger", 'scheme = "IOB2"', 'scheme = "BIOES"'),
         ("bilstm", 'clusters = ["*"]', 'clusters = ["asian"]'),
-        ("bilstm", "lower = true", "lower = false"),
+        ("bilstm", "lower = false", "lower = true"),
         ("bilstm", "use_vectors = true", "use_vectors = false"),
         ("bilstm", "word_hidden = 8", "word_hidden = 9"),
         ("projector", 'method = "span"', 'method = "mutual"'),
