@@ -98,6 +98,15 @@ class Errors:
         "[XNER127] Cannot build the wheel {name!r}: {reason}. A name has letters, digits and single "
         "underscores; setuptools and build must be installed."
     )
+    XNER185 = (
+        "[XNER185] Probabilities can be scaled only where some entities are right and some are wrong: "
+        "{n_right} of {n} are right. Calibrate on more sentences, none of which the pipeline was trained on."
+    )
+    XNER186 = "[XNER186] `{setting}` must lie between 0 and 1, got {found}."
+    XNER187 = (
+        "[XNER187] Expected a probability from 0 to 1 for every outcome, got {n_scores} numbers and "
+        "{n_outcomes} outcomes."
+    )
 
     XNER201 = (
         "[XNER201] Cannot load the encoder {name!r}: {reason}. Give a folder with config.json, "
