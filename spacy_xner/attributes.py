@@ -52,6 +52,9 @@ def register_attributes() -> None:
             Doc.set_extension(name, default=None)
     if not Doc.has_extension("source"):
         Doc.set_extension("source", getter=_get_source, setter=_set_source)
+    # spaCy keeps it in `doc.user_data` by characters, so that it survives storing and merged tokens.
+    if not Span.has_extension("score"):
+        Span.set_extension("score", default=None)
 
 
 def _set_source(doc: Doc, source: Doc | None) -> None:

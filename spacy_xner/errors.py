@@ -102,10 +102,27 @@ class Errors:
         "[XNER185] Probabilities can be scaled only where some entities are right and some are wrong: "
         "{n_right} of {n} are right. Calibrate on more sentences, none of which the pipeline was trained on."
     )
-    XNER186 = "[XNER186] `{setting}` must lie between 0 and 1, got {found}."
+    XNER186 = "[XNER186] `{setting}` is a probability and must lie between 0 and 1, got {found}."
     XNER187 = (
         "[XNER187] Expected a probability from 0 to 1 for every outcome, got {n_scores} numbers and "
         "{n_outcomes} outcomes."
+    )
+    XNER188 = (
+        "[XNER188] The calibration of {name!r} needs `scalings` ({{language: [temperature, offset]}}) with "
+        "temperatures above 0, and `thresholds` ({{language: probability}}), got {calibration}. Calibrate "
+        "the pipeline again."
+    )
+    XNER189 = (
+        "[XNER189] {name!r} has a threshold of {threshold}, but computes no probabilities. Set "
+        "`confidence = true`, or `threshold = 0`."
+    )
+    XNER190 = (
+        "[XNER190] There is no entity tagger to calibrate among {pipes}. Give a pipeline with "
+        "`transformer_ner` or `bilstm_crf_ner`."
+    )
+    XNER191 = (
+        "[XNER191] {name!r} gave {n} entities a probability: too few to calibrate by. Give labelled "
+        "sentences in the languages of its clusters, and a tagger with `confidence = true`."
     )
 
     XNER201 = (

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
 from statistics import mean
-from typing import Any
+from typing import Any, NamedTuple
 
 from spacy.attrs import ENT_IOB
 from spacy.language import Language
@@ -13,6 +13,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from spacy_xner.attributes import is_labelled, register_attributes
+from spacy_xner.calibration import brier_score, expected_calibration_error
 from spacy_xner.stability import Entity, confidence, entity_set
 
 UNKNOWN_LANGUAGE = "und"  # ISO 639's "undetermined"
@@ -40,6 +41,8 @@ def score_entities(examples: Iterable[Example], spans_key: str = "xner", **kwarg
     RETURNS: `ents_p`, `ents_r`, `ents_f`, `ents_f_macro`, and p, r, f, support by language
         (`ents_per_language`), label (`ents_per_type`), language and label
         (`ents_per_language_type`), and tokens in the entity (`ents_per_length`: 1, 2, 3+);
+        `ents_ece` and `ents_brier`: how far the probabilities of entities are from the share of them that
+        is right, by bins and squared;
         `ents_confidence`: mean probability of the entities found in unlabelled text, the plain mean of its
         languages: a way to select a model without labels.
     """
@@ -50,6 +53,7 @@ def score_entities(examples: Iterable[Example], spans_key: str = "xner", **kwarg
     }
     n_examples = 0
     unlabelled: dict[str, list[Doc]] = defaultdict(list)
+    outcomes: list[Outcome] = []
     for example in examples:
         if not is_labelled(example.reference):
             unlabelled[example.reference._.language or UNKNOWN_LANGUAGE].append(example.predicted)
@@ -59,6 +63,7 @@ def score_entities(examples: Iterable[Example], spans_key: str = "xner", **kwarg
         gold = entity_set(example.reference)
         predicted = _known(entity_set(example.predicted), example.reference)
         total.score_set(predicted, gold)
+        outcomes += judge(example, predicted & gold, predicted, spans_key)
         groups["language"][language].score_set(predicted, gold)
         for entity in gold | predicted:
             outcome = (int(entity in predicted), int(entity in gold))
@@ -73,16 +78,57 @@ def score_entities(examples: Iterable[Example], spans_key: str = "xner", **kwarg
     confidences = [confidence(docs, spans_key) for docs in unlabelled.values()]
     unlabelled_score = {"ents_confidence": mean(confidences) if confidences else None}
     if n_examples == 0:
-        keys = ("p", "r", "f", "f_macro", *(f"per_{name}" for name in groups))
+        keys = ("p", "r", "f", "f_macro", "ece", "brier", *(f"per_{name}" for name in groups))
         return {**unlabelled_score, **{f"ents_{key}": None for key in keys}}
     by_language = groups["language"].values()
     return {
         **unlabelled_score,
+        **_calibration_scores(outcomes),
         "ents_p": total.precision,
         "ents_r": total.recall,
         "ents_f": total.fscore,
         "ents_f_macro": sum(score.fscore for score in by_language) / len(by_language),
         **{f"ents_per_{name}": _to_dicts(group) for name, group in groups.items()},
+    }
+
+
+class Outcome(NamedTuple):
+    """A predicted entity with a probability: was it right?"""
+
+    score: float
+    is_right: bool
+    language: str
+
+
+def judge(example: Example, right: set[Entity], judged: set[Entity], spans_key: str) -> list[Outcome]:
+    """Pair the probabilities that a tagger gave its entities with their outcomes.
+
+    right: The predicted entities that are gold ones.
+    judged: Those that the annotation can tell right from wrong.
+    """
+    spans = example.predicted.spans.get(spans_key)
+    scores = [] if spans is None else spans.attrs.get("scores", [])
+    if spans is None or len(scores) != len(spans):
+        return []
+    preset = spans.attrs.get("preset") or [False] * len(spans)
+    language = example.reference._.language or UNKNOWN_LANGUAGE
+    return [
+        Outcome(score, entity in right, language)
+        for span, score, is_preset in zip(spans, scores, preset, strict=True)
+        if not is_preset
+        and score is not None
+        and (entity := (span.start_char, span.end_char, span.label_)) in judged
+    ]
+
+
+def _calibration_scores(outcomes: list[Outcome]) -> dict[str, float | None]:
+    """RETURNS: Numbers of None without any probability."""
+    if not outcomes:
+        return {"ents_ece": None, "ents_brier": None}
+    scores, right, _ = zip(*outcomes, strict=True)
+    return {
+        "ents_ece": expected_calibration_error(scores, right),
+        "ents_brier": brier_score(scores, right),
     }
 
 

@@ -8,6 +8,7 @@ from spacy.cli._util import app as spacy_app
 
 from spacy_xner.cli import (  # noqa: F401
     assemble,
+    calibrate,
     cluster,
     compare,
     config,

@@ -19,6 +19,13 @@ from spacy_xner.attributes import has_word, is_blank, is_labelled, register_attr
 from spacy_xner.errors import Errors, Warnings, XnerError
 from spacy_xner.pipe import LabelledPipe
 from spacy_xner.stored import check_width
+from spacy_xner.tagger.confidence import (
+    NO_CALIBRATION,
+    adjust,
+    check_calibration,
+    check_threshold,
+    language_of,
+)
 from spacy_xner.tagger.decoding import Prediction, decode
 from spacy_xner.tagger.gold import Gold, align_gold, report_unlearnable
 from spacy_xner.tagger.model import Tagger, grow_head, head_loss, head_network
@@ -35,6 +42,7 @@ scheme = "IOB2"
 clusters = ["*"]
 spans_key = "xner"
 confidence = true
+threshold = 0.0
 overwrite = false
 objectives = {}
 scorer = {"@scorers":"spacy_xner.entity_scorer.v1"}
@@ -64,6 +72,8 @@ SCORE_WEIGHTS = {
     "ents_per_language": None,
     "ents_per_language_type": None,
     "ents_per_length": None,
+    "ents_ece": None,
+    "ents_brier": None,
 }
 
 
@@ -81,6 +91,7 @@ def make_entity_tagger(
     clusters: list[str],
     spans_key: str,
     confidence: bool,
+    threshold: float,
     overwrite: bool,
     objectives: dict[str, Any],
     scorer: Callable | None,
@@ -94,6 +105,7 @@ def make_entity_tagger(
         clusters=clusters,
         spans_key=spans_key,
         confidence=confidence,
+        threshold=threshold,
         overwrite=overwrite,
         objectives=objectives,
         scorer=scorer,
@@ -130,6 +142,8 @@ class EntityTagger(LabelledPipe):
     spans_key: Where `doc.spans` gets the entities and, in `attrs["scores"]`, their probabilities;
         empty for nowhere.
     confidence: Compute the probabilities.
+    threshold: Entities with a lower probability are not given out. `python -m spacy find-threshold` looks for
+        a good one; `spacy xner calibrate` finds one a language.
     overwrite: Replace the entities of earlier components too, such as an `entity_ruler`. Otherwise these
         stay with a score of 1, and a predicted entity that overlaps one of them is dropped. Entities that no
         component before the tagger has set are replaced in any case: those of an earlier run, and the gold
@@ -154,6 +168,7 @@ class EntityTagger(LabelledPipe):
         clusters: list[str],
         spans_key: str,
         confidence: bool,
+        threshold: float = 0.0,
         overwrite: bool,
         objectives: Mapping[str, Objective] = MappingProxyType({}),
         scorer: Callable | None,
@@ -167,6 +182,7 @@ class EntityTagger(LabelledPipe):
         self.clusters = self._check_clusters(name, clusters)
         self.spans_key = spans_key
         self.confidence = confidence
+        self.threshold = check_threshold(name, threshold, confidence)
         self.overwrite = overwrite
         self.earlier = earlier or EarlierPipes(None)
         self.objectives = dict(objectives)
@@ -174,6 +190,7 @@ class EntityTagger(LabelledPipe):
         self._has_begun = False
         self._rehearsal = Rehearsal()
         self.cfg: dict[str, Any] = {"labels": [], "scheme": scheme, "symbols": False}
+        self.cfg["calibration"] = NO_CALIBRATION
 
     @property
     def tag_set(self) -> TagSet:
@@ -261,6 +278,7 @@ class EntityTagger(LabelledPipe):
         """Write entities and scores on the documents of this tagger's clusters."""
         for doc, prediction in zip(docs, predictions, strict=True):
             if is_routed_to(doc, self.clusters):
+                prediction = self._adjust(doc, None, prediction)
                 write_entities(doc, None, prediction, self._standing(doc), self.spans_key)
 
     def process(self, docs: list[Doc]) -> None:
@@ -269,7 +287,12 @@ class EntityTagger(LabelledPipe):
         predictions = self.predict([part for *_, part in parts])
         standing = {id(doc): self._standing(doc) for doc, *_ in parts}
         for (doc, segment, _), prediction in zip(parts, predictions, strict=True):
+            prediction = self._adjust(doc, segment, prediction)
             write_entities(doc, segment, prediction, standing[id(doc)], self.spans_key)
+
+    def _adjust(self, doc: Doc, segment: Span | None, prediction: Prediction) -> Prediction:
+        """Scale the probabilities and apply the thresholds; what the tagger learns from has neither."""
+        return adjust(prediction, language_of(doc, segment), self.cfg["calibration"], self.threshold)
 
     def _standing(self, doc: Doc) -> list[Span]:
         return [] if self.overwrite else self.earlier.entities(doc, self.spans_key)
@@ -395,6 +418,11 @@ class EntityTagger(LabelledPipe):
         golds = [align_gold(example, self.tag_set) for example in examples]
         report_unlearnable(golds, self._warned)
         return golds
+
+    def load_cfg(self, cfg: dict[str, Any]) -> None:
+        """Take over labels, scheme and calibration. RAISES: XNER188, XNER335."""
+        calibration = check_calibration(self.name, cfg.get("calibration", NO_CALIBRATION))
+        super().load_cfg({**cfg, "calibration": calibration})
 
     @staticmethod
     def _check_clusters(name: str, clusters: list[str]) -> list[str]:

@@ -46,11 +46,15 @@ def write_entities(
 ) -> None:
     """Write the entities of a document or of a segment of it, in place of those that were there.
 
+    Every entity gets its probability as `ent._.score`, too.
     standing: Entities of other components, which stay; a predicted one that overlaps one of them is dropped.
     spans_key: Where `doc.spans` gets the entities; empty for nowhere. They have `attrs["scores"]` if the
         prediction has probabilities, `attrs["preset"]` if other components have set any of them.
     """
     start = 0 if segment is None else segment.start
+    for ent in doc.ents:
+        if segment is None or overlap(ent, segment):
+            ent._.score = None
     scores: list[float] | list[None] = prediction.probabilities or [None] * len(prediction.spans)
     rows = [Row(span, 1.0, True) for span in standing if segment is None or overlap(span, segment)]
     for place, score in zip(prediction.spans, scores, strict=True):
@@ -61,6 +65,8 @@ def write_entities(
         doc.set_ents([row.span for row in rows])
     else:
         _replace_entities(doc, segment, [row.span for row in rows])
+    for row in rows:
+        row.span._.score = row.score
     if spans_key:
         before = doc.spans.get(spans_key) if segment is not None else None
         rows += [row for row in rows_of(before) if segment is not None and not overlap(row.span, segment)]

@@ -1,0 +1,133 @@
+"""Calibrate the taggers of a pipeline on labelled sentences that they have not seen."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from spacy.language import Language
+from spacy.training import Example
+
+from spacy_xner.calibration import (
+    POOLED,
+    expected_calibration_error,
+    find_threshold,
+    fit_scalings,
+    risk_coverage,
+    scaling_of,
+)
+from spacy_xner.errors import Errors, XnerError
+from spacy_xner.scoring import Outcome, annotate, judge
+from spacy_xner.stability import entity_set
+from spacy_xner.tagger.component import EntityTagger
+from spacy_xner.tagger.confidence import NO_CALIBRATION
+from spacy_xner.tagger.segments import is_routed_to
+
+
+class Target(NamedTuple):
+    """A promise about what is given out.
+
+    precision: Lowest share of right entities.
+    error_rate: Probability, over the sentences that were drawn for calibration, that the promise is broken.
+    """
+
+    precision: float
+    error_rate: float = 0.1
+
+
+class Row(NamedTuple):
+    """Calibration of a tagger in one language, measured on the sentences that it was not fitted on.
+
+    n_entities: Predicted entities in these sentences.
+    before: Expected calibration error of the head's probabilities.
+    after: The same once they are scaled.
+    area: Area under the curve of risk by coverage, which scaling within a language leaves as it is.
+    threshold: Of the target; None if these sentences show none, or there is no target.
+    share: Entities that the threshold lets through.
+    """
+
+    pipe: str
+    language: str
+    n_entities: int
+    before: float
+    after: float
+    area: float
+    threshold: float | None
+    share: float
+
+
+def calibrate_pipeline(nlp: Language, examples: Sequence[Example], target: Target | None = None) -> list[Row]:
+    """Fit scalings and thresholds of all entity taggers, and put them into the taggers.
+
+    Every second sentence of each language is fitted on. The other half measures the result and gives the
+    thresholds, so that their promise holds for text like these sentences. The pooled threshold serves
+    languages without labels here, for which nothing is promised.
+
+    RAISES: XNER185 for a tagger whose entities are all right or all wrong, XNER190 without a tagger,
+        XNER191 if no entity of a tagger got a probability.
+    """
+    taggers = [(name, pipe) for name, pipe in nlp.pipeline if isinstance(pipe, EntityTagger)]
+    if not taggers:
+        raise XnerError(Errors.XNER190.format(pipes=", ".join(nlp.pipe_names)))
+    thresholds = [tagger.threshold for _, tagger in taggers]
+    for _, tagger in taggers:
+        tagger.cfg["calibration"] = NO_CALIBRATION
+        tagger.threshold = 0.0
+    annotate(nlp, list(examples))
+    rows: list[Row] = []
+    for (name, tagger), threshold in zip(taggers, thresholds, strict=True):
+        tagger.threshold = threshold
+        rows += _calibrate(name, tagger, examples, target)
+    return rows
+
+
+def _calibrate(
+    pipe: str, tagger: EntityTagger, examples: Sequence[Example], target: Target | None
+) -> list[Row]:
+    fitted, measured = _outcomes(tagger, examples)
+    if not fitted or not measured:
+        raise XnerError(Errors.XNER191.format(name=pipe, n=len(fitted) + len(measured)))
+    scores, right, languages = zip(*fitted, strict=True)
+    scalings = fit_scalings(scores, right, languages)
+    thresholds, rows = {}, []
+    for language in [POOLED, *sorted({outcome.language for outcome in measured})]:
+        chosen = [row for row in measured if language in (POOLED, row.language)]
+        before, is_right, names = zip(*chosen, strict=True)
+        # The pooled row is scaled as its documents will be: by their languages.
+        after = [
+            float(scaling_of(scalings, name).apply([score])[0])
+            for score, name in zip(before, names, strict=True)
+        ]
+        threshold = find_threshold(after, is_right, *target) if target is not None else None
+        if threshold is not None:
+            thresholds[language] = threshold
+        rows.append(
+            Row(
+                pipe,
+                language or "all",
+                len(chosen),
+                expected_calibration_error(before, is_right),
+                expected_calibration_error(after, is_right),
+                risk_coverage(after, is_right).area,
+                threshold,
+                sum(score >= (threshold or 0.0) for score in after) / len(after),
+            )
+        )
+    tagger.cfg["calibration"] = {
+        "scalings": {language: list(scaling) for language, scaling in scalings.items()},
+        "thresholds": thresholds,
+    }
+    return rows
+
+
+def _outcomes(tagger: EntityTagger, examples: Sequence[Example]) -> tuple[list[Outcome], list[Outcome]]:
+    """The outcomes of a tagger's entities, in two halves; each language's sentences take turns."""
+    halves: tuple[list[Outcome], list[Outcome]] = ([], [])
+    n_seen: dict[str | None, int] = {}
+    for example in examples:
+        if not is_routed_to(example.predicted, tagger.clusters):
+            continue
+        language: Any = example.reference._.language
+        n_seen[language] = n_seen.get(language, 0) + 1
+        gold, predicted = entity_set(example.reference), entity_set(example.predicted)
+        half = halves[n_seen[language] % 2]
+        half.extend(judge(example, gold & predicted, predicted, tagger.spans_key))
+    return halves
