@@ -17,7 +17,7 @@ from scripts.runner import Experiment, Run, Settings
 # max_steps: Most steps of a run; 0 for no limit.
 # max_passes: Most passes over the corpus; 0 for no limit.
 LENGTH: Settings = {"epochs": 3, "steps": 0, "max_steps": 0, "max_passes": 0, "batch_size": 32}
-# warmup: Share of the steps in which the learning rate rises; null leaves the config's number of steps.
+# warmup: Share of the steps in which the learning rate rises; null leaves the config's own.
 TRANSFORMER: Settings = {
     "encoder": "multilingual-e5-small", "frozen": 0, "seed": 0, "learn_rate": 2e-4, "warmup": None, **LENGTH,
 }  # fmt: skip
@@ -86,5 +86,5 @@ def schedule(run: Run, per_pass: int, *, n_scored: int) -> Settings:
     total = frequency * min(n_scored, total)
     overrides = {"vars.steps_per_epoch": per_pass, **fixed_steps(total, eval_frequency=frequency)}
     if run.settings.get("warmup") is not None:
-        overrides["training.optimizer.learn_rate.warmup_steps"] = round(run["warmup"] * total)
+        overrides["vars.warmup"] = run["warmup"]
     return overrides

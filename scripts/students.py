@@ -93,7 +93,11 @@ class Students(Trained):
         recipe = RECIPES[run["recipe"]]
         rate, epochs = ("learn_rate", "epochs") if recipe.goes_on else ("fresh_rate", "fresh_epochs")
         timed = Run(run.axes, {**run.settings, "epochs": run[epochs]})
-        reweighted = {"@misc": "spacy_xner.reweighted.v1", "gamma": run["gamma"], "detached": recipe.detached}
+        reweighted = {
+            "@misc": "spacy_xner.reweighted.v1",
+            "gamma": run["gamma"],
+            "detached": not recipe.slope,
+        }
         return {
             **self.transformer(run, run["gold_languages"], run["gold_sources"]),
             **schedule(timed, steps_per_epoch(n_sentences, run["batch_size"]), n_scored=1),

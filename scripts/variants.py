@@ -9,13 +9,13 @@ class Recipe(NamedTuple):
     goes_on: It starts from the teacher; otherwise from the pretrained encoder.
     with_gold: It learns silver sentences mixed with the gold ones; otherwise silver ones alone.
     reweighted: Its loss trusts labels that the model agrees with; otherwise it is the cross entropy.
-    detached: The weights of the re-weighted loss are constants.
+    slope: The gradient of the re-weighted loss also flows through its weights; without it they are constants.
     """
 
     goes_on: bool
     with_gold: bool
     reweighted: bool
-    detached: bool = False
+    slope: bool = False
 
 
 # The teacher itself, and the paper's own way.
@@ -29,9 +29,9 @@ RECIPES = {
     "mixed CE": Recipe(goes_on=False, with_gold=True, reweighted=False),
     "mixed RW": Recipe(goes_on=False, with_gold=True, reweighted=True),
     "silver alone CE": Recipe(goes_on=False, with_gold=False, reweighted=False),
-    "sequential detached RW": Recipe(goes_on=True, with_gold=False, reweighted=True, detached=True),
-    "silver alone detached RW": Recipe(goes_on=False, with_gold=False, reweighted=True, detached=True),
-    "mixed detached RW": Recipe(goes_on=False, with_gold=True, reweighted=True, detached=True),
+    "sequential RW with slope": Recipe(goes_on=True, with_gold=False, reweighted=True, slope=True),
+    "silver alone RW with slope": Recipe(goes_on=False, with_gold=False, reweighted=True, slope=True),
+    "mixed RW with slope": Recipe(goes_on=False, with_gold=True, reweighted=True, slope=True),
 }
 
 

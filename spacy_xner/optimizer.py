@@ -5,12 +5,12 @@ from typing import Any
 
 from spacy.language import Language
 from spacy.util import registry
-from thinc.api import Optimizer
+from thinc.api import Optimizer, warmup_linear
 from thinc.backends import get_array_ops
 from thinc.optimizers import FloatOrSeq
 from thinc.types import FloatsXd
 
-from spacy_xner.types import Discount, Positive, Size, Weight
+from spacy_xner.types import Discount, Positive, Rate, Size, Weight
 
 
 class SGD(Optimizer):
@@ -92,6 +92,15 @@ def create_epoch_decay(
     while True:
         yield max(initial_rate / (1 + step // steps_per_epoch * decay), floor)
         step += 1
+
+
+def create_warmup_linear(initial_rate: Positive, total_steps: Size, warmup: Rate = 0.1) -> Iterator[float]:
+    """Create a rate that rises from 0 to the initial rate, and falls to 0 at the last step.
+
+    warmup: Share of the steps in which the rate rises, so that short trainings do not end before they have
+        begun; `warmup_linear.v1` of thinc has a number of steps.
+    """
+    yield from warmup_linear(initial_rate, round(warmup * total_steps), total_steps)
 
 
 def create_optimizer_resolver() -> Callable[[Language], Language]:

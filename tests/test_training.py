@@ -2,15 +2,18 @@
 
 import json
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import pytest
+from spacy.util import load_config, registry
 
 from spacy_xner.cli.app import xner
 from spacy_xner.corpus.docs import read_docs
 from spacy_xner.corpus.names import find_files
 from spacy_xner.errors import XnerError
 from spacy_xner.files import hold
+from spacy_xner.optimizer import create_warmup_linear
 from spacy_xner.training import config_path, count_batches, find_config, learnt_nothing
 
 from tests import cli
@@ -25,6 +28,25 @@ def test_a_config_is_a_file_or_the_name_of_an_installed_one(tmp_path):
     assert find_config("transformer") == config_path("transformer")
     with pytest.raises(XnerError, match="XNER115"):
         find_config(tmp_path / "nowhere.cfg")
+
+
+def test_the_rate_rises_for_a_share_of_the_steps_however_few_they_are():
+    rates = list(islice(create_warmup_linear(0.2, total_steps=20, warmup=0.1), 21))
+    assert rates == pytest.approx([0.0, 0.1, *(0.2 * (20 - step) / 18 for step in range(2, 21))])
+
+
+@pytest.mark.parametrize("name", ["aligner", "identifier", "similarity", "transformer"])
+def test_installed_configs_warm_up_for_the_share_that_is_asked_for(name):
+    shares = {0.1: 1, 0.5: 5}
+    for share, highest in shares.items():
+        overrides = {"vars.total_steps": 10, "vars.learn_rate": 1.0, "vars.warmup": share}
+        config = load_config(config_path(name), overrides, interpolate=True)
+        optimizer = registry.resolve({"optimizer": config["training"]["optimizer"]})["optimizer"]
+        rates = []
+        for _ in range(11):
+            rates.append(optimizer.learn_rate)
+            optimizer.step_schedules()
+        assert rates.index(1.0) == highest
 
 
 def test_epochs_of_a_foreign_config_are_a_coded_error(tmp_path):

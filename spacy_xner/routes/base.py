@@ -36,7 +36,6 @@ class Training(NamedTuple):
     n_texts: Sentences without labels.
     share: Share of the route's minutes.
     max_epochs: Upper limit of a training to convergence.
-    is_warmed_up: The learning rate rises during the first tenth of the steps, but at most during 50.
     is_watched: The target's files are scored at every evaluation.
     """
 
@@ -47,7 +46,6 @@ class Training(NamedTuple):
     n_texts: int = 0
     share: float = 1.0
     max_epochs: int = 20
-    is_warmed_up: bool = False
     is_watched: bool = True
 
 
@@ -89,9 +87,6 @@ def train(task: Task, training: Training) -> Trained:
     else:
         steps = count_steps(training.n_sentences, training.n_texts, task.settings.batch_size)
         overrides = until_convergence(overrides, steps, training.max_epochs)
-    if training.is_warmed_up:
-        warmup = min(50, overrides["training.max_steps"] // 10)
-        overrides = {**overrides, "training.optimizer.learn_rate.warmup_steps": warmup}
     train_pipeline(training.config, folder / "training", overrides, task.gpu)
     lines = read_lines(folder / "curves.jsonl")
     is_student = "paths.weights" in overrides

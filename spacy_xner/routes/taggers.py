@@ -203,7 +203,7 @@ def tagger_training(
         **(changes or {}),
     }  # fmt: skip
     n_sentences = count_sentences(task.corpus, languages, settings.limit, task.sources)
-    return Training(folder, task.config("transformer"), overrides, n_sentences, is_warmed_up=True)
+    return Training(folder, task.config("transformer"), overrides, n_sentences)
 
 
 def write_labels(task: Task, folder: Path) -> Path:
