@@ -6,6 +6,7 @@ from typing import Any
 import numpy
 import spacy
 import torch
+from safetensors.torch import load_file
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
@@ -31,6 +32,8 @@ SMALL_BILSTM = {"character_width": 8, "character_hidden": 8, "word_hidden": 8, "
 TINY: dict[str, Any] = {"overlap": 8, "max_learn_rate": None}
 N_LAYERS = 2
 WIDTH = 16
+# Random weights that were drawn once: every version of transformers draws others from the same seed.
+WEIGHTS = Path(__file__).parent / "fixtures" / "golden" / "tiny.safetensors"
 
 
 def make_checkpoint(folder: Path) -> Path:
@@ -67,7 +70,9 @@ def make_checkpoint(folder: Path) -> Path:
         bos_token_id=0,
         eos_token_id=2,
     )
-    XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
+    model = XLMRobertaModel(config, add_pooling_layer=False)
+    model.load_state_dict(load_file(WEIGHTS))
+    model.save_pretrained(folder)
     return folder
 
 

