@@ -18,6 +18,7 @@ from thinc.types import ArgsKwargs
 from thinc.util import convert_recursive, get_torch_default_device, iterate_recursive
 
 from spacy_xner.errors import Errors, Warnings, XnerError, named_damage
+from spacy_xner.steps import dense_part, is_plain_adam, step_fused, step_one_by_one
 from spacy_xner.weights import check_finite, check_tensors
 
 # The name of the settings among the weights.
@@ -158,7 +159,8 @@ class TorchShim(PyTorchShim):
         grads.kwargs["grad_tensors"] = self._grad_scaler.scale(grads.kwargs["grad_tensors"], inplace=True)
         torch.autograd.backward(*grads.args, **grads.kwargs)
         tensors = [*self.network.parameters(), *iterate_recursive(_has_gradient, inputs)]
-        has_overflow = self._grad_scaler.unscale([t.grad for t in tensors if t.grad is not None])
+        grads_now = [dense_part(t) for t in tensors if t.grad is not None]
+        has_overflow = self._grad_scaler.unscale(grads_now)
         for parameter, grad in earlier:
             parameter.grad = grad if parameter.grad is None else parameter.grad + grad
         return bool(has_overflow)
@@ -166,9 +168,9 @@ class TorchShim(PyTorchShim):
     def finish_update(self, optimizer: Optimizer) -> None:
         """Step all parameters that have a gradient and drop the gradients.
 
-        Plain Adam goes through torch's fused kernel on the optimizer's own moments, so that rate,
-        schedule, betas, eps, decay and clipping stay in force; anything else (RAdam, SGD, averages, L2
-        in the gradient) through thinc's step.
+        Plain Adam goes through torch's fused kernel on the optimizer's own moments, and for sparse gradients
+        on the rows alone that have one (see `steps`); anything else (RAdam, SGD, L2 in the gradient) goes
+        through thinc's step.
         """
         self.version += 1
         scale = self._rate_scale(optimizer)
@@ -178,10 +180,10 @@ class TorchShim(PyTorchShim):
             return
         parameters = [(n, p) for n, p in self.network.named_parameters() if p.grad is not None]
         if parameters and not self._grad_scaler.found_inf:
-            if _is_plain_adam(optimizer):
-                _step_fused(optimizer, self.id, parameters, float(optimizer.learn_rate) * scale)
+            if is_plain_adam(optimizer):
+                step_fused(optimizer, self.id, parameters, float(optimizer.learn_rate) * scale)
             else:
-                _step_one_by_one(optimizer, self.id, parameters, scale)
+                step_one_by_one(optimizer, self.id, parameters, scale)
         for _, parameter in parameters:
             # Not zero_(): a parameter that is frozen later must not be stepped by its momentum.
             parameter.grad = None
@@ -302,67 +304,3 @@ def has_cpu_bfloat16() -> bool:
 
 def _has_gradient(value: Any) -> bool:
     return hasattr(value, "grad")
-
-
-def _is_plain_adam(optimizer: Optimizer) -> bool:
-    return (
-        isinstance(optimizer, Optimizer)
-        and not optimizer.use_radam
-        and optimizer.b1 > 0
-        and optimizer.b2 > 0
-        and optimizer.averages is None
-        and (optimizer.L2 == 0 or optimizer.L2_is_weight_decay)
-    )
-
-
-def _step_fused(
-    optimizer: Optimizer, shim_id: int, parameters: list[tuple[str, torch.nn.Parameter]], rate: float
-) -> None:
-    tensors = [p.data for _, p in parameters]
-    grads = [p.grad for _, p in parameters if p.grad is not None]
-    if optimizer.grad_clip:
-        # thinc clips every parameter by its own norm.
-        norms = torch.stack(torch._foreach_norm(grads))
-        scales = torch.clamp(optimizer.grad_clip / (norms + 1e-12), max=1.0)
-        torch._foreach_mul_(grads, list(scales.unbind()))
-    by_step: dict[int, list[int]] = {}
-    moments: list[list[torch.Tensor]] = [[], []]
-    for i, (name, parameter) in enumerate(parameters):
-        key = (shim_id, name)
-        optimizer.nr_update[key] += 1
-        by_step.setdefault(optimizer.nr_update[key], []).append(i)
-        for store, stored in zip((optimizer.mom1, optimizer.mom2), moments, strict=True):
-            if key not in store:
-                store[key] = torch2xp(torch.zeros_like(parameter.data).view(-1))
-            stored.append(xp2torch(store[key], device=parameter.device).view_as(parameter))
-    b1, b2 = float(optimizer.b1), float(optimizer.b2)
-    for step, indices in by_step.items():
-        chosen = [tensors[i] for i in indices]
-        torch._fused_adam_(
-            chosen,
-            [grads[i] for i in indices],
-            [moments[0][i] for i in indices],
-            [moments[1][i] for i in indices],
-            [],
-            [torch.tensor(float(step), device=t.device) for t in chosen],
-            lr=rate,
-            beta1=b1,
-            beta2=b2,
-            weight_decay=0.0,
-            # thinc adds eps to the root of the uncorrected second moment, torch to the corrected.
-            eps=float(optimizer.eps) / (1 - b2**step) ** 0.5,
-            amsgrad=False,
-            maximize=False,
-        )
-    if optimizer.L2:
-        torch._foreach_mul_(tensors, 1 - rate * float(optimizer.L2))
-
-
-def _step_one_by_one(
-    optimizer: Optimizer, shim_id: int, parameters: list[tuple[str, torch.nn.Parameter]], scale: float
-) -> None:
-    options = {} if scale == 1 else {"lr_scale": scale}
-    for name, parameter in parameters:
-        weights, gradient = torch2xp(parameter.data), torch2xp(parameter.grad)
-        stepped, _ = optimizer((shim_id, name), weights, gradient, **options)
-        parameter.data = xp2torch(stepped, device=parameter.device)

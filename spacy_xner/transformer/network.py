@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.transformer.checkpoint import check_ids, read_tokenizer, rebuild, structure_of
-from spacy_xner.transformer.freezing import freeze, split_at
+from spacy_xner.transformer.freezing import freeze, make_sparse, split_at
 from spacy_xner.transformer.pooling import Encoded, Ints, Pooling, TextPooling, pool_texts, pool_tokens
 from spacy_xner.transformer.sharing import FrozenStack, share_stack
 from spacy_xner.transformer.wordpieces import (
@@ -114,6 +114,7 @@ class TransformerNetwork(nn.Module):
             for parameter in self.encoder.parameters():
                 parameter.data = parameter.data.clone()
         self._frozen = freeze(self.encoder, n_layers)
+        make_sparse(self.encoder, n_layers == -1)
         # In a list, so that these views do not count as modules of their own.
         halves = [split_at(self.encoder, n_layers)] if n_layers >= 0 else []
         self._halves: list[tuple[nn.Module, nn.Module]] = halves
