@@ -1,4 +1,8 @@
-"""A training logger that keeps every evaluation, by language, for curves."""
+"""A training logger that keeps every evaluation, by language, for curves.
+
+spaCy imports this module whenever a `Language` is made: its default config names a logger of spacy-legacy,
+and all loggers are loaded before that is looked for. Nothing heavy may therefore stand among the imports.
+"""
 
 import json
 import time
@@ -12,7 +16,6 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from spacy_xner.scoring import annotate
-from spacy_xner.shim import trained_parameters
 from spacy_xner.stability import describe_predictions
 
 Step = Callable[[dict[str, Any] | None], None]
@@ -71,6 +74,8 @@ def _averages(nlp: Language) -> dict[Any, Any]:
 
 def count_parameters(nlp: Language) -> int:
     """Count the numbers that are trained in the torch networks of a pipeline."""
+    from spacy_xner.shim import trained_parameters
+
     models = [pipe.model for _, pipe in nlp.pipeline if isinstance(pipe, TrainablePipe)]
     parameters = {key: parameter for model in models for key, parameter in trained_parameters(model).items()}
     return sum(parameter.numel() for parameter in parameters.values())

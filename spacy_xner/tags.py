@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy
 from numpy.typing import NDArray
 
 from spacy_xner.errors import Errors, XnerError
+from spacy_xner.types import Scheme
 
-Scheme = Literal["IOB1", "IOB2", "BIOES"]
 PREFIXES: dict[str, tuple[str, ...]] = {
     "IOB1": ("B", "I"),
     "IOB2": ("B", "I"),

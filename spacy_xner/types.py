@@ -1,6 +1,6 @@
-"""Numbers with limits, as they stand in the signatures of registered functions; confection checks them."""
+"""Values with limits, as they stand in the signatures of registered functions; confection checks them."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -18,3 +18,7 @@ Discount = Annotated[float, Field(ge=0, lt=1)]
 Frozen = Annotated[int, Field(ge=-1)]
 # Wordpieces in a window of an encoder, special ones among them.
 Window = Annotated[int, Field(ge=8)]
+# Schemes of tags; see `tags`.
+Scheme = Literal["IOB1", "IOB2", "BIOES"]
+# The unit that the language identifier names a language for.
+Level = Literal["doc", "sentence"]

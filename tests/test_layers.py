@@ -36,7 +36,7 @@ LAYERS = [
     {"transformer"},
     {"vectors"},
     {"bilstm", "router", "projector"},
-    {"objectives"},
+    {"objectives", "factories"},
     {"routes", "deploy", "report"},
     {"cli"},
 ]

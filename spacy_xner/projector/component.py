@@ -9,7 +9,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
-from thinc.api import Config, Optimizer, set_dropout_rate
+from thinc.api import Optimizer, set_dropout_rate
 
 from spacy_xner.attributes import register_attributes, without_outer_space
 from spacy_xner.errors import Errors, XnerError
@@ -19,30 +19,6 @@ from spacy_xner.projector.filters import Entity, Outcome, choose_entities
 from spacy_xner.projector.model import Aligner, Gold, Pair
 from spacy_xner.shim import TorchShim
 from spacy_xner.stored import check_width
-from spacy_xner.types import Share
-
-DEFAULT_CONFIG = Config().from_str(
-    """
-[projector]
-suppressed = []
-min_probability = 0.0
-back_projection = false
-keep_incomplete = false
-spans_key = "xner"
-scorer = {"@scorers":"spacy_xner.entity_scorer.v1"}
-
-[projector.model]
-@architectures = "spacy_xner.SimilarityAligner.v1"
-method = "span"
-
-[projector.model.tok2vec]
-@architectures = "spacy_xner.TransformerEncoder.v1"
-name = "multilingual-e5-small"
-n_layers = 6
-n_frozen_layers = 6
-pooling = "mean"
-"""
-)["projector"]
 
 
 class Prediction(NamedTuple):
@@ -56,38 +32,6 @@ class Prediction(NamedTuple):
     sources: list[Entity]
     candidates: list[list[Candidate]]
     outcome: Outcome
-
-
-@Language.factory(
-    "entity_projector",
-    requires=["doc._.source"],
-    assigns=["doc.ents", "doc._.projection", "doc.spans"],
-    default_config=DEFAULT_CONFIG,
-    default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0},
-)
-def make_entity_projector(
-    nlp: Language,
-    name: str,
-    model: Aligner,
-    suppressed: list[str],
-    min_probability: Share,
-    back_projection: bool,
-    keep_incomplete: bool,
-    spans_key: str,
-    scorer: Callable | None,
-) -> "EntityProjector":
-    """Build the projector; see `EntityProjector` for the settings."""
-    return EntityProjector(
-        nlp.vocab,
-        model,
-        name,
-        suppressed=suppressed,
-        min_probability=min_probability,
-        back_projection=back_projection,
-        keep_incomplete=keep_incomplete,
-        spans_key=spans_key,
-        scorer=scorer,
-    )
 
 
 class EntityProjector(GuardedPipe):

@@ -30,33 +30,8 @@ from spacy_xner.router.identifier import LanguageIdentifier
 from spacy_xner.storage import check_array
 from spacy_xner.stored import PipelineRef, StoredPipe
 from spacy_xner.tagger.component import EntityTagger
-from spacy_xner.types import Share
 
 Floats = NDArray[numpy.float32]
-
-
-@Language.factory(
-    "cluster_router",
-    requires=["doc._.language"],
-    assigns=["doc._.cluster", "doc._.cluster_score", "doc.spans"],
-    default_config={"threshold": 0.5, "fallback": None, "fallback_threshold": 0.5},
-)
-def make_cluster_router(
-    nlp: Language,
-    name: str,
-    threshold: Share,
-    fallback: str | None,
-    fallback_threshold: Share,
-) -> "ClusterRouter":
-    """Build the router; see `ClusterRouter` for the settings."""
-    return ClusterRouter(
-        nlp.vocab,
-        name,
-        threshold=threshold,
-        fallback=fallback,
-        fallback_threshold=fallback_threshold,
-        nlp=nlp,
-    )
 
 
 class ClusterRouter(StoredPipe, Pipe):

@@ -1,7 +1,7 @@
 """The pipeline component that says what language a text is in: `LanguageIdentifier`."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy
 from numpy.typing import NDArray
@@ -9,43 +9,16 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
-from thinc.api import Config, Model, Optimizer, set_dropout_rate
+from thinc.api import Optimizer, set_dropout_rate
 
 from spacy_xner.attributes import LANGUAGE_SPANS, cut_out, is_blank, preset_language, register_attributes
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.pipe import LabelledPipe
 from spacy_xner.router.model import LanguageClassifier
 from spacy_xner.stored import check_width
+from spacy_xner.types import Level
 
-Level = Literal["doc", "sentence"]
 Floats = NDArray[numpy.float32]
-DEFAULT_CONFIG = Config().from_str(
-    """
-[identifier]
-level = "doc"
-scorer = {"@scorers":"spacy_xner.language_scorer.v1"}
-
-[identifier.model]
-@architectures = "spacy_xner.LanguageClassifier.v1"
-
-[identifier.model.sent2vec]
-@architectures = "spacy_xner.SentenceEncoder.v1"
-name = "multilingual-e5-small"
-"""
-)["identifier"]
-
-
-@Language.factory(
-    "language_identifier",
-    assigns=["doc._.language", "doc._.language_scores", "doc.spans"],
-    default_config=DEFAULT_CONFIG,
-    default_score_weights={"language_acc": 1.0, "language_macro_f": 0.0, "language_per_type": None},
-)
-def make_language_identifier(
-    nlp: Language, name: str, model: Model, level: Level, scorer: Callable | None
-) -> "LanguageIdentifier":
-    """Build the language identifier; see `LanguageIdentifier` for the settings."""
-    return LanguageIdentifier(nlp.vocab, model, name, level=level, scorer=scorer)
 
 
 class Identification(NamedTuple):

@@ -12,7 +12,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
-from thinc.api import Config, Model, Optimizer, set_dropout_rate
+from thinc.api import Optimizer, set_dropout_rate
 from thinc.types import Floats2d
 
 from spacy_xner.attributes import has_word, is_blank, is_labelled, register_attributes
@@ -33,84 +33,8 @@ from spacy_xner.tagger.rehearsal import Rehearsal
 from spacy_xner.tagger.resume import find_teacher, take_weights
 from spacy_xner.tagger.segments import is_routed_to, parts_of, write_entities
 from spacy_xner.tagger.standing import EarlierPipes
-from spacy_xner.tags import MISSING, Scheme, TagSet, TokenSpan
-
-DEFAULT_CONFIG = Config().from_str(
-    """
-[tagger]
-scheme = "IOB2"
-clusters = ["*"]
-spans_key = "xner"
-confidence = true
-threshold = 0.0
-overwrite = false
-objectives = {}
-scorer = {"@scorers":"spacy_xner.entity_scorer.v1"}
-
-[tagger.model]
-@architectures = "spacy_xner.EntityTagger.v1"
-
-[tagger.model.tok2vec]
-@architectures = "spacy_xner.TransformerEncoder.v1"
-name = "multilingual-e5-small"
-
-[tagger.model.head]
-@architectures = "spacy_xner.SoftmaxHead.v1"
-class_weights = {}
-
-[tagger.model.head.loss]
-@misc = "spacy_xner.cross_entropy.v1"
-"""
-)["tagger"]
-ASSIGNS = ["doc.ents", "token.ent_iob", "token.ent_type", "doc.spans"]
-SCORE_WEIGHTS = {
-    "ents_f": 1.0,
-    "ents_p": 0.0,
-    "ents_r": 0.0,
-    "ents_f_macro": 0.0,
-    "ents_per_type": None,
-    "ents_per_language": None,
-    "ents_per_language_type": None,
-    "ents_per_length": None,
-    "ents_ece": None,
-    "ents_brier": None,
-}
-
-
-@Language.factory(
-    "transformer_ner",
-    assigns=ASSIGNS,
-    default_config=DEFAULT_CONFIG,
-    default_score_weights=SCORE_WEIGHTS,
-)
-def make_entity_tagger(
-    nlp: Language,
-    name: str,
-    model: Model,
-    scheme: Scheme,
-    clusters: list[str],
-    spans_key: str,
-    confidence: bool,
-    threshold: float,
-    overwrite: bool,
-    objectives: dict[str, Any],
-    scorer: Callable | None,
-) -> "EntityTagger":
-    """Build the entity tagger; see `EntityTagger` for the settings."""
-    return EntityTagger(
-        nlp.vocab,
-        model,
-        name,
-        scheme=scheme,
-        clusters=clusters,
-        spans_key=spans_key,
-        confidence=confidence,
-        threshold=threshold,
-        overwrite=overwrite,
-        objectives=objectives,
-        scorer=scorer,
-        earlier=EarlierPipes(nlp),
-    )
+from spacy_xner.tags import MISSING, TagSet, TokenSpan
+from spacy_xner.types import Scheme
 
 
 class Objective(Protocol):
