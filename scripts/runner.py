@@ -131,7 +131,7 @@ class Experiment:
         """Remove the kept pipelines of former runs before everything is run again."""
 
     def train(self, run: Run, work: Path) -> dict[str, Any]:
-        """Train and score a run. RETURNS: What its result file has besides the head.
+        """Train and score a run. RETURNS: The content of its result file without the head.
 
         work: An empty folder that is removed afterwards. A pipeline to be kept is left in its `kept`.
         """
@@ -194,7 +194,7 @@ def claim(result: Path) -> Iterator[bool]:
 def is_done(path: Path, run: Run, inputs: Settings, defaults: Mapping[str, Any]) -> bool:
     """True for a finished run.
 
-    defaults: What a setting is taken to have been that is younger than the result.
+    defaults: Values of settings that are younger than the result.
     RAISES: XNER806 for another file in the place, XNER807 for a result with other settings or inputs.
     """
     if not path.exists():
