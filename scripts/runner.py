@@ -2,20 +2,19 @@
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 
-from filelock import FileLock, Timeout
 from wasabi import msg
 
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import move_folder, read_json
 from spacy_xner.machine import describe_machine
+from spacy_xner.runs import claim
 
 from scripts.results import DESCRIPTION, write_result
 from scripts.versions import describe_commit, describe_versions
@@ -168,27 +167,6 @@ def _matches(settings: Settings, rule: Settings) -> bool:
         settings.get(key) == wanted or (isinstance(wanted, list) and settings.get(key) in wanted)
         for key, wanted in rule.items()
     )
-
-
-@contextmanager
-def claim(result: Path) -> Iterator[bool]:
-    """Hold the lock of a result, so that several processes can share a plan; a dead process holds none.
-
-    YIELDS: False if another process holds the lock.
-    """
-    # Lock files stay: who removes one may remove another's.
-    locks = result.parent / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(locks / f"{result.name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
 
 
 def is_done(path: Path, run: Run, inputs: Settings, defaults: Mapping[str, Any]) -> bool:

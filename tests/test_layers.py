@@ -17,7 +17,7 @@ LAYERS = [
     {"errors", "types", "locks", "machine"},
     {"cache", "storage", "weights"},
     {"stored"},
-    {"arrays", "tags", "attributes", "tokenizer", "shim", "optimizer", "pipe", "stability", "files"},
+    {"arrays", "tags", "attributes", "tokenizer", "shim", "optimizer", "pipe", "stability", "files", "verbs"},
     {"loading", "pages"},
     {"corpus", "scoring"},
     {"logger", "training", "significance", "runs", "evaluation"},
