@@ -192,7 +192,7 @@ def check(batch: Batch) -> None:
 
 
 def sums(system: System, batch: Batch) -> list[Tensor]:
-    """What is added up over documents: likelihood, gradients of transitions."""
+    """The numbers that are added up over documents: likelihood, gradients of transitions."""
     return [system.likelihood().detach(), *gradients(system, batch)[1:]]
 
 
@@ -206,8 +206,8 @@ def gradients(system: System, batch: Batch) -> list[Tensor]:
         return [system.scores.grad, every[:-1, :-1], every[-1, :-1], every[:-1, -1]]
     by_name = {name: p.grad for name, p in system.module.named_parameters()}
     order = ("trans", "start", "end")
-    own = [g for key in order for name, g in by_name.items() if name.startswith(key) and g is not None]
-    return [system.scores.grad[batch.mask], *own]
+    edges = [g for key in order for name, g in by_name.items() if name.startswith(key) and g is not None]
+    return [system.scores.grad[batch.mask], *edges]
 
 
 def differentiate(system: System) -> None:

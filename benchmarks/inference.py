@@ -71,13 +71,13 @@ def make_texts(corpus: Path, languages: list[str], n_words: int) -> dict[str, li
     vocab = spacy.blank("xx").vocab
     sentences = []
     for paths in find_files(corpus, "test", languages).values():
-        own, total = [], 0
+        texts, total = [], 0
         for doc in read_docs(paths[0]).get_docs(vocab):
-            own.append(doc.text)
+            texts.append(doc.text)
             total += len(doc)
             if total >= n_words / len(languages):
                 break
-        sentences.append(own)
+        sentences.append(texts)
     short = [text for group in sentences for text in group]
     return {"sentences": short, "200 words": join(short, 200), "2,000 words": join(short, 2000)}
 

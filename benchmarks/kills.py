@@ -37,7 +37,7 @@ class Job(NamedTuple):
     """A command to be killed.
 
     command: Arguments of `python -m spacy`, run in a folder with `data`, `text`, `corpus` and `model`.
-    results: What it writes, each of them a unit that is old or new.
+    results: Names that it writes, each of them a unit that is old or new.
     whole: Whether a killed run may leave only old or new results. spaCy's own commands write in place: what
         they leave must then fail to load, or predict.
     """
@@ -141,7 +141,7 @@ class Bench:
     def _judge(
         self, job: Job, place: Path, old: Mapping[str, str], new: Mapping[str, str], counts: Counter[str]
     ) -> list[str]:
-        """Look at what a killed command has left. RETURNS: What is wrong with it."""
+        """Look at what a killed command has left. RETURNS: Descriptions of all that is wrong."""
         problems = []
         after = describe(job, place)
         for result in job.results:
@@ -160,7 +160,7 @@ class Bench:
         return problems
 
     def _complete(self, job: Job, name: str, *, change: bool) -> tuple[dict[str, str], float]:
-        """Run a command to its end. RETURNS: What its results are, and the seconds."""
+        """Run a command to its end. RETURNS: Digests of its results, and the seconds."""
         place = self._copy(name, change=change)
         start = time.perf_counter()
         self._run(job.command, place)

@@ -33,22 +33,22 @@ def main(
         systems["torch"] = with_torch
     seconds: dict[str, list[float]] = {name: [] for name in systems}
     memory: dict[str, float] = {}
-    found: dict[str, Tensor] = {}
+    nearest: dict[str, Tensor] = {}
     for _ in range(repetitions):
         for name, system in systems.items():
             start = time.perf_counter()
-            found[name] = system(x, y)
+            nearest[name] = system(x, y)
             seconds[name].append(time.perf_counter() - start)
-            # The peak never falls: the first system's own, then that of both.
+            # The peak never falls: first that of the first system, then that of both.
             memory.setdefault(name, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
-    own = min(seconds["xner"])
+    package_seconds = min(seconds["xner"])
     rows = [
-        (name, f"{min(times):.1f}", f"{min(times) / own:.2f}x", f"{memory[name]:.2f}")
+        (name, f"{min(times):.1f}", f"{min(times) / package_seconds:.2f}x", f"{memory[name]:.2f}")
         for name, times in seconds.items()
     ]
-    msg.table(rows, header=("", "seconds", "of own", "GB, peak so far"), divider=True, aligns=tuple("lrrr"))
+    msg.table(rows, header=("", "seconds", "of xner", "GB, peak so far"), divider=True, aligns=tuple("lrrr"))
     if peer:
-        same = float((found["torch"] == found["xner"]).float().mean())
+        same = float((nearest["torch"] == nearest["xner"]).float().mean())
         msg.info(f"{100 * same:.1f} % of the words have the same nearest one in both")
 
 
@@ -60,9 +60,9 @@ def with_faiss(x: Tensor, y: Tensor) -> Tensor:
 def with_torch(x: Tensor, y: Tensor) -> Tensor:
     """The same in blocks of similarities, 256 MB each. Shape: (n_words,)."""
     size = max(1, 2**26 // len(y))
-    penalty = torch.cat([(own @ x.T).topk(N_NEIGHBOURS).values.mean(dim=1) for own in y.split(size)])
-    own = torch.cat([(own @ y.T).topk(N_NEIGHBOURS).values.mean(dim=1) for own in x.split(size)])
-    scores = zip(x.split(size), own.split(size), strict=True)
+    penalty = torch.cat([(block @ x.T).topk(N_NEIGHBOURS).values.mean(dim=1) for block in y.split(size)])
+    means = torch.cat([(block @ y.T).topk(N_NEIGHBOURS).values.mean(dim=1) for block in x.split(size)])
+    scores = zip(x.split(size), means.split(size), strict=True)
     return torch.cat([(2 * rows @ y.T - penalty - mean[:, None]).argmax(dim=1) for rows, mean in scores])
 
 

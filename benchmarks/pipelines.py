@@ -26,7 +26,7 @@ def main(
     """Tag the same text with every pipeline in turn, and print the ratio of speeds.
 
     Every round loads the pipelines anew: the BiLSTM keeps how words are spelled, and text that it has read
-    before is none that users have. What it does with known words is the column "again".
+    before is none that users have. The column "again" has the speed with known words.
     """
     read = create_multilingual_corpus(corpus, "test", languages.split(","), limit=limit)
     first: dict[Path, list[float]] = {path: [] for path in models}
@@ -43,11 +43,11 @@ def main(
             for seconds in (first, again):
                 seconds[path].append(time_pass(nlp, [example.predicted.copy() for example in examples]))
             scores[path] = f_score(nlp, examples)
-    speeds = [{path: n_words / min(own) for path, own in seconds.items()} for seconds in (first, again)]
+    speeds = [{path: n_words / min(times) for path, times in seconds.items()} for seconds in (first, again)]
     rows = [
         (
             str(path),
-            *(f"{own[path]:,.0f} ({own[path] / own[models[0]]:.1f}x)" for own in speeds),
+            *(f"{speed[path]:,.0f} ({speed[path] / speed[models[0]]:.1f}x)" for speed in speeds),
             f"{megabytes(path):.0f}",
             f"{100 * scores[path]:.1f}",
         )

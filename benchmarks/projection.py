@@ -76,10 +76,10 @@ def main(
             scores, seconds, n_pairs = [], 0.0, 0
             for pairs in sets.values():
                 start = time.perf_counter()
-                found = project(pairs)
+                projected = project(pairs)
                 seconds += time.perf_counter() - start
                 n_pairs += len(pairs)
-                scores.append(100 * score(pairs, found))
+                scores.append(100 * score(pairs, projected))
             mean = sum(scores) / len(scores)
             rows.append((name, *(f"{f1:.1f}" for f1 in scores), f"{mean:.1f}", f"{n_pairs / seconds:,.0f}"))
             msg.info(" ".join(rows[-1]))
@@ -98,17 +98,17 @@ def read_pairs(folder: Path, source: str, target: str) -> list[Gold]:
         return [Gold(*both) for both in zip(*sentences, strict=True)]
     place = {name: i for i, name in enumerate(names[1])}
     return [
-        Gold(own, sentences[1][place[name]])
-        for name, own in zip(names[0], sentences[0], strict=True)
+        Gold(sentence, sentences[1][place[name]])
+        for name, sentence in zip(names[0], sentences[0], strict=True)
         if name in place
     ]
 
 
-def score(pairs: list[Gold], found: list[list[TokenSpan]]) -> float:
+def score(pairs: list[Gold], projected: list[list[TokenSpan]]) -> float:
     """Span F1 over all sentences."""
     total = PRFScore()
-    for pair, own in zip(pairs, found, strict=True):
-        total.score_set(set(own), set(pair.target.spans))
+    for pair, spans in zip(pairs, projected, strict=True):
+        total.score_set(set(spans), set(pair.target.spans))
     return float(total.fscore)
 
 
@@ -182,19 +182,19 @@ def peers(checkpoint: str, layer: int) -> dict[str, Callable[[list[Gold]], list[
             [side.tokens for side in sides], is_split_into_words=True, padding=True, return_tensors="pt"
         )
         words = [pieces.word_ids(i) for i in range(len(sides))]
-        ids = torch.tensor([[BERT_CLS if word is None else BERT_OTHER for word in own] for own in words])
+        ids = torch.tensor([[BERT_CLS if word is None else BERT_OTHER for word in row] for row in words])
         return encoder(**pieces).last_hidden_state, ids * pieces["attention_mask"], words
 
     def by_awesome(pairs: list[Gold]) -> list[list[TokenSpan]]:
-        found = []
-        # The package's own: batches, and no layer above the one that is compared.
+        spans = []
+        # As the package does: batches, and no layer above the one that is compared.
         for batch in minibatch(pairs, BATCH_SIZE):
             with torch.inference_mode():
-                ours, theirs = (read([pair[side] for pair in batch]) for side in (0, 1))
-                links = head(ours[0], theirs[0], ours[1], theirs[1])[:, 0]
-            for pair, own, left, right in zip(batch, links, ours[2], theirs[2], strict=True):
-                found.append(spans_of(pair, [(left[i], right[j]) for i, j in own.nonzero().tolist()]))
-        return found
+                source, target = (read([pair[side] for pair in batch]) for side in (0, 1))
+                links = head(source[0], target[0], source[1], target[1])[:, 0]
+            for pair, linked, left, right in zip(batch, links, source[2], target[2], strict=True):
+                spans.append(spans_of(pair, [(left[i], right[j]) for i, j in linked.nonzero().tolist()]))
+        return spans
 
     return {
         **{f"SimAlign {m}, layer {layer}": by_simalign(m) for m in ("inter", "itermax", "mwmf")},

@@ -31,7 +31,7 @@ TOLERANCE = 1e-6
 
 
 class Answer(NamedTuple):
-    """What a pipeline says of a text.
+    """The annotation that a pipeline gives a text.
 
     entities: Their characters and labels, with language and cluster of the document.
     scores: Probabilities of all entities and languages, and the score of the cluster.

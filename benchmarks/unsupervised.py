@@ -45,7 +45,9 @@ def main(
     out: Annotated[Path, typer.Argument(help="Folder of the runs; those in there are kept.")],
     initialisers: Annotated[str, typer.Option(help="Starts to try.")] = ",".join(INITIALISERS),
     n_seeds: Annotated[int, typer.Option(help="Seeds from 0.")] = 5,
-    restarts: Annotated[int, typer.Option(help="Of the adversarial start, both ways.")] = 1,
+    restarts: Annotated[
+        int, typer.Option(help="Restarts of the adversarial start, each in both directions.")
+    ] = 1,
     iterations: Annotated[int, typer.Option(help="Times that a dictionary is induced anew.")] = 10,
     explored: Annotated[int, typer.Option(help="Words of the stochastic induction; 0 for none.")] = 4000,
     limit: Annotated[int, typer.Option(help="The first so many words; 0 takes all.")] = 20_000,
@@ -75,7 +77,7 @@ def main(
                 lambda: follow_one(tables, name, number, restarts, iterations, explored),
             )
 
-        # What comes of spelling where the start is worth nothing.
+        # The random start is worth nothing: its row shows the effect of spelling alone.
         for group in [RANDOM, *names, ALL]:
             parts = names if group == ALL else [group] * (group != RANDOM)
             label = group if group != ALL else f"{ALL}-{'-'.join(names)}"
@@ -118,11 +120,11 @@ def follow_one(
         (name,), seed=seed, restarts=restarts, n_iterations=iterations,
         exploration=EXPLORATION._replace(n_words=explored),
     )  # fmt: skip
-    found, skipped = follow_starts(*tables, settings)
-    seconds = (time.perf_counter() - begin) / max(1, len(found))
+    followed, skipped = follow_starts(*tables, settings)
+    seconds = (time.perf_counter() - begin) / max(1, len(followed))
     starts = {
         label: {"criterion": start.criterion, "pairs": [rows.tolist() for rows in start.pairs]}
-        for label, start in found.items()
+        for label, start in followed.items()
     }
     return {"starts": starts, "skipped": skipped, "seconds": seconds}
 
@@ -134,14 +136,14 @@ def judge_one(
 
     followed: As of `follow_one`, the random rotation first.
     """
-    found = {
+    starts = {
         label: Start(Pairs(*map(torch.tensor, start["pairs"])), start["criterion"])
         for part in followed
         for label, start in part["starts"].items()
     }
     skipped = {label: reason for part in followed for label, reason in part["skipped"].items()}
     mapped, unspelled = (
-        choose_start(*tables, found, skipped, MAP_SETTINGS._replace(spelling=weight))
+        choose_start(*tables, starts, skipped, MAP_SETTINGS._replace(spelling=weight))
         for weight in (SPELLING, 0)
     )
     return {
@@ -156,8 +158,9 @@ def judge_one(
 def tabulate(runs: Sequence[Mapping[str, Any]], groups: Sequence[str], failed: float) -> list[str]:
     """Lines of a table in Markdown.
 
-    runs: That with a dictionary first. failed: P@1 without spelling below which a start has failed, whatever
-        the verdict says: spelling makes a map of any.
+    runs: Results, the run with a dictionary first.
+    failed: P@1 without spelling below which a start has failed. The verdict does not count here, because
+        spelling makes a usable map even from a random start.
     """
     header = (
         "start", "P@1, CSLS", "without spelling", "OK", "WEAK", "FAILED", "failures not seen", "false alarms",
@@ -166,12 +169,12 @@ def tabulate(runs: Sequence[Mapping[str, Any]], groups: Sequence[str], failed: f
     best = [f"{100 * runs[0][key]:.1f}" for key in ("precision", "unspelled")]
     rows = [header, ("---",) * len(header), (SUPERVISED, *best, *["–"] * 6, f"{runs[0]['seconds']:.0f}")]
     for group in groups:
-        own = [run for run in runs if run["group"] == group]
-        shares = [[100 * run[key] for run in own] for key in ("precision", "unspelled")]
-        verdicts = [run["verdict"] for run in own]
-        agreements = [run["evidence"].get("agreement", 0.0) for run in own]
-        unseen = sum(run["verdict"] != "FAILED" and run["unspelled"] < failed for run in own)
-        alarms = sum(run["verdict"] == "FAILED" and run["unspelled"] >= failed for run in own)
+        group_runs = [run for run in runs if run["group"] == group]
+        shares = [[100 * run[key] for run in group_runs] for key in ("precision", "unspelled")]
+        verdicts = [run["verdict"] for run in group_runs]
+        agreements = [run["evidence"].get("agreement", 0.0) for run in group_runs]
+        unseen = sum(run["verdict"] != "FAILED" and run["unspelled"] < failed for run in group_runs)
+        alarms = sum(run["verdict"] == "FAILED" and run["unspelled"] >= failed for run in group_runs)
         row = (
             group,
             *(f"{statistics.mean(share):.1f} ({statistics.pstdev(share):.1f})" for share in shares),
@@ -179,7 +182,7 @@ def tabulate(runs: Sequence[Mapping[str, Any]], groups: Sequence[str], failed: f
             str(unseen),
             str(alarms),
             f"{min(agreements):.3f} to {max(agreements):.3f}",
-            f"{statistics.mean(run['seconds'] for run in own):.0f}",
+            f"{statistics.mean(run['seconds'] for run in group_runs):.0f}",
         )
         rows.append(row)
     return ["| " + " | ".join(row) + " |" for row in rows]

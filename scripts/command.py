@@ -1,45 +1,24 @@
 """The verbs of `python scripts`: options, a function, and coded errors as text."""
 
-import functools
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
 from wasabi import msg
 
-from spacy_xner.errors import XnerError
+from spacy_xner.verbs import add_verb
 
 ROOT = Path(__file__).resolve().parent.parent
-CommandT = TypeVar("CommandT", bound=Callable[..., Any])
-# Not what `python -m spacy xner` does with everybody's data.
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Reproduce the papers and their tables.")
 Corpus = Annotated[Path, typer.Argument(help="Folder of {lang}-{source}-{split}.spacy files.")]
 Source = Annotated[str, typer.Option(help="Comma-separated corpora, as in the file names; empty for all.")]
-
-
-def verb(**settings: Any) -> Callable[[CommandT], CommandT]:
-    """Add a function as a verb by its name. A coded error ends the command with its text and status 1."""
-
-    def add(command: CommandT) -> CommandT:
-        @functools.wraps(command)
-        def run(*args: Any, **kwargs: Any) -> None:
-            try:
-                command(*args, **kwargs)
-            except XnerError as error:
-                msg.fail(str(error), exits=1)
-
-        app.command(**settings)(run)
-        return command
-
-    return add
 
 
 def _split(option: str) -> list[str]:
     return [name for name in option.split(",") if name]
 
 
-@verb(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@add_verb(app, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def experiment(
     context: typer.Context,
     config: Annotated[Path, typer.Argument(exists=True, help="Config of experiments.")],
@@ -61,7 +40,7 @@ def experiment(
     run_config(config, out, overrides, only=_split(only), restart=restart)
 
 
-@verb()
+@add_verb(app)
 def tables(
     pages: Annotated[
         list[Path] | None,
@@ -86,7 +65,7 @@ def tables(
             msg.good(f"{page}: {'renewed' if refresh(page) else 'as it was'}")
 
 
-@verb()
+@add_verb(app)
 def report(
     out: Annotated[Path, typer.Argument(help="HTML file to write.")],
     results: Annotated[Path, typer.Argument(help="Folder of results of experiments.")],
@@ -105,7 +84,7 @@ def report(
     msg.good(f"Wrote {out}: {len(sections)} experiments")
 
 
-@verb()
+@add_verb(app)
 def figures(
     folder: Annotated[Path, typer.Argument(help="Folder of result files of one experiment.")],
     out: Annotated[Path, typer.Argument(help="Folder for SVG files.")],
@@ -120,7 +99,7 @@ def figures(
         msg.good(f"{out / f'{folder.name}-{number}.svg'}: {title}")
 
 
-@verb()
+@add_verb(app)
 def unpack(
     archive: Annotated[Path, typer.Argument(exists=True, help="WikiAnn's panx_dataset.zip.")],
     out: Annotated[Path, typer.Argument(help="Folder for {language}/{split}.tsv.")],
@@ -132,7 +111,7 @@ def unpack(
     unpack_archive(archive, out, _split(languages))
 
 
-@verb()
+@add_verb(app)
 def lengths(
     pipelines: Annotated[Path, typer.Argument(help="Folder of pipelines, one a language.")],
     corpus: Corpus,
@@ -146,7 +125,7 @@ def lengths(
     count_lengths(pipelines, corpus, out, _split(source), limit)
 
 
-@verb()
+@add_verb(app)
 def words(
     pipeline: Annotated[Path, typer.Argument(help="Trained pipeline with mapped vectors.")],
     corpus: Corpus,

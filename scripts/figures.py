@@ -74,7 +74,7 @@ def draw_curves(curves: Curves, *, ylabel: str, label: Callable[[Any], str] = st
 def curves_of(
     results: Sequence[Result], line_of: Callable[[Result], Any], split: str, *, all_languages: bool = False
 ) -> Curves:
-    """Collect curves by language and kind of run. all_languages: Those of the source too."""
+    """Collect curves by language and kind of run. all_languages: Draw the source too."""
     curves: Curves = defaultdict(lambda: defaultdict(list))
     for result in results:
         measured = result["curve"][0]["languages"]

@@ -58,6 +58,6 @@ class Identifier(Trained):
             "seconds": fitted.seconds,
             "accuracy": {"dev": max(line["score"] for line in fitted.curve), "test": accuracy},
             "confusion": [
-                {"gold": gold, "found": found, "n": n} for (gold, found), n in sorted(pairs.items())
+                {"gold": gold, "found": predicted, "n": n} for (gold, predicted), n in sorted(pairs.items())
             ],
         }

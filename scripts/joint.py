@@ -71,7 +71,7 @@ class Joint(Trained):
 
 
 def _describe(line: dict[str, Any], languages: list[str]) -> dict[str, Any]:
-    """What tables and figures need of an evaluation."""
+    """The part of an evaluation that tables and figures read."""
     scores = line["watch"]["dev"]["ents_per_language"]
     dev = {lang: {"dev": scores[lang]["f"]} for lang in languages}
     return {"step": line["step"], "source_dev": line["score"], "languages": dev}

@@ -139,7 +139,7 @@ class Lexical(Trained):
 
 
 def _describe(line: dict[str, Any], languages: list[str]) -> dict[str, Any]:
-    """What the tables need of an evaluation."""
+    """The part of an evaluation that the tables read."""
     watch = line["watch"]
     described = {
         lang: {

@@ -114,7 +114,7 @@ def describe_settings(settings: dict[str, Any]) -> str:
 
 
 def render_status(path: Path) -> list[str]:
-    """What has been run of a config: axes, finished runs, the command that goes on, and all tables."""
+    """Describe the state of a config: axes, finished runs, the command that goes on, and all tables."""
     config = Config().from_disk(path)
     results = path.parent / "results" / path.stem
     rows, finished_tables = [], []

@@ -21,7 +21,7 @@ from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import read_json, write_text
 from spacy_xner.significance import Counts
 
-# What stands beside the results of an experiment: kind, axes and settings.
+# The file beside the results of an experiment: its kind, axes and settings.
 DESCRIPTION = "experiment.json"
 # The label of a score over all labels.
 ALL = "all"
@@ -146,7 +146,7 @@ def long_table(results: Iterable[Result]) -> pandas.DataFrame:
 
 
 def _head(result: Result) -> Result:
-    """What all rows of a run have. Lists and null become text, so that rows can be grouped by them."""
+    """The columns that all rows of a run share; lists and null become text, which rows can be grouped by."""
     axes = {
         axis: "+".join(map(str, value)) if isinstance(value, list) else "" if value is None else value
         for axis, value in {**result["settings"], **result["axes"]}.items()

@@ -2,20 +2,19 @@
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 
-from filelock import FileLock, Timeout
 from wasabi import msg
 
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import move_folder, read_json
 from spacy_xner.machine import describe_machine
+from spacy_xner.runs import claim
 
 from scripts.results import DESCRIPTION, write_result
 from scripts.versions import describe_commit, describe_versions
@@ -131,7 +130,7 @@ class Experiment:
         """Remove the kept pipelines of former runs before everything is run again."""
 
     def train(self, run: Run, work: Path) -> dict[str, Any]:
-        """Train and score a run. RETURNS: What its result file has besides the head.
+        """Train and score a run. RETURNS: The content of its result file without the head.
 
         work: An empty folder that is removed afterwards. A pipeline to be kept is left in its `kept`.
         """
@@ -170,31 +169,10 @@ def _matches(settings: Settings, rule: Settings) -> bool:
     )
 
 
-@contextmanager
-def claim(result: Path) -> Iterator[bool]:
-    """Hold the lock of a result, so that several processes can share a plan; a dead process holds none.
-
-    YIELDS: False if another process holds the lock.
-    """
-    # Lock files stay: who removes one may remove another's.
-    locks = result.parent / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(locks / f"{result.name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
-
-
 def is_done(path: Path, run: Run, inputs: Settings, defaults: Mapping[str, Any]) -> bool:
     """True for a finished run.
 
-    defaults: What a setting is taken to have been that is younger than the result.
+    defaults: Values of settings that are younger than the result.
     RAISES: XNER806 for another file in the place, XNER807 for a result with other settings or inputs.
     """
     if not path.exists():

@@ -1,4 +1,4 @@
-"""What the papers compare: ways to make a student, and a tagger with and without its parts."""
+"""Variants that the papers compare: ways to make a student, and a tagger with and without its parts."""
 
 from typing import NamedTuple
 

@@ -60,8 +60,10 @@ class ZeroShot(Trained):
         """
         names, held_out = settings["objectives"].split("+"), settings["held_out"]
         if unknown := sorted(set(names) - {NONE, *OBJECTIVES}):
-            known, found = f"{NONE}, {', '.join(OBJECTIVES)} or sums of them", ", ".join(unknown)
-            raise XnerError(Errors.XNER808.format(setting="objectives", known=known, found=found))
+            known = f"{NONE}, {', '.join(OBJECTIVES)} or sums of them"
+            raise XnerError(
+                Errors.XNER808.format(setting="objectives", known=known, found=", ".join(unknown))
+            )
         if held_out is not None:
             languages = [lang for lang in settings["languages"] if lang != held_out]
             settings = {**settings, "languages": languages, "targets": [held_out]}
@@ -129,7 +131,7 @@ def _objectives_of(run: Run, names: list[str]) -> dict[str, Settings]:
 
 
 def _describe(line: dict[str, Any], languages: list[str]) -> dict[str, Any]:
-    """What the tables need of an evaluation."""
+    """The part of an evaluation that the tables read."""
     watch = line["watch"]
     described = {
         lang: {

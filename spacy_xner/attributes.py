@@ -168,5 +168,5 @@ def is_labelled(doc: Doc) -> bool:
 
     spaCy's "missing" (`ent_iob` 0 on every token) means that nobody has looked.
     """
-    # What `doc.has_annotation` says, without a Python object for every token.
+    # The same as `doc.has_annotation`, without a Python object for every token.
     return len(doc) == 0 or bool(doc.to_array([ENT_IOB]).any())

@@ -38,7 +38,7 @@ class TensorCache(Generic[Key]):
     def find(self, keys: Iterable[Key], version: int = 0) -> dict[Key, Tensor]:
         """Look up those keys that are here.
 
-        version: Of the weights that compute the tensors. Tensors of other weights are dropped.
+        version: Number of the weights that compute the tensors. Tensors of other weights are dropped.
         """
         with self._lock:
             self._begin(version)
@@ -55,7 +55,7 @@ class TensorCache(Generic[Key]):
     def keep(self, tensors: Mapping[Key, Tensor], version: int = 0) -> None:
         """Add tensors. A thread that computed one that is here already replaces it.
 
-        version: Of the weights that computed them; see `find`.
+        version: Number of the weights that computed them; see `find`.
         """
         with self._lock:
             self._begin(version)

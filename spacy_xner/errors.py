@@ -461,7 +461,7 @@ class Errors:
         "alike."
     )
     XNER612 = (
-        "[XNER612] Of {n_entries} pairs of the dictionary both words have vectors in {n_known}: too few to "
+        "[XNER612] The dictionary has {n_entries} pairs; both words have vectors in {n_known}: too few to "
         "map a space of width {width}. Are its languages, and its direction, those of the tables?"
     )
     XNER613 = (

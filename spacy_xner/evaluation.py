@@ -15,9 +15,9 @@ from spacy_xner.scoring import UNKNOWN_LANGUAGE, annotate
 
 
 class Evaluation(NamedTuple):
-    """What an evaluation found; the fields are those of its JSON file.
+    """The result of an evaluation; the fields are those of its JSON file.
 
-    scores: Those of the pipeline's scorers, `words_per_second`, and `routing_acc` of a routed pipeline.
+    scores: Scores of the pipeline's scorers, `words_per_second`, and `routing_acc` of a routed pipeline.
     confusion: Gold languages against predicted ones; None for a pipeline that identifies none.
     examples: Some right and some wrong predictions of every language.
     """

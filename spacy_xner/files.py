@@ -18,10 +18,10 @@ from filelock import FileLock, Timeout
 
 from spacy_xner.errors import Errors, XnerError
 
-# What a training leaves in its folder, in the order in which it is moved there.
+# Names that a training leaves in its folder, in the order in which they are moved there.
 TRAINING = ("curves.jsonl", "model-last", "model-best")
-# What spaCy writes for every pipeline, beside a folder for each component; meta.json last, without which
-# nothing loads.
+# Names that spaCy writes for every pipeline, beside a folder for each component; meta.json comes last,
+# because nothing loads without it.
 PIPELINE = ("tokenizer", "vocab", "config.cfg", "meta.json")
 # The first bytes of a text file, of which its line ends are told.
 HEAD = 2**20
@@ -292,7 +292,7 @@ def _pipeline_names(place: Path) -> list[str]:
 
 
 def _set_aside(place: Path, old: Path, names: Sequence[str]) -> None:
-    # What comes last into a folder goes first: without it nobody loads the rest.
+    # The name that comes last into a folder is removed first: without it nobody loads the rest.
     for name in reversed(names):
         if (place / name).exists():
             old.mkdir(exist_ok=True)

@@ -69,7 +69,7 @@ def create_curve_logger(
 def _averages(nlp: Language) -> dict[Any, Any]:
     """The weights that spaCy scores and keeps, where the optimizer has averages; loggers do not get it."""
     pipes = (pipe for _, pipe in nlp.pipeline)
-    return next((found for pipe in pipes if (found := getattr(pipe, "averages", None))), {})
+    return next((averages for pipe in pipes if (averages := getattr(pipe, "averages", None))), {})
 
 
 def count_parameters(nlp: Language) -> int:

@@ -22,7 +22,7 @@ class Machine(NamedTuple):
     """A machine in words and numbers; what cannot be found out is "unknown", 0 or no set at all.
 
     cpu: The processor's model.
-    instruction_sets: Those of `INSTRUCTION_SETS` that the processor has.
+    instruction_sets: The members of `INSTRUCTION_SETS` that the processor has.
     capability: The set that torch's own kernels use.
     n_cores: Cores that this process may use.
     n_threads: Threads of one operation of torch.

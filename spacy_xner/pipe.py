@@ -1,4 +1,4 @@
-"""What the trainable components share: streams that lose no good document, labels, checked losses."""
+"""The base of the trainable components: streams that lose no good document, labels, checked losses."""
 
 import math
 import warnings

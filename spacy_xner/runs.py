@@ -13,14 +13,14 @@ from spacy_xner.files import read_json
 
 @contextmanager
 def claim(result: Path) -> Iterator[bool]:
-    """Hold the lock of a result. The lock of a process that died is free.
+    """Hold the lock of a result, so that processes can share a plan. The lock of a process that died is free.
 
     YIELDS: False if another process holds it.
     """
     # Lock files stay: a process that removes one may remove the lock that another process has just taken.
     locks = result.parent / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(locks / f"{result.stem}.lock")
+    lock = FileLock(locks / f"{result.name}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:

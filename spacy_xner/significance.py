@@ -22,15 +22,15 @@ class Comparison(NamedTuple):
 
 
 def bootstrap(
-    ours: list[Counts], theirs: list[Counts], *, n_resamples: int = 1000, seed: int = 0
+    ours: list[Counts], others: list[Counts], *, n_resamples: int = 1000, seed: int = 0
 ) -> Comparison:
     """Compare two systems on the same sentences, each the mean of its seeds.
 
-    ours, theirs: Right, predicted and gold entities of every sentence, an array a seed.
+    ours, others: Right, predicted and gold entities of every sentence, an array a seed.
         Shape: (n_sentences, 3).
     SOURCE: paired bootstrap of Koehn 2004 over sentences.
     """
-    a, b = numpy.mean(ours, axis=0), numpy.mean(theirs, axis=0)
+    a, b = numpy.mean(ours, axis=0), numpy.mean(others, axis=0)
     weights = numpy.random.default_rng(seed).multinomial(len(a), [1 / len(a)] * len(a), size=n_resamples)
     differences = _f1(weights @ a) - _f1(weights @ b)
     difference = float(_f1(a.sum(0)) - _f1(b.sum(0)))

@@ -1,4 +1,4 @@
-"""What predictions on unlabelled text say about a model: criteria of selection without target labels."""
+"""Criteria of selection without target labels, computed from predictions on unlabelled text."""
 
 from collections.abc import Sequence
 from itertools import compress

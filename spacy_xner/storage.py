@@ -23,9 +23,9 @@ MANIFEST = "xner.json"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What stands in `xner.json`.
+    """The content of `xner.json`.
 
-    cfg: What the component learnt that is plain JSON, such as its labels; None for a component without.
+    cfg: The learnt state that is plain JSON, such as the labels; None for a component without any.
     settings: The settings under which it was saved.
     checksums: One for every other part, by name.
     vectors: Checksum of the vocabulary's vectors if the component reads them, else empty.

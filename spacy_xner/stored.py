@@ -51,8 +51,8 @@ class StoredPipe:
     Subclasses give and take their parts, and check them in `check_loaded`.
 
     SETTINGS: Attributes that come from the config and change what is found.
-    PARTS: What is saved beside the manifest: names of files, and keys of bytes.
-    OLD_CFG: The file in which format 1 had what is `Manifest.cfg` now.
+    PARTS: Files beside the manifest, and keys of bytes, by the same names.
+    OLD_CFG: The file that format 1 had in place of `Manifest.cfg`.
     """
 
     SETTINGS: ClassVar[tuple[str, ...]] = ()
@@ -64,7 +64,7 @@ class StoredPipe:
 
     @abstractmethod
     def save_cfg(self) -> Any:
-        """What stands in the manifest as plain JSON; None for nothing."""
+        """The learnt state for the manifest, as plain JSON; None for nothing."""
 
     @abstractmethod
     def load_cfg(self, cfg: Any) -> None:
@@ -178,7 +178,7 @@ def _width(model: Model, dim: str = "nO") -> int | None:
 
 
 def model_settings(model: Model) -> dict[str, Any]:
-    """What our layers of a model were built with and do not learn, by layer and name."""
+    """Settings that the package's layers of a model were built with, by layer and name; nothing learnt."""
     settings: dict[str, Any] = {}
     for node in model.walk():
         for name, value in node.attrs.items():
@@ -189,15 +189,15 @@ def model_settings(model: Model) -> dict[str, Any]:
     return settings
 
 
-def _compare_settings(name: str, saved: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+def _compare_settings(name: str, saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
     """Warn of settings that were others when the component was saved: W330.
 
     They may have been changed on purpose, and are in force.
     """
     changes = [
-        f"{key} was {saved[key]!r} and is {found[key]!r}"
-        for key in sorted(saved.keys() & found.keys())
-        if saved[key] != found[key]
+        f"{key} was {saved[key]!r} and is {current[key]!r}"
+        for key in sorted(saved.keys() & current.keys())
+        if saved[key] != current[key]
     ]
     if changes:
         warnings.warn(Warnings.W330.format(name=name, changes="; ".join(changes)), stacklevel=4)

@@ -54,20 +54,20 @@ def train_curve(
     overrides: dict[str, Any],
     gpu: int,
     keep: Path | None = None,
-    kept: str = "model-best",
+    weights: str = "model-best",
 ) -> tuple[float, list[dict[str, Any]]]:
     """Train a pipeline for the sake of its evaluations.
 
     path: The file of the result; the curve is written beside it.
     keep: The folder for a pipeline; without it no pipeline is kept.
-    kept: Which pipeline is kept, "model-best" or "model-last".
+    weights: The pipeline that is kept, "model-best" or "model-last".
     RETURNS: Seconds, and the lines of the curve after the one before training.
     """
     start = time.perf_counter()
     trained, curve = path.with_suffix(".model"), path.with_suffix(".jsonl")
     train_pipeline(config, trained, {**overrides, "paths.curves": str(curve)}, gpu)
     if keep is not None:
-        move_folder(trained / kept, keep)
+        move_folder(trained / weights, keep)
     shutil.rmtree(trained)
     return time.perf_counter() - start, read_lines(curve)[1:]
 

@@ -68,3 +68,10 @@ def test_help_imports_no_torch_of_its_own() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", ["spacy_xner.verbs", "scripts.command"])
+def test_help_of_the_scripts_imports_nothing_heavy(module: str) -> None:
+    code = f"import sys, {module}; print(sorted({{'spacy', 'torch', 'pandas'}}.intersection(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

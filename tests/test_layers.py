@@ -28,6 +28,7 @@ LAYERS = [
         "stability",
         "calibration",
         "files",
+        "verbs",
     },
     {"loading", "pages"},
     {"corpus", "scoring"},

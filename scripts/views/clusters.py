@@ -46,10 +46,10 @@ def is_cluster_run(result: Result, languages: list[str]) -> bool:
 def by_grouping(groupings: list[Grouping], results: list[Result]) -> Frame:
     """The long table by grouping; a run stands for every grouping that has its cluster."""
     frames = [
-        long_table(own).assign(grouping=grouping.name)
+        long_table(runs).assign(grouping=grouping.name)
         for grouping in groupings
         for languages in grouping.clusters.values()
-        if (own := [result for result in results if is_cluster_run(result, languages)])
+        if (runs := [result for result in results if is_cluster_run(result, languages)])
     ]
     if not frames:
         return Frame(columns=["grouping", "language", "label", "seed", "f", "steps"])

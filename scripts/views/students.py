@@ -10,7 +10,7 @@ from scripts.results import ALL, Result, long_table
 from scripts.tables import Frame, Table, pivot, show, steps_of
 from scripts.variants import BEST, RECIPES, ZERO_SHOT
 
-# What makes a student besides its recipe.
+# Axes of a student besides its recipe.
 STUDENT = ["language", "domains", "amount", "frozen", "gamma", "seed"]
 
 
@@ -85,14 +85,14 @@ def tables(folder: Path, results: list[Result]) -> list[Table]:
         ("Domains", "domains", domains, lambda row: (row[0] != ZERO_SHOT, len(row[0]), row[0])),
     ]  # fmt: skip
     tables = [
-        show(f"{title}: test F1", pivot(own, [axis], order=order), steps_of(own, [axis]), label=_first)
-        for title, axis, own, order in views
-        if own[axis].nunique() > 1
+        show(f"{title}: test F1", pivot(view, [axis], order=order), steps_of(view, [axis]), label=_first)
+        for title, axis, view, order in views
+        if view[axis].nunique() > 1
     ]
     for language in sorted(frame.language.unique()):
-        if len(own := amounts(frame, language)):
-            title, steps = f"Silver sentences, {language}: test F1", steps_of(own, ["sentences"])
-            tables.append(show(title, pivot(own, ["sentences"]), steps, label=_first))
+        if len(by_amount := amounts(frame, language)):
+            title, steps = f"Silver sentences, {language}: test F1", steps_of(by_amount, ["sentences"])
+            tables.append(show(title, pivot(by_amount, ["sentences"]), steps, label=_first))
     return tables
 
 

@@ -36,10 +36,10 @@ def table_of_criteria(frame: Frame) -> Cells:
     """Mean F1 of the targets by recipe and by what chose the evaluation."""
     columns = {
         name: table[AVERAGE]
-        if AVERAGE in (table := pivot(own, RECIPE, order=recipe_order))
+        if AVERAGE in (table := pivot(selected, RECIPE, order=recipe_order))
         else table.iloc[:, 0]
         for name in CRITERIA
-        if len(own := frame[frame.selection == name])
+        if len(selected := frame[frame.selection == name])
     }
     return pandas.DataFrame(columns)
 
@@ -96,7 +96,7 @@ def tables(folder: Path, results: list[Result]) -> list[Table]:
         [name, recipe_name(row), f"{rhos[name]:.2f}" if name in rhos else "–"] for name, row in chosen.items()
     ]
     header = ["", "preferred recipe", "rank correlation with the targets' test F1, first seed"]
-    return [*tables, Table("What each criterion prefers among recipes", header, rows)]
+    return [*tables, Table("The recipe that each criterion prefers", header, rows)]
 
 
 def _table_of_risks(results: list[Result]) -> Table:

@@ -1,17 +1,14 @@
 """The command `spacy xner`, and how a verb is added to it."""
 
-import functools
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import typer
 from wasabi import msg
 
-from spacy_xner.errors import XnerError
-
-CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+from spacy_xner.verbs import CommandT, add_verb
 
 xner = typer.Typer(name="xner", no_args_is_help=True, add_completion=False)
 
@@ -29,24 +26,8 @@ def group(name: str, help: str) -> typer.Typer:
 
 
 def verb(name: str, app: typer.Typer = xner, **settings: Any) -> Callable[[CommandT], CommandT]:
-    """Add a function as a verb. A coded error ends the command with its text and status 1.
-
-    app: The group that the verb belongs to.
-    settings: Further arguments of `typer.Typer.command`.
-    """
-
-    def add(command: CommandT) -> CommandT:
-        @functools.wraps(command)
-        def run(*args: Any, **kwargs: Any) -> None:
-            try:
-                command(*args, **kwargs)
-            except XnerError as error:
-                msg.fail(str(error), exits=1)
-
-        app.command(name, **settings)(run)
-        return command
-
-    return add
+    """Add a function as a verb; see `add_verb`. app: The group that the verb belongs to."""
+    return add_verb(app, name, **settings)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ Out = Annotated[Path, typer.Argument(help="Folder for the .spacy files.")]
 
 
 class UnknownLabels(str, Enum):
-    """What to do with a label that the table does not have."""
+    """Treatment of a label that the table does not have."""
 
     error = "error"
     drop = "drop"

@@ -51,7 +51,7 @@ def shuffle_cli(
 ) -> None:
     """Shuffle the words of every sentence, entities kept whole, into `{lang}-{source}.shuffled-...`.
 
-    What a model loses on such text is what it learns from the order of words (Huang et al. 2019, Table 3).
+    The F1 that a model loses on such text is due to the order of words (Huang et al. 2019, Table 3).
     """
     from spacy_xner.vectors.translate import shuffle_corpus
 

@@ -31,7 +31,7 @@ def read_zip_member(archive: Path, name: str, limit: int) -> bytes:
 def read_tar_members(content: bytes, names: Collection[str], where: Path, limit: int) -> dict[str, bytes]:
     """Read files of a tar.gz by their names without folders; links and other members are left alone.
 
-    where: What messages call the archive.
+    where: Name of the archive in messages.
     limit: Bytes that all members together may have, those between the wanted ones included.
     RAISES: XNER704, XNER705, XNER707.
     """

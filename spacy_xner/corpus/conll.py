@@ -63,7 +63,7 @@ def read_tagged(path: Path, language: str) -> Iterator[Sentence]:
     Columns are recognised from the first row: `token tag`, `index token tag`, CoNLL-2003 and Universal
     NER, with comments, -DOCSTART- lines, extra columns and gzip. An I- tag that starts an entity counts as
     a new one. `# text` comments and, for Japanese and Chinese, the character tokens give back the text
-    as it was written. Of nested annotation in columns after an index the first one is read.
+    as it was written. Columns after an index may hold nested annotation; the first such column is read.
 
     RAISES: XNER101 to XNER104, XNER108, XNER110, XNER116 and XNER117, with file and line.
     """

@@ -47,7 +47,10 @@ class TaggedFile(NamedTuple):
 
 
 class LabelRules(NamedTuple):
-    """How labels are renamed. unknown: What becomes of a label that is not in the table."""
+    """How labels are renamed.
+
+    unknown: Treatment of a label that is not in the table: "error", "keep" or "drop".
+    """
 
     table: dict[str, str]
     unknown: Unknown

@@ -59,7 +59,7 @@ class MultilingualCorpus:
     gold_tokens: Predict on the corpus' tokens; otherwise on those of the pipeline's tokenizer.
     known_language: Tell the pipeline the language; otherwise its identifier has to find it.
     held_out: File or folder (split test) whose sentences are dropped from this corpus.
-    seed: Of the order in which languages are mixed.
+    seed: Random seed of the order in which languages are mixed.
     """
 
     def __init__(

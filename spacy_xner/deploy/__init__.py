@@ -1,1 +1,1 @@
-"""What is done with trained pipelines: packages."""
+"""Packages of trained pipelines."""

@@ -27,14 +27,14 @@ def create_augmented_tuning(
 ) -> "AugmentedTuning":
     """Create the objective of augmented fine-tuning, or self-training where there is one reader.
 
-    weight: Of these losses in the sum.
+    weight: Factor of these losses in the sum.
     target_reader: Give the unlabelled languages a reader of their own, helped by the first one; needs
         `spacy_xner.BiLSTMEncoder.v1`. Otherwise the tagger learns from its own labels as it is.
     start_after: Batches of unlabelled text to let pass while the tagger learns the labels; with a trained
         tagger to go on from there is nothing to wait for.
     refresh_every: Batches after which the tagger as it is becomes the teacher, and a new length is drawn.
-    min_length, max_length: Of the drawn length, in tokens: longer documents are left out until the next one.
-        A maximum of 0 stands for the longest document so far.
+    min_length, max_length: Limits of the drawn length, in tokens: longer documents are left out until the
+        next draw. A maximum of 0 stands for the longest document so far.
     SOURCE: Bari et al. 2020, "Augmented Fine-tuning", Algorithm 1 and equation 7.
     """
     return AugmentedTuning(weight, target_reader, start_after, refresh_every, min_length, max_length)

@@ -21,7 +21,7 @@ from spacy_xner.transformer.wordpieces import Pieces, Window, align_tokens, cut_
 
 
 class EncoderObjective(ABC):
-    """What the objectives have in common: windows of unlabelled text, a head, one backward pass.
+    """The base of objectives: windows of unlabelled text, a head, one backward pass.
 
     The head lives as long as the training; a saved pipeline does not have it.
     """

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 class Masked(NamedTuple):
     """A batch of windows with some pieces hidden.
 
-    ids: What the encoder sees. chosen: True where a piece is to be guessed. Shape: (n_windows, longest).
+    ids: Pieces as the encoder reads them. Shape: (n_windows, longest).
+    chosen: True where a piece is to be guessed. Shape: (n_windows, longest).
     """
 
     ids: Tensor

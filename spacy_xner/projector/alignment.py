@@ -84,8 +84,8 @@ def max_weight_matching(similarity: Matrix, *, null: float = 0.0) -> Links:
     links = numpy.zeros(similarity.shape, dtype=bool)
     gains = numpy.maximum(similarity - null, 0.0)
     rows, columns = linear_sum_assignment(gains, maximize=True)
-    kept = gains[rows, columns] > 0
-    links[rows[kept], columns[kept]] = True
+    linked = gains[rows, columns] > 0
+    links[rows[linked], columns[linked]] = True
     return links
 
 
@@ -106,8 +106,8 @@ def belonging(similarity: Matrix, temperature: float) -> tuple[Matrix, Matrix]:
     """With which probability tokens belong to those of the other sentence: a softmax in both directions.
 
     temperature: Small values believe in the most similar token alone.
-    RETURNS: Of target tokens to source tokens (columns sum to 1), of source tokens to target tokens
-        (rows sum to 1). Shape: (n_source, n_target) each.
+    RETURNS: Probabilities of target tokens to belong to source tokens (columns sum to 1), and of source
+        tokens to belong to target tokens (rows sum to 1). Shape: (n_source, n_target) each.
     """
     return _softmax(similarity / temperature, 0), _softmax(similarity / temperature, 1)
 
@@ -121,9 +121,9 @@ def score_places(to_source: Matrix, to_target: Matrix, entity: Place, starts: In
     to_source, to_target: See `belonging`. starts, ends: Shape: (n_places,).
     RETURNS: Shape: (n_places,).
     """
-    own = slice(*entity)
-    of_place = _range_sums(to_source[own].sum(0), starts, ends) / (ends - starts)
-    of_entity = _range_sums(to_target[own].mean(0), starts, ends)
+    tokens = slice(*entity)
+    of_place = _range_sums(to_source[tokens].sum(0), starts, ends) / (ends - starts)
+    of_entity = _range_sums(to_target[tokens].mean(0), starts, ends)
     return numpy.sqrt(of_place * of_entity)
 
 
@@ -137,16 +137,16 @@ def belonging_loss(
         nothing to learn for an entity without a place.
     """
     gradient = numpy.zeros_like(similarity)
-    own = slice(*entity)
+    tokens = slice(*entity)
     if not inside.any():
         return 0.0, gradient
     to_source, to_target = belonging(similarity, temperature)
-    right = to_target[own] * inside  # (n_entity, n_target)
+    right = to_target[tokens] * inside  # (n_entity, n_target)
     mass = numpy.maximum(right.sum(1, keepdims=True), 1e-12)
-    gradient[own] = (to_target[own] - right / mass) / len(mass)
+    gradient[tokens] = (to_target[tokens] - right / mass) / len(mass)
     loss = -numpy.log(mass).mean()
     of_entity = numpy.zeros(len(similarity), dtype=bool)
-    of_entity[own] = True
+    of_entity[tokens] = True
     right = to_source[:, inside] * of_entity[:, None]  # (n_source, n_inside)
     mass = numpy.maximum(right.sum(0, keepdims=True), 1e-12)
     gradient[:, inside] += (to_source[:, inside] - right / mass) / mass.shape[1]
@@ -188,14 +188,14 @@ def find_places(
         chosen[entity].append(_candidate(starts, ends, scores, entity, place))
         waiting.discard(entity)
         free &= (ends <= starts[place]) | (starts >= ends[place])
-    for entity, own in enumerate(chosen):
+    for entity, places in enumerate(chosen):
         left = free.copy()
-        least = max(min_score, rival * own[0].score) if own else 2.0
+        threshold = max(min_score, rival * places[0].score) if places else 2.0
         while left.any():
             place = int(numpy.where(left, scores[entity], -1.0).argmax())
-            if scores[entity, place] < least:
+            if scores[entity, place] < threshold:
                 break
-            own.append(_candidate(starts, ends, scores, entity, place))
+            places.append(_candidate(starts, ends, scores, entity, place))
             left &= (ends <= starts[place]) | (starts >= ends[place])
     return chosen
 
@@ -203,12 +203,12 @@ def find_places(
 def equal_places(words: Sequence[str], place: Place) -> list[Place]:
     """All places with the same words as one, that one among them; none overlaps another."""
     start, end = place
-    found = [place]
+    equal = [place]
     for i in range(len(words) - (end - start) + 1):
         other = (i, i + end - start)
-        if words[slice(*other)] == words[start:end] and not any(overlap(other, own) for own in found):
-            found.append(other)
-    return sorted(found)
+        if words[slice(*other)] == words[start:end] and not any(overlap(other, one) for one in equal):
+            equal.append(other)
+    return sorted(equal)
 
 
 def share_of_overlap(one: Place, other: Place) -> float:

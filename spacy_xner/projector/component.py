@@ -26,7 +26,7 @@ class Prediction(NamedTuple):
 
     sources: Entities of the source.
     candidates: Places of each entity.
-    outcome: What the filters left.
+    outcome: The places that the filters left, and why others fell.
     """
 
     sources: list[Entity]
@@ -133,11 +133,11 @@ class EntityProjector(GuardedPipe):
             asked = [
                 [i for i, places in enumerate(entities) if len(places) > number] for entities in candidates
             ]
-            back = [
+            reversed_pairs = [
                 Pair(pair.target, pair.source, [entities[i][number][:2] for i in rows])
                 for pair, entities, rows in zip(pairs, candidates, asked, strict=True)
             ]
-            answers = zip(pairs, asked, self.model.predict(back), confirmed, strict=True)
+            answers = zip(pairs, asked, self.model.predict(reversed_pairs), confirmed, strict=True)
             for pair, rows, returned, is_confirmed in answers:
                 for i, origins in zip(rows, returned, strict=True):
                     leads_back = bool(origins) and share_of_overlap(origins[0][:2], pair.entities[i]) >= 0.5

@@ -50,7 +50,7 @@ def draw_curves(lines: Sequence[Mapping[str, Any]]) -> Markup:
 def draw_sentences(content: Mapping[str, Any]) -> Markup:
     """Draw sentences in two dimensions, before and after fine-tuning.
 
-    content: What `router.sentences.place_sentences` returned.
+    content: The return value of `router.sentences.place_sentences`.
     SOURCE: Shaffer 2021, Figure 1.
     """
     names, kinds = content["languages"], content["points"]

@@ -45,15 +45,15 @@ def pack(lengths: Tensor) -> Packing:
     lengths: Tokens per document. Shape: (n_docs,).
     """
     # Arithmetic on a few numbers: NumPy's calls cost less than torch's, and a GPU waits once.
-    own = lengths.numpy(force=True)
-    docs = numpy.argsort(-own, kind="stable")
-    ends = numpy.cumsum(own)
-    positions = numpy.arange(own.max(initial=0))
+    n_tokens = lengths.numpy(force=True)
+    docs = numpy.argsort(-n_tokens, kind="stable")
+    ends = numpy.cumsum(n_tokens)
+    positions = numpy.arange(n_tokens.max(initial=0))
     # Number of documents longer than each position, from the ascending lengths.
-    sizes = len(own) - numpy.searchsorted(own[docs[::-1]], positions, side="right")
+    sizes = len(n_tokens) - numpy.searchsorted(n_tokens[docs[::-1]], positions, side="right")
     position_of_row = numpy.repeat(positions, sizes)
     rank = numpy.arange(len(position_of_row)) - numpy.repeat(numpy.cumsum(sizes) - sizes, sizes)
-    order = (ends - own)[docs][rank] + position_of_row
+    order = (ends - n_tokens)[docs][rank] + position_of_row
     mirror = ends[docs][rank] - 1 - position_of_row
     rows = torch.from_numpy(numpy.stack((order, mirror))).to(lengths.device)
     return Packing(rows[0], rows[1], sizes.tolist())
@@ -128,7 +128,7 @@ def sum_paths(emissions: Tensor, scores: Tensor, packing: Packing) -> PathSums:
     moves = torch.zeros_like(scores, dtype=torch.double)
     moves[-1, :-1], moves[:-1, -1] = tags[firsts].sum(0), tags[lasts].sum(0)
     suffixes /= scale
-    suffixes[firsts] = 0  # What precedes them is another document.
+    suffixes[firsts] = 0  # Another document precedes them.
     moves[:-1, :-1] = inner * (prefixes[:-1].t() @ suffixes[1:])
     return PathSums(log_weight, tags, moves)
 

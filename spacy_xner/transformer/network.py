@@ -92,7 +92,7 @@ class TransformerNetwork(nn.Module):
 
     @property
     def structure(self) -> dict[str, Any]:
-        """What the network is built of."""
+        """The settings that the network is built from."""
         return structure_of(self._description)
 
     def _check_window(self, config: dict[str, Any], window: int, overlap: int) -> tuple[int, int]:

@@ -16,7 +16,7 @@ LEAST_SHARE = 0.01
 
 
 class TransferRisk(NamedTuple):
-    """What makes zero-shot transfer to a language harder.
+    """Properties of text that make zero-shot transfer to a language harder.
 
     fertility: Wordpieces a token.
     unknown: Share of the wordpieces that the vocabulary does not have.
@@ -44,9 +44,9 @@ def describe_risk(
     seen = set(chain.from_iterable(text_pieces.ids.tolist() for text_pieces in split(source_texts)))
     n_pieces = max(1, pieces.total())
     source_scripts = count_scripts(source_texts)
-    least = LEAST_SHARE * source_scripts.total()
+    min_count = LEAST_SHARE * source_scripts.total()
     scripts = count_scripts(texts)
-    shared = sum(n for script, n in scripts.items() if source_scripts[script] > least)
+    shared = sum(n for script, n in scripts.items() if source_scripts[script] > min_count)
     return TransferRisk(
         fertility=pieces.total() / max(1, sum(map(len, docs))),
         unknown=pieces[unknown_id] / n_pieces if unknown_id is not None else 0.0,

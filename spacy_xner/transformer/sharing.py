@@ -25,7 +25,7 @@ _stacks_lock = ForkableLock()
 class FrozenStack:
     """Frozen layers with their tokenizer, and the hidden states that one network leaves for the next.
 
-    tokenizer_json: What the tokenizer was made from. A vocabulary of 250,000 pieces takes 150 MB.
+    tokenizer_json: The text that the tokenizer was made from. A vocabulary of 250,000 pieces takes 150 MB.
     States are keyed by a window's wordpieces, so they are right whatever document the window is of, and
     whichever thread computed them.
     """

@@ -77,7 +77,7 @@ def align_tokens(pieces: Pieces, token_starts: Ints, token_ends: Ints, space_id:
 def join_tokens(tokens: Sequence[TokenPieces], n_pieces: Ints) -> TokenPieces:
     """Count the wordpieces of all texts through, one text after the other.
 
-    tokens: Of every text, counted from its own first wordpiece.
+    tokens: Token pieces of every text, counted from the first wordpiece of that text.
     n_pieces: Wordpieces of every text. Shape: (n_texts,).
     """
     offsets = numpy.cumsum(n_pieces) - n_pieces

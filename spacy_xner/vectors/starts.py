@@ -215,7 +215,7 @@ def _induce_in_groups(
 ) -> tuple[Pairs, float]:
     """Deal the words of both sides into groups, and find every word's nearest by CSLS in its group.
 
-    hubs: What CSLS takes off the similarities of each side's words. Shapes: (n_source,), (n_target,).
+    hubs: Penalty that CSLS subtracts from similarities, by word. Shapes: (n_source,), (n_target,).
     RETURNS: Pairs in the order of both sides' words, and their mean cosine.
     """
     dealt = (torch.randperm(len(rows), generator=generator).tensor_split(n_groups) for rows in (x, y))

@@ -96,7 +96,7 @@ def translate_corpus(
 def shuffle_corpus(corpus: Path, seed: int = 0) -> Made:
     """Shuffle the words of every sentence into `{lang}-{source}.shuffled-{split}.spacy`; entities stay whole.
 
-    What a model loses on such text is what it learns from the order of words (Huang et al. 2019, Table 3).
+    The F1 that a model loses on such text is due to the order of words (Huang et al. 2019, Table 3).
     RAISES: XNER622 for a file name that names no split; those of `read_docs`.
     """
     path = name_beside(corpus, "shuffled")

@@ -9,9 +9,10 @@ from filelock import FileLock
 
 from spacy_xner.errors import XnerError
 from spacy_xner.files import read_json, write_json
+from spacy_xner.runs import claim
 
 from scripts.experiment import read_config, read_experiments, run_config
-from scripts.runner import Experiment, Run, Settings, claim, is_done, run_experiment
+from scripts.runner import Experiment, Run, Settings, is_done, run_experiment
 
 
 class Toy(Experiment):

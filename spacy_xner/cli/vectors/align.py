@@ -57,5 +57,6 @@ def align_cli(
     if n_test:
         show_precision(measure_map(*mapped, test, out / PRECISION), len(test))
         msg.info("From target to source")
-        back = invert(test, training)
-        show_precision(measure_map(*mapped[::-1], back, out / PRECISION_BACK), len(back))
+        reverse_test = invert(test, training)
+        reverse_precision = measure_map(*mapped[::-1], reverse_test, out / PRECISION_BACK)
+        show_precision(reverse_precision, len(reverse_test))
