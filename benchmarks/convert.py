@@ -1,15 +1,14 @@
 """Memory and speed of the conversions: raw text and tagged files of growing size.
 
 Every size runs in a process of its own, whose largest memory is printed beside its speed (sentences in a
-second of the processor). Words are made up
-and as rare as Zipf's law has it, so that a larger corpus has more different ones.
+second of the processor). Words are made up and as rare as Zipf's law has it, so that a larger corpus has more
+different ones.
 
-python benchmarks/convert.py 10000 100000 1000000
+python benchmarks/convert.py 10000 100000 1000000 --out benchmarks/results/convert.json
 """
 
 import argparse
-import platform
-import resource
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -28,24 +27,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sizes", type=int, nargs="*", default=[10_000, 100_000])
     parser.add_argument("--kinds", nargs="*", default=["text", "tagged"], choices=["text", "tagged"])
+    parser.add_argument("--out", type=Path, help="JSON file for the figures.")
     parser.add_argument("--job", nargs=3, metavar=("KIND", "INPUT", "OUT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.job:
         convert(*arguments.job)
         return
-    print(f"CPU: {cpu_name()}, Python {platform.python_version()}, one process")
+    # Not at the top: the processes that are measured run this file too.
+    from record import Record, Table
+
+    command = shlex.join(["python", "benchmarks/convert.py", *sys.argv[1:]])
+    record = Record(command, f"Made-up sentences of about {WORDS_A_SENTENCE} words, {VOCABULARY:,} words.")
+    rows: list[list[str]] = []
     print(f"{'input':8}{'sentences':>12}{'a second':>12}{'peak MB':>10}{'file MB':>10}")
     for kind in arguments.kinds:
         for size in arguments.sizes:
-            with tempfile.TemporaryDirectory() as folder:
-                source, out = Path(folder) / "in", Path(folder) / "out"
-                write_input(kind, source, size)
-                job = [sys.executable, __file__, "--job", kind, str(source), str(out)]
-                seconds, peak = subprocess.run(job, check=True, capture_output=True, text=True).stdout.split()
-                [corpus] = out.glob("*.spacy")
-                megabytes = corpus.stat().st_size / 1e6
-            speed = size / float(seconds)
-            print(f"{kind:8}{size:>12,}{speed:>12,.0f}{float(peak):>10,.0f}{megabytes:>10,.1f}", flush=True)
+            speed, peak, megabytes = measure(kind, size)
+            rows.append([kind, f"{size:,}", f"{speed:,.0f}", f"{peak:,.0f}", f"{megabytes:,.1f}"])
+            print("{:8}{:>12}{:>12}{:>10}{:>10}".format(*rows[-1]), flush=True)
+            if arguments.out:
+                header = ["input", "sentences", "sentences a CPU second", "peak memory, MB", "file, MB"]
+                record.write(arguments.out, [Table("Conversions of growing size", header, rows)])
+
+
+def measure(kind: str, size: int) -> tuple[float, float, float]:
+    """Convert so many sentences. RETURNS: Sentences a CPU second, peak memory and file in MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = Path(folder) / "in", Path(folder) / "out"
+        write_input(kind, source, size)
+        job = [sys.executable, __file__, "--job", kind, str(source), str(out)]
+        done = subprocess.run(job, check=True, capture_output=True, text=True)
+        seconds, peak = map(float, done.stdout.split())
+        [corpus] = out.glob("*.spacy")
+        return size / seconds, peak, corpus.stat().st_size / 1e6
 
 
 def convert(kind: str, source: str, out: str) -> None:
@@ -58,8 +72,13 @@ def convert(kind: str, source: str, out: str) -> None:
         convert_text(Path(source), Path(out), "xx")
     else:
         list(convert_tagged(Path(source), Path(out), "made", make_label_rules()))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts kilobytes
-    print(time.process_time() - start, peak)
+    print(time.process_time() - start, peak_memory())
+
+
+def peak_memory() -> float:
+    """Largest memory of this process in MB. The peak of getrusage would be inherited from the parent."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
 
 def write_input(kind: str, path: Path, n_sentences: int) -> None:
@@ -86,14 +105,6 @@ def make_sentences(n_sentences: int) -> Iterator[list[str]]:
     for _ in range(n_sentences):
         ranks = rng.zipf(1.2, size=rng.integers(3, 2 * WORDS_A_SENTENCE - 2))
         yield [vocabulary[rank % VOCABULARY] for rank in ranks]
-
-
-def cpu_name() -> str:
-    """The processor's name as Linux gives it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

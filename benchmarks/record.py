@@ -1,0 +1,51 @@
+"""Result files of benchmarks: tables, and the machine, versions and commit that they were made with."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from spacy_xner.machine import Machine, describe_machine  # noqa: E402
+
+from scripts.results import write_result  # noqa: E402
+from scripts.tables import Table  # noqa: E402
+from scripts.versions import describe_commit, describe_versions  # noqa: E402
+
+
+class Record:
+    """What a benchmark was made with, looked up when it begins: files may change while it runs."""
+
+    def __init__(self, command: str, settings: str) -> None:
+        self._machine = describe_machine()
+        self._commit = describe_commit()
+        self._versions = describe_versions()
+        self._command, self._settings = command, settings
+
+    def write(self, path: Path, tables: Sequence[Table], note: str = "", **more: Any) -> None:
+        """Write tables as pages show them. more: Figures that pages do not show."""
+        content = {
+            "origin": "measured with the code of this version",
+            "machine": _in_words(self._machine),
+            "commands": [self._command],
+            "settings": self._settings,
+            "note": note,
+            "commit": self._commit,
+            "versions": self._versions,
+            "machine_details": self._machine._asdict(),
+            **more,
+            "tables": [table._asdict() for table in tables],
+        }
+        write_result(path, content)
+
+
+def _in_words(machine: Machine) -> str:
+    sets = [name for name in machine.instruction_sets if name.startswith(("avx512", "avx_", "amx", "sve"))]
+    return (
+        f"{machine.n_cores} cores ({machine.cpu}; {', '.join(sets) or machine.capability}), "
+        f"GPU: {machine.gpu}; torch {machine.torch} with {machine.n_threads} of its threads, "
+        f"Python {machine.python}"
+    )
