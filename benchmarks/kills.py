@@ -20,9 +20,9 @@ STATES = ("old", "new", "beside", "refused", "loads", "half-written", "lost")
 NOTE = (
     "Results after the kill, before the command is run again: wholly old; wholly new; kept beside their "
     "place by the exchange of two folders, which the next run ends; for plain `spacy train`, which writes in "
-    "place, pipelines that spaCy refuses to load, and those that load, pass all checksums and predict. Failures "
-    "are kills after which a result was half-written or lost, or the next run failed, gave another result, or "
-    "left other files than an uninterrupted one."
+    "place, pipelines that spaCy refuses to load, and those that load, pass all checksums and predict. "
+    "Failures are kills after which a result was half-written or lost, or the next run failed, gave another "
+    "result, or left other files than an uninterrupted one."
 )
 
 

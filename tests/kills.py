@@ -3,7 +3,8 @@
 Every command is started as a user starts it, over the results of an earlier run on other text, and killed
 with all processes of its group (SIGKILL). Then every result under its name must be wholly the earlier or
 wholly the new one. The command that is run again must end, give what an uninterrupted run gives, and leave
-the same files. (Runs that are not killed start in a fork of an interpreter that has all imported: it spares time.)
+the same files. Runs that are not killed are forked from an interpreter that has all imported, which spares
+time.
 """
 
 import hashlib
