@@ -21,7 +21,7 @@ class Record:
 
     def __init__(self, command: str, settings: str) -> None:
         self._machine = describe_machine()
-        self._commit = describe_commit()
+        self.commit = describe_commit()
         self._versions = describe_versions()
         self._command, self._settings = command, settings
 
@@ -33,7 +33,7 @@ class Record:
             "commands": [self._command],
             "settings": self._settings,
             "note": note,
-            "commit": self._commit,
+            "commit": self.commit,
             "versions": self._versions,
             "machine_details": self._machine._asdict(),
             **more,

@@ -66,6 +66,23 @@ def tables(
 
 
 @add_verb(app)
+def assets(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of a project.yml; this one by default.")
+    ] = None,
+) -> None:
+    """Record the checksums of downloaded assets, and compare them ever after.
+
+    Those without a checksum in project.yml are recorded in checksums.json beside it when they are first seen.
+    """
+    from scripts.assets import check_assets
+
+    for folder in folders or [Path()]:
+        for name, state in check_assets(folder).items():
+            msg.good(f"{folder / name}: {state}")
+
+
+@add_verb(app)
 def report(
     out: Annotated[Path, typer.Argument(help="HTML file to write.")],
     results: Annotated[Path, typer.Argument(help="Folder of results of experiments.")],

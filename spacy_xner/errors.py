@@ -98,6 +98,14 @@ class Errors:
         "[XNER127] Cannot build the wheel {name!r}: {reason}. A name has letters, digits and single "
         "underscores; setuptools and build must be installed."
     )
+    XNER128 = (
+        "[XNER128] {path} is not the file that project.yml names: its MD5 is {computed}, expected was "
+        "{expected}. Remove it, and fetch it again with `weasel assets`."
+    )
+    XNER129 = (
+        "[XNER129] Expected a project with a list of assets in {path}, but it cannot be read: {reason}. Give "
+        "the folder of a project.yml."
+    )
     XNER185 = (
         "[XNER185] Probabilities can be scaled only where some entities are right and some are wrong: "
         "{n_right} of {n} are right. Calibrate on more sentences, none of which the pipeline was trained on."

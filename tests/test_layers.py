@@ -45,7 +45,7 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 # The scripts are above the package; they import one another down too.
 SCRIPTS = Path("scripts")
 SCRIPT_LAYERS = [
-    {"versions", "sample", "unpack", "variants"},
+    {"assets", "versions", "sample", "unpack", "variants"},
     {"results"},
     {"runner", "tables"},
     {"overrides", "views"},
