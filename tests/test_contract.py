@@ -326,6 +326,7 @@ TAGGER_SETTINGS = {
     "clusters": Setting(["2"]),
     "spans_key": Setting("own"),
     "confidence": Setting(False),
+    "threshold": Setting(1.0),
     "overwrite": Setting(True),
     "objectives": Setting({"own": {"@misc": "spacy_xner.augmented_tuning.v1", "target_reader": False}}),
     "scorer": Setting(None),
