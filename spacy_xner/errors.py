@@ -547,6 +547,25 @@ class Errors:
     )
     XNER707 = "[XNER707] {archive} cannot be unpacked: {reason}. Download it again."
 
+    XNER710 = (
+        "[XNER710] The format of {path} is not told by its name; expected {known}. Rename it, or name the "
+        "format of an input by --format."
+    )
+    XNER711 = (
+        "[XNER711] {path}, row {number}: expected an object with the text in the field {field!r}, got "
+        "{row!r}. Name another field by --field."
+    )
+    XNER712 = (
+        "[XNER712] The format {format!r} cannot be read from standard input, which takes text or jsonl. "
+        "Give a file."
+    )
+    XNER713 = "[XNER713] A parquet file needs the package pyarrow: pip install 'spacy_xner[ray]' ({reason})."
+    XNER714 = (
+        "[XNER714] {folder} has parts of a stopped run with other settings or another input. Run it again as "
+        "it was, or remove the folder."
+    )
+    XNER715 = "[XNER715] The engine ray needs the package ray: pip install 'spacy_xner[ray]' ({reason})."
+
     XNER801 = (
         "[XNER801] {path}: expected sections [experiments.NAME] with a `kind` among {known}, got {found}. "
         "See papers/*/small.cfg."

@@ -7,6 +7,7 @@ before a verb runs.
 from spacy.cli._util import app as spacy_app
 
 from spacy_xner.cli import (  # noqa: F401
+    annotate,
     assemble,
     calibrate,
     cluster,

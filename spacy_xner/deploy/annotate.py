@@ -1,0 +1,205 @@
+"""Annotate files of any size: part by part, without losing or repeating a document after a stop."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from spacy.language import Language
+from spacy.tokens import Doc
+from tqdm import tqdm
+
+from spacy_xner.attributes import LANGUAGE_CODE, register_attributes
+from spacy_xner.deploy.annotations import Annotated, describe, merge_parts, output_format, write_part
+from spacy_xner.deploy.texts import STANDARD_INPUT, Text, Texts
+from spacy_xner.errors import Errors, XnerError
+from spacy_xner.files import describe_file, hold, read_json, remove_folder, write_json
+from spacy_xner.loading import load_pipeline
+from spacy_xner.tagger.confidence import check_threshold
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How texts are annotated.
+
+    pipeline: Folder or installed package.
+    threshold: Entities with a lower probability are left out.
+    batch_size: Documents a batch.
+    n_process: Processes that annotate.
+    part_size: Documents between two savings.
+    """
+
+    pipeline: str
+    threshold: float = 0.0
+    batch_size: int = 256
+    n_process: int = 1
+    part_size: int = 2000
+
+    def load(self) -> Language:
+        """Load the pipeline. RAISES: XNER420, XNER186, XNER189."""
+        nlp = load_pipeline(self.pipeline)
+        for name, pipe in nlp.pipeline:
+            if self.threshold and hasattr(pipe, "threshold") and hasattr(pipe, "confidence"):
+                pipe.threshold = check_threshold(name, self.threshold, pipe.confidence)
+        return nlp
+
+    def annotate(self, nlp: Language, texts: Iterable[Text]) -> Iterator[Annotated]:
+        """Annotate a stream, in order."""
+        register_attributes()
+        pairs: Iterable[tuple[str | Doc, Any]] = (
+            (text.text, {"language": _told_language(text.fields), "fields": text.fields}) for text in texts
+        )
+        options = {"batch_size": self.batch_size, "n_process": self.n_process}
+        for doc, context in nlp.pipe(pairs, as_tuples=True, **options):
+            yield Annotated(doc, context["fields"])
+
+
+def annotate_file(
+    texts: Texts, out: Path, settings: Settings, nlp: Language | None = None, *, show: bool = True
+) -> int:
+    """Annotate the texts of a file into another one.
+
+    Every `part_size` documents are saved beside the output. After a stop the same call goes on behind the
+    last part that is whole; standard input cannot be read again, and begins anew.
+
+    nlp: The loaded pipeline, if there is one.
+    show: Show a progress bar.
+    RETURNS: The number of documents.
+    RAISES: XNER702 if another process writes this file; XNER714 if a stopped run had other settings or
+        another input; those of `Texts.read` and `Settings.load`.
+    """
+    kind, nlp = output_format(out), nlp or settings.load()
+    parts = out.with_name(f"{out.name}.parts")
+    with hold(out):
+        done = _begin(parts, texts, settings)
+        n_docs = sum(done)
+        stream = islice(texts.read(nlp.vocab), n_docs, None)
+        progress = tqdm(desc=out.name, unit=" docs", initial=n_docs, disable=None if show else True)
+        annotated = settings.annotate(nlp, stream)
+        while rows := list(_counted(islice(annotated, settings.part_size), progress.update)):
+            write_part(rows, _part(parts, len(done)), kind)
+            done.append(len(rows))
+            # Last: a part that is counted is whole.
+            write_json(parts / "done.json", done)
+        progress.close()
+        merge_parts([_part(parts, i) for i in range(len(done))], out, kind)
+        remove_folder(parts)
+    return sum(done)
+
+
+def annotate_stream(texts: Texts, settings: Settings) -> None:
+    """Annotate the texts of a file to standard output, as JSON lines."""
+    nlp = settings.load()
+    for row in settings.annotate(nlp, texts.read(nlp.vocab)):
+        sys.stdout.write(json.dumps(describe(row), ensure_ascii=False, default=str) + "\n")
+        sys.stdout.flush()
+
+
+def _told_language(fields: dict[str, Any]) -> str | None:
+    """The language that a row tells; anything that is no code of one is a field as any other."""
+    language = fields.get("language")
+    if isinstance(language, str) and LANGUAGE_CODE.fullmatch(language.replace("-", "_").lower()):
+        return language
+    return None
+
+
+def _counted(rows: Iterable[Annotated], count: Callable[[int], Any]) -> Iterator[Annotated]:
+    for row in rows:
+        count(1)
+        yield row
+
+
+def _part(parts: Path, number: int) -> Path:
+    return parts / f"part.{number:06}"
+
+
+def _begin(parts: Path, texts: Texts, settings: Settings) -> list[int]:
+    """Look at what a stopped run left. RETURNS: Documents of each finished part. RAISES: XNER714."""
+    if texts.path == STANDARD_INPUT:
+        remove_folder(parts)
+    plan = {
+        "settings": {key: value for key, value in asdict(settings).items() if key != "n_process"},
+        "format": texts.kind,
+        "field": texts.field,
+        "input": [str(texts.path)] if texts.path == STANDARD_INPUT else describe_file(texts.path),
+    }
+    path = parts / "plan.json"
+    if path.exists():
+        if read_json(path) != plan:
+            raise XnerError(Errors.XNER714.format(folder=parts))
+        done = parts / "done.json"
+        return list(read_json(done)) if done.exists() else []
+    write_json(path, plan)
+    return []
+
+
+def annotate_folder(
+    folder: Path, out: Path, suffix: str, field: str, settings: Settings, *, ray_workers: int = 0
+) -> int:
+    """Annotate every file of a folder into another folder; finished ones are left as they are.
+
+    suffix: The end of the outputs' names, such as ".jsonl".
+    field: Field or column with the text.
+    ray_workers: Workers of a Ray cluster that share the files; 0 annotates in this process.
+    RETURNS: The number of files that were annotated now.
+    RAISES: XNER710 for an empty folder, XNER715 without Ray, and as `annotate_file`.
+    """
+    shards = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    if not shards:
+        raise XnerError(Errors.XNER710.format(path=folder, known="files to annotate"))
+    for shard in shards:
+        _ = Texts(shard).kind
+    targets = [(shard, out / f"{shard.name.split('.')[0]}{suffix}") for shard in shards]
+    missing = [(shard, target) for shard, target in targets if not target.exists()]
+    if ray_workers:
+        _annotate_by_ray(missing, field, settings, ray_workers)
+    elif missing:
+        nlp = settings.load()
+        for shard, target in missing:
+            annotate_file(Texts(shard, field=field), target, settings, nlp)
+    return len(missing)
+
+
+def _annotate_by_ray(files: list[tuple[Path, Path]], field: str, settings: Settings, workers: int) -> None:
+    """Share files among workers, who see the same folders.
+
+    A file whose worker dies is given to another one, which goes on behind its parts.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise XnerError(Errors.XNER715.format(reason=error)) from error
+    if not files:
+        return
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False)
+    rows = [{"source": str(source.resolve()), "out": str(out.resolve())} for source, out in files]
+    dataset: Any = ray.data.from_items(rows, override_num_blocks=len(rows))
+    dataset.map(
+        RayAnnotator,
+        fn_constructor_args=(settings, field),
+        compute=ray.data.ActorPoolStrategy(size=workers),
+    ).materialize()
+
+
+class RayAnnotator:
+    """Holds one pipeline in a process of its own.
+
+    field: Field or column with the text.
+    """
+
+    def __init__(self, settings: Settings, field: str) -> None:
+        self.settings, self.field = settings, field
+        self.nlp = settings.load()
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Annotate the file of a row."""
+        out = Path(row["out"])
+        if not out.exists():
+            texts = Texts(Path(row["source"]), field=self.field)
+            annotate_file(texts, out, self.settings, self.nlp, show=False)
+        return row
