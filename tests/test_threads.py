@@ -255,14 +255,16 @@ def corpus(tmp_path):
 def test_the_benchmark_finds_no_other_answers(benchmark, routed_folder, corpus, tmp_path):
     out = tmp_path / "result.json"
     n_torch_threads = torch.get_num_threads()
-    benchmark.main(routed_folder, corpus, calls=41, rounds=2, out=out)
+    benchmark.main(routed_folder, corpus, calls=41, timed=20, rounds=2, out=out)
     result = json.loads(out.read_text())
     assert (result["calls"], result["texts"]) == (41, 4)
     assert list(result["words_per_second"])[-4:] == ["1", "2", "4", "8"]
     assert all(speed > 0 for speed in result["words_per_second"].values())
     assert result["other_answers"] == {"1": 0, "2": 0, "4": 0, "8": 0}
     assert result["largest_difference"] <= 1e-6
-    assert result["machine"]["torch"] == torch.__version__
+    assert result["machine_details"]["torch"] == torch.__version__
+    assert result["compared"] == {"1": 20, "2": 20, "4": 20, "8": 41}
+    assert {"commit", "versions"} <= set(result)
     assert torch.get_num_threads() == n_torch_threads
 
 
