@@ -289,12 +289,12 @@ def _run_here(command: list[str], place: Path) -> None:
     with open("tmp/said", "wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    mode, what, *arguments = command
-    sys.argv = [what, *arguments]
-    if mode == "-m":
-        runpy.run_module(what, run_name="__main__", alter_sys=True)
+    if command[0] == "-m":
+        sys.argv = command[1:]
+        runpy.run_module(command[1], run_name="__main__", alter_sys=True)
     else:
-        exec(what, {"__name__": "__main__"})
+        sys.argv = command
+        runpy.run_path(command[0], run_name="__main__")
 
 
 def said(place: Path) -> str:
