@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kills import JOBS, Bench, Job, choose_moment, make_inputs
+from tests.kills import JOBS, Bench, Job, choose_moment, digest, make_inputs
 
 # Writes the lines of `text` beside its place, slowly, and moves them there.
 WHOLE = """
@@ -59,6 +59,20 @@ def test_an_earlier_run_that_gives_the_same_shows_nothing(tmp_path: Path) -> Non
         make_bench(
             tmp_path, WHOLE.replace("file.write(line)", "file.write('-')").replace('"text"', '"write.py"')
         )
+
+
+def test_the_folder_that_a_result_was_made_in_does_not_count(tmp_path: Path) -> None:
+    digests = set()
+    for name in ("old", "kill-1"):
+        place = tmp_path / name
+        place.mkdir()
+        (place / "result").write_text(f"made in {place}/out")
+        digests.add(digest(place / "result", place))
+        (place / "result").write_text(f"made in {tmp_path}/old/out")
+        digests.add(digest(place / "result", place))
+    assert len(digests) == 1
+    (place / "result").write_text("made elsewhere")
+    assert digest(place / "result", place) not in digests
 
 
 def test_kills_are_spread_over_time_and_changes() -> None:
