@@ -92,6 +92,43 @@ def test_eight_threads_find_what_one_finds(routed_folder, eager_switching):
         assert numbers == pytest.approx(expected[text][1], abs=1e-6)
 
 
+def make_bilstm(checkpoint):
+    """A trained tagger on vectors and characters."""
+    nlp = tiny.make_bilstm(("maria", "santos", "nokia", "lisbon"))
+    tiny.train(nlp, n_steps=20)
+    return nlp, [nlp.make_doc(text) for text in TEXTS]
+
+
+def make_projector(checkpoint):
+    """A pipeline that projects the entities of the same text."""
+    nlp = tiny.make_projector(checkpoint)
+    return nlp, [tiny.parallel(nlp, text, entities) for text, entities, _ in tiny.SENTENCES]
+
+
+@pytest.mark.parametrize("make", [make_bilstm, make_projector])
+def test_eight_threads_find_what_one_finds_with_vectors_and_by_projection(make, checkpoint, eager_switching):
+    nlp, docs = make(checkpoint)
+
+    def read(doc):
+        # A copy: what a pipeline has written on a document must not be read again.
+        copy = doc.copy()
+        copy._.source = doc._.source
+        return answer(nlp(copy))
+
+    expected = [read(doc) for doc in docs]
+    assert any(names[2] for names, _ in expected)
+    # Spellings that were seen are held; each thread is to miss them.
+    for node in nlp.get_pipe(nlp.pipe_names[-1]).model.walk():
+        for shim in node.shims:
+            getattr(shim._model, "spellings", TensorCache(1)).clear()
+    repeats = 12
+    for (names, numbers), (others, scores) in zip(
+        in_threads(read, docs * repeats), expected * repeats, strict=True
+    ):
+        assert names == others
+        assert numbers == pytest.approx(scores, abs=1e-6)
+
+
 class MeetingNetwork(torch.nn.Module):
     """Dropout. The first caller leaves it when a second one has come, the second when the first has left."""
 
