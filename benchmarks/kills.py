@@ -4,17 +4,19 @@ python benchmarks/kills.py --kills 10 --out benchmarks/results/kills.json
 """
 
 import argparse
+import itertools
 import json
 import shlex
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from record import Record, Table
 
-from tests.kills import JOBS, Bench, make_inputs
+from tests.kills import JOBS, Bench, Kill, make_inputs
 
 STATES = ("old", "new", "beside", "refused", "loads", "half-written", "lost")
 NOTE = (
@@ -38,26 +40,36 @@ def main() -> None:
     record = Record(command, "Kills (SIGKILL to the group) of fresh commands over results of an earlier run.")
     kills = read_log(arguments.log)
     done = {(kill["job"], kill["number"]) for kill in kills}
+    left = [
+        (name, number)
+        for name in arguments.jobs
+        for number in range(arguments.kills)
+        if (name, number) not in done
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        inputs = make_inputs(Path(folder) / "inputs")
-        for name in arguments.jobs:
-            left = [number for number in range(arguments.kills) if (name, number) not in done]
-            if not left:
-                continue
-            bench = Bench(name, JOBS[name], inputs, Path(folder) / name)
-            for number in left:
-                kill = bench.kill(number)
-                kills.append({**kill._asdict(), "moment": kill.moment._asdict(), "commit": record.commit})
-                print(f"{name}, {number}: {kill.states}, {'; '.join(kill.problems) or 'good'}", flush=True)
-                if arguments.log:
-                    with arguments.log.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(kills[-1]) + "\n")
+        for name, kill in kill_all(left, Path(folder)):
+            kills.append({**kill._asdict(), "moment": kill.moment._asdict(), "commit": record.commit})
+            print(f"{name}, {kill.number}: {kill.states}, {'; '.join(kill.problems) or 'good'}", flush=True)
+            if arguments.log:
+                with arguments.log.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(kills[-1]) + "\n")
     table = summarize(kills)
     print("\n".join(table.markdown()))
     if arguments.out:
         record.write(arguments.out, [table], NOTE, commits=sorted({kill["commit"] for kill in kills}))
     if any(kill["problems"] for kill in kills):
         sys.exit(1)
+
+
+def kill_all(left: list[tuple[str, int]], folder: Path) -> Iterator[tuple[str, Kill]]:
+    """Kill jobs so often. left: Names of jobs and numbers of kills."""
+    if not left:
+        return
+    inputs = make_inputs(folder / "inputs")
+    for name, group in itertools.groupby(left, key=lambda pair: pair[0]):
+        bench = Bench(name, JOBS[name], inputs, folder / name)
+        for _, number in group:
+            yield name, bench.kill(number)
 
 
 def read_log(path: Path | None) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from spacy_xner.machine import Machine, describe_machine  # noqa: E402
+from spacy_xner.machine import describe_machine  # noqa: E402
 
 from scripts.results import write_result  # noqa: E402
 from scripts.tables import Table  # noqa: E402
@@ -29,7 +29,7 @@ class Record:
         """Write tables as pages show them. more: Figures that pages do not show."""
         content = {
             "origin": "measured with the code of this version",
-            "machine": _in_words(self._machine),
+            "machine": self.in_words(),
             "commands": [self._command],
             "settings": self._settings,
             "note": note,
@@ -41,11 +41,12 @@ class Record:
         }
         write_result(path, content)
 
-
-def _in_words(machine: Machine) -> str:
-    sets = [name for name in machine.instruction_sets if name.startswith(("avx512", "avx_", "amx", "sve"))]
-    return (
-        f"{machine.n_cores} cores ({machine.cpu}; {', '.join(sets) or machine.capability}), "
-        f"GPU: {machine.gpu}; torch {machine.torch} with {machine.n_threads} of its threads, "
-        f"Python {machine.python}"
-    )
+    def in_words(self) -> str:
+        """The machine as pages show it."""
+        machine = self._machine
+        sets = [name for name in machine.instruction_sets if name.startswith(("avx512", "amx", "sve"))]
+        return (
+            f"{machine.n_cores} cores ({machine.cpu}; {', '.join(sets) or machine.capability}), "
+            f"GPU: {machine.gpu}; torch {machine.torch} with {machine.n_threads} of its threads, "
+            f"Python {machine.python}"
+        )

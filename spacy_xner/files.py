@@ -317,7 +317,8 @@ def _settle(place: Path, part: Path, old: Path, names: Sequence[str]) -> None:
         _move_into(place, whole, names)
     elif old.exists():
         _move_into(place, old, names)
-    for folder in (part, old):
+    # The old things first: as long as `whole` is there, what is left of them is not put back.
+    for folder in (old, part):
         shutil.rmtree(folder, ignore_errors=True)
 
 

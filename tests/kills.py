@@ -10,6 +10,7 @@ time.
 import hashlib
 import multiprocessing
 import os
+import re
 import runpy
 import shutil
 import signal
@@ -289,12 +290,12 @@ def _run_here(command: list[str], place: Path) -> None:
     with open("tmp/said", "wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    mode, what, *arguments = command
-    sys.argv = [what, *arguments]
-    if mode == "-m":
-        runpy.run_module(what, run_name="__main__", alter_sys=True)
+    if command[0] == "-m":
+        sys.argv = command[1:]
+        runpy.run_module(command[1], run_name="__main__", alter_sys=True)
     else:
-        exec(what, {"__name__": "__main__"})
+        sys.argv = command
+        runpy.run_path(command[0], run_name="__main__")
 
 
 def said(place: Path) -> str:
@@ -321,7 +322,10 @@ def describe(job: Job, place: Path) -> dict[str, str]:
 
 
 def digest(path: Path, place: Path) -> str:
-    """Digest a result, without the name of the folder that it was made in, and without times."""
+    """Digest a result, without times and without the name of the folder that it was made in.
+
+    place: That folder, which lies beside those that the result may have been copied from.
+    """
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
         content = b"".join(str(file.relative_to(path)).encode() + file.read_bytes() for file in files)
@@ -329,7 +333,8 @@ def digest(path: Path, place: Path) -> str:
         content = {".whl": read_wheel, ".json": read_scores}.get(path.suffix, Path.read_bytes)(path)
     else:
         return ""
-    return hashlib.sha256(content.replace(str(place).encode(), b"")).hexdigest()
+    places = re.escape(str(place.parent).encode()) + rb"/[\w-]+"
+    return hashlib.sha256(re.sub(places, b"", content)).hexdigest()
 
 
 def read_wheel(path: Path) -> bytes:

@@ -171,14 +171,17 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from spacy_xner.files import fresh_folder
-real, left = os.rename, int(sys.argv[2])
-def rename(source, target):
-    global left
-    if left == 0:
-        os._exit(9)
-    left -= 1
-    real(source, target)
-os.rename = os.replace = rename
+left = int(sys.argv[2])
+def mortal(real):
+    def change(*arguments, **settings):
+        global left
+        if left == 0:
+            os._exit(9)
+        left -= 1
+        return real(*arguments, **settings)
+    return change
+os.rename = os.replace = rename = mortal(os.rename)
+os.unlink, os.rmdir = mortal(os.unlink), mortal(os.rmdir)
 Path.replace = lambda self, target: rename(self, target) or Path(target)
 with fresh_folder(Path(sys.argv[1])) as folder:
     for name in ("ner", "tokenizer", "vocab"):
@@ -191,14 +194,14 @@ with fresh_folder(Path(sys.argv[1])) as folder:
 
 @pytest.mark.parametrize("with_notes", [False, True])
 def test_death_between_the_old_and_the_new_folder_mixes_nothing(tmp_path, with_notes):
-    """Die before the first, second, ... renaming: the next process finds the old or the new pipeline."""
+    """Die before the first, second, ... renaming or removal: the next process finds the old or the new."""
     outcomes = set()
-    for n_renamings in range(20):
-        place = tmp_path / str(n_renamings) / "pipeline"
+    for n_changes in range(80):
+        place = tmp_path / str(n_changes) / "pipeline"
         make_pipeline(place, "old")
         if with_notes:
             write_text(place / "notes", "mine")
-        done = subprocess.run([sys.executable, "-c", KILLED, str(place), str(n_renamings)], check=False)
+        done = subprocess.run([sys.executable, "-c", KILLED, str(place), str(n_changes)], check=False)
         assert done.returncode in (0, 9)
         # Whoever reads at this moment finds no pipeline, or one of one piece.
         if (place / "meta.json").exists():
