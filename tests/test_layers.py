@@ -15,7 +15,7 @@ from spacy_xner.errors import Errors, Warnings
 PACKAGE = Path(spacy_xner.__file__).parent
 LAYERS = [
     {"errors", "types", "locks", "machine"},
-    {"cache", "storage", "weights"},
+    {"cache", "precision", "storage", "weights"},
     {"stored"},
     {"arrays", "tags", "attributes", "tokenizer", "shim", "optimizer", "pipe", "stability", "files"},
     {"loading", "pages"},

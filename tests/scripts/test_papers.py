@@ -145,7 +145,7 @@ def test_presets_start(preset: Path, encoder: Path, tmp_path: Path, monkeypatch:
     config = read_config(preset)
     overrides |= {"vars.seeds": [0], "vars.steps": 1}
     if "encoder" in config["vars"]:
-        overrides |= {"vars.encoder": str(encoder), "machine.mixed_precision": False}
+        overrides |= {"vars.encoder": str(encoder), "machine.precision": "float32"}
     if "teacher_epochs" in config["vars"]:
         overrides |= {"vars.teacher_epochs": 1}
     if config["experiments"].get("zero_resource") or config["experiments"].get("parts"):
