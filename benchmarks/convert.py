@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy
 
+from spacy_xner.machine import describe_machine
+
 WORDS_A_SENTENCE = 9
 VOCABULARY = 500_000
 
@@ -33,7 +35,7 @@ def main() -> None:
     if arguments.job:
         convert(*arguments.job)
         return
-    print(f"CPU: {cpu_name()}, Python {platform.python_version()}, one process")
+    print(f"{describe_machine()}, Python {platform.python_version()}, one process")
     print(f"{'input':8}{'sentences':>12}{'a second':>12}{'peak MB':>10}{'file MB':>10}")
     for kind in arguments.kinds:
         for size in arguments.sizes:
@@ -86,14 +88,6 @@ def make_sentences(n_sentences: int) -> Iterator[list[str]]:
     for _ in range(n_sentences):
         ranks = rng.zipf(1.2, size=rng.integers(3, 2 * WORDS_A_SENTENCE - 2))
         yield [vocabulary[rank % VOCABULARY] for rank in ranks]
-
-
-def cpu_name() -> str:
-    """The processor's name as Linux gives it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT)]
 
+from spacy_xner.machine import describe_machine  # noqa: E402
+
 from tests import tiny  # noqa: E402
 
 # Files that name the folder they were made in, or the time it took.
@@ -80,6 +82,7 @@ def main() -> None:
     parser.add_argument("--jobs", nargs="*", default=list(JOBS), choices=list(JOBS))
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    print(describe_machine())
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), random.Random(arguments.seed))
         print(f"{'command':16}{'killed':>8}{'ended before':>14}{'old':>6}{'new':>6}{'failures':>10}")

@@ -55,10 +55,7 @@ def main(
 ) -> None:
     """Call a pipeline from 1, 2, 4 and 8 threads, and compare every answer with that of a plain loop."""
     machine = describe_machine()
-    msg.info(
-        f"{machine.cpu} ({', '.join(machine.instruction_sets)}), {machine.n_cores} cores, "
-        f"{machine.n_threads} threads of torch {machine.torch}"
-    )
+    msg.info(str(machine))
     nlp = spacy.load(pipeline)
     samples = read_texts(nlp, texts, [name for name in languages.split(",") if name], limit)
     result = measure(nlp, samples, calls, rounds, torch_threads)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 
 UNKNOWN = "unknown"
+NO_GPU = "none"
 CPUINFO = Path("/proc/cpuinfo")
 # Sets that decide how fast matrices are multiplied, as Linux names them on x86 and on Arm.
 INSTRUCTION_SETS = (
@@ -47,6 +48,12 @@ class Machine(NamedTuple):
     torch: str
     python: str
 
+    def __str__(self) -> str:
+        """One line for people."""
+        sets = ", ".join(self.instruction_sets) or "unknown instruction sets"
+        gpu = f"GPU {self.gpu}" if self.gpu != NO_GPU else "no GPU"
+        return f"{self.cpu} ({sets}), {self.n_cores} cores, {self.n_threads} threads of torch {self.torch}, {gpu}"
+
 
 def describe_machine() -> Machine:
     """Describe the machine that this process runs on, for results to record; fails on no system."""
@@ -55,7 +62,7 @@ def describe_machine() -> Machine:
         capability=torch.backends.cpu.get_cpu_capability() or UNKNOWN,
         n_cores=count_cores(),
         n_threads=torch.get_num_threads(),
-        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else NO_GPU,
         system=platform.platform() or UNKNOWN,
         torch=torch.__version__,
         python=platform.python_version(),
