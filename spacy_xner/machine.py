@@ -52,7 +52,8 @@ class Machine(NamedTuple):
         """One line for people."""
         sets = ", ".join(self.instruction_sets) or "unknown instruction sets"
         gpu = f"GPU {self.gpu}" if self.gpu != NO_GPU else "no GPU"
-        return f"{self.cpu} ({sets}), {self.n_cores} cores, {self.n_threads} threads of torch {self.torch}, {gpu}"
+        threads = f"{self.n_threads} threads of torch {self.torch}"
+        return f"{self.cpu} ({sets}), {self.n_cores} cores, {threads}, {gpu}"
 
 
 def describe_machine() -> Machine:
