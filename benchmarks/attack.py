@@ -17,6 +17,8 @@ from wasabi import msg
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from spacy_xner.machine import describe_machine
+
 from tests.attack.cases import make_cases
 from tests.attack.pipelines import make_pipelines, read_texts
 from tests.attack.trial import BAD, OUTCOMES, try_case
@@ -29,6 +31,8 @@ def main(
     only: Annotated[str, typer.Option(help="Only kinds with this text in their name.")] = "",
 ) -> None:
     """Damage pipelines in all ways, and print what became of them by kind of damage."""
+    machine = describe_machine()
+    msg.info(str(machine))
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
@@ -41,7 +45,8 @@ def main(
                 case, pipelines[case.pipeline], folder / f"case{number}", healthy[case.pipeline]
             )
             rows.append({**case._asdict(), "damage": "", "outcome": outcome.name, "message": outcome.message})
-    out.write_text(json.dumps(rows, indent=1, ensure_ascii=False), encoding="utf-8")
+    result = {"machine": machine._asdict(), "cases": rows}
+    out.write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
     print_table(rows)
     bad = [row for row in rows if row["outcome"] in BAD]
     for row in bad:

@@ -16,6 +16,7 @@ import typer
 from torch import Tensor, nn
 from wasabi import msg
 
+from spacy_xner.machine import describe_machine
 from spacy_xner.tagger.crf import LinearChainCRF
 
 TOLERANCE = 1e-5
@@ -68,6 +69,7 @@ def main(
     """Check and measure, with equal lengths and with lengths drawn evenly from 5 to the longest."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    msg.info(str(describe_machine()))
     rows = []
     for n_tags in map(int, tags.split(",")):
         for kind, shortest in (("equal", n_tokens), (f"5-{n_tokens}", 5)):

@@ -41,6 +41,8 @@ def main(
     out: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
 ) -> None:
     """Measure `spacy.blank("en")` alone, and together with `import spacy`."""
+    machine = describe_machine()
+    msg.info(str(machine))
     seconds: dict[str, dict[str, list[float]]] = {"with": {}, "without": {}}
     for _ in range(rounds):
         for kind, names in (("with", hide), ("without", f"{hide},spacy_xner".strip(","))):
@@ -57,7 +59,7 @@ def main(
     ]
     msg.table(rows, header=("CPU in ms", "with", "without", "ratio"), divider=True, aligns=tuple("lrrr"))
     if out is not None:
-        result = {"machine": describe_machine()._asdict(), "rounds": rounds, "hidden": hide}
+        result = {"machine": machine._asdict(), "rounds": rounds, "hidden": hide}
         result |= {"seconds": medians, "ratios": ratios}
         out.write_text(json.dumps(result, indent=2), encoding="utf-8")
 

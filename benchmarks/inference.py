@@ -19,6 +19,7 @@ from wasabi import msg
 
 from spacy_xner.corpus.docs import read_docs
 from spacy_xner.corpus.names import find_files
+from spacy_xner.machine import describe_machine
 from spacy_xner.tokenizer import create_multilingual_tokenizer
 from spacy_xner.transformer.checkpoint import load_checkpoint
 
@@ -39,6 +40,8 @@ def main(
     if system and work is not None:
         print(json.dumps(measure(system, work, json.loads((work / "texts.json").read_text()))))
         return
+    machine = describe_machine()
+    msg.info(str(machine))
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         model, tokenizer = load_checkpoint(encoder)
@@ -63,7 +66,7 @@ def main(
     ]
     msg.table(rows, header=("words/s", *texts, "peak memory"), divider=True)
     if out is not None:
-        out.write_text(json.dumps(results, indent=2))
+        out.write_text(json.dumps({"machine": machine._asdict(), "systems": results}, indent=2))
 
 
 def make_texts(corpus: Path, languages: list[str], n_words: int) -> dict[str, list[str]]:
@@ -165,7 +168,7 @@ def build_spacy(system: str, encoder: Path, train: bool = False) -> spacy.Langua
         tok2vec = {
             "@architectures": "spacy_xner.TransformerEncoder.v1",
             "name": str(encoder),
-            "mixed_precision": half,
+            "precision": "auto" if half else "float32",
         }
         pipe = nlp.add_pipe("transformer_ner", config={"model": {"tok2vec": tok2vec}})
     for label in ("LOC", "ORG", "PER"):

@@ -13,6 +13,7 @@ import typer
 from torch import Tensor
 from wasabi import msg
 
+from spacy_xner.machine import describe_machine
 from spacy_xner.vectors.mapping import N_NEIGHBOURS, nearest
 
 
@@ -23,6 +24,7 @@ def main(
     peer: Annotated[bool, typer.Option(help="Measure torch too.")] = True,
 ) -> None:
     """Print seconds, the ratio, peak memory, and how often both find the same word."""
+    msg.info(str(describe_machine()))
     rng = torch.Generator().manual_seed(0)
     x = torch.randn(n_words, width, generator=rng)
     # Words and noisy translations, so that there is something to find.

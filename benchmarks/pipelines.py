@@ -11,6 +11,7 @@ from spacy.training import Example
 from wasabi import msg
 
 from spacy_xner.corpus.reader import create_multilingual_corpus
+from spacy_xner.machine import describe_machine
 from spacy_xner.scoring import annotate
 
 
@@ -28,6 +29,7 @@ def main(
     Every round loads the pipelines anew: the BiLSTM keeps how words are spelled, and text that it has read
     before is none that users have. The column "again" has the speed with known words.
     """
+    msg.info(str(describe_machine()))
     read = create_multilingual_corpus(corpus, "test", languages.split(","), limit=limit)
     first: dict[Path, list[float]] = {path: [] for path in models}
     again: dict[Path, list[float]] = {path: [] for path in models}

@@ -20,6 +20,7 @@ from wasabi import msg
 
 from spacy_xner.corpus.conll import Sentence, read_tagged
 from spacy_xner.corpus.docs import make_doc
+from spacy_xner.machine import describe_machine
 from spacy_xner.tags import TokenSpan
 from spacy_xner.transformer.checkpoint import load_checkpoint
 
@@ -51,6 +52,7 @@ def main(
     only_trained: Annotated[bool, typer.Option(help="Measure nothing else.")] = False,
 ) -> None:
     """Measure every method on every corpus and language; sentences with `sent_id` are joined by it."""
+    msg.info(str(describe_machine()))
     sets = {
         f"{folder.name} {lang}": read_pairs(folder, source, lang)[: limit or None]
         for folder in corpora

@@ -18,6 +18,7 @@ import spacy
 import typer
 from wasabi import msg
 
+from spacy_xner.machine import describe_machine
 from spacy_xner.transformer.network import TransformerNetwork
 
 from inference import make_texts, memory
@@ -41,6 +42,7 @@ def main(
         texts = json.loads(texts_path.read_text())
         print(json.dumps(measure(folder, texts, n_passes, share="nothing" not in system)))
         return
+    msg.info(str(describe_machine()))
     with tempfile.TemporaryDirectory() as work:
         texts_path = Path(work) / "texts.json"
         texts = make_texts(corpus, languages.split(","), n_words)

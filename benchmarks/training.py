@@ -16,6 +16,7 @@ from thinc.api import Adam
 from wasabi import msg
 
 from spacy_xner.corpus.reader import create_multilingual_corpus
+from spacy_xner.machine import describe_machine
 from spacy_xner.transformer.checkpoint import load_checkpoint
 from spacy_xner.transformer.freezing import freeze
 
@@ -33,6 +34,7 @@ def main(
     batch_size: Annotated[int, typer.Option(help="Sentences a batch.")] = 32,
 ) -> None:
     """Measure; the first two batches warm up and do not count."""
+    msg.info(str(describe_machine()))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder)

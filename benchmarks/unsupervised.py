@@ -17,6 +17,7 @@ import typer
 from wasabi import msg
 
 from spacy_xner.files import write_bytes
+from spacy_xner.machine import Machine, describe_machine
 from spacy_xner.vectors.dictionary import BilingualDictionary, read_dictionary, split_dictionary
 from spacy_xner.vectors.judge import choose_start
 from spacy_xner.vectors.mapping import Pairs, align, precision
@@ -65,6 +66,8 @@ def main(
     }  # fmt: skip
     if keep(out / "settings.json", lambda: settings) != settings:
         msg.fail(f"{out} holds runs of other settings", exits=1)
+    machine = keep(out / "machine.json", lambda: describe_machine()._asdict())
+    msg.info(str(Machine(**machine)))
     tables = read_table(source, limit), read_table(target, limit)
     training, test = split_dictionary(read_dictionary(dictionary))
     runs = [keep(out / f"{SUPERVISED}.json", lambda: supervise(tables, training, test))]

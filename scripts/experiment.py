@@ -6,7 +6,7 @@ corpus = "corpus"
 
 [machine]
 gpu = -1
-mixed_precision = true
+precision = "auto"
 
 [experiments]
 
@@ -33,6 +33,7 @@ from typing import Any
 from confection import Config
 
 from spacy_xner.errors import Errors, XnerError
+from spacy_xner.precision import read_precision
 
 from scripts.runner import Experiment, run_experiment
 
@@ -66,7 +67,7 @@ def read_experiments(path: Path, overrides: dict[str, Any] | None = None) -> lis
     RAISES: XNER801 to XNER804.
     """
     config, known = read_config(path, overrides), kinds()
-    machine = {"gpu": -1, "mixed_precision": True, **config.get("machine", {})}
+    machine = _read_machine(config.get("machine", {}))
     paths = {name: Path(value) for name, value in config.get("paths", {}).items() if value}
     experiments = []
     for name, section in config["experiments"].items():
@@ -76,6 +77,14 @@ def read_experiments(path: Path, overrides: dict[str, Any] | None = None) -> lis
             raise XnerError(Errors.XNER801.format(path=path, known=", ".join(known), found=kind))
         experiments.append(kind(name, section, paths, **machine))
     return experiments
+
+
+def _read_machine(section: dict[str, Any]) -> dict[str, Any]:
+    """Read GPU and precision, which earlier configs call `mixed_precision`. RAISES: XNER130."""
+    machine = {"gpu": -1, "precision": None, "mixed_precision": None, **section}
+    old = machine.pop("mixed_precision")
+    machine["precision"] = read_precision(machine["precision"] or (None if old is not None else "auto"), old)
+    return machine
 
 
 def run_config(

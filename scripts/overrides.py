@@ -60,7 +60,7 @@ class Trained(Experiment):
             "vars.sources": list(sources),
             **{f"vars.{key}": run[key] for key in ("limit", "dev_limit", "batch_size", "learn_rate")},
             "vars.n_frozen_layers": run["frozen"],
-            "vars.mixed_precision": self.mixed_precision,
+            "vars.precision": self.precision,
         }
 
     def count(self, run: Run, languages: list[str], sources: Sequence[str] = ()) -> int:

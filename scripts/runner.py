@@ -15,6 +15,7 @@ from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import move_folder, read_json
 from spacy_xner.machine import describe_machine
 from spacy_xner.runs import claim
+from spacy_xner.types import Precision
 
 from scripts.results import DESCRIPTION, write_result
 from scripts.versions import describe_commit, describe_versions
@@ -69,7 +70,7 @@ class Experiment:
     section: `axes` (lists of values by setting), `settings` and `exclude` of the config.
     paths: Folders by their names in the config: `corpus` and what the kind needs besides.
     gpu: GPU id, -1 for the CPU.
-    mixed_precision: Half precision where the machine has it.
+    precision: Numbers that the networks compute with.
     RAISES: XNER802, XNER803, XNER804.
     """
 
@@ -81,7 +82,7 @@ class Experiment:
     needs: ClassVar[tuple[str, ...]] = ("corpus",)
 
     def __init__(
-        self, name: str, section: Settings, paths: Mapping[str, Path], *, gpu: int, mixed_precision: bool
+        self, name: str, section: Settings, paths: Mapping[str, Path], *, gpu: int, precision: Precision
     ) -> None:
         self.name = name
         self.axes: dict[str, list[Any]] = dict(section.get("axes", {}))
@@ -89,7 +90,7 @@ class Experiment:
         self.exclude: list[Settings] = list(section.get("exclude", []))
         self.paths = paths
         self.gpu = gpu
-        self.mixed_precision = mixed_precision
+        self.precision = precision
         self._check()
 
     def _check(self) -> None:

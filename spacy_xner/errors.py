@@ -132,6 +132,10 @@ class Errors:
         "[XNER191] {name!r} gave {n} entities a probability: too few to calibrate by. Give labelled "
         "sentences in the languages of its clusters, and a tagger with `confidence = true`."
     )
+    XNER130 = (
+        "[XNER130] Got both precision = {precision!r} and mixed_precision = {mixed_precision}, which is its "
+        'old name. Remove mixed_precision; its true is now precision = "auto", its false "float32".'
+    )
 
     XNER201 = (
         "[XNER201] Cannot load the encoder {name!r}: {reason}. Give a folder with config.json, "
@@ -174,7 +178,7 @@ class Errors:
     )
     XNER303 = (
         "[XNER303] The loss of {name!r} is {loss}. Lower the learning rate, set "
-        "mixed_precision = false, or look for broken vectors in the batch that starts with {text!r}."
+        'precision = "float32", or look for broken vectors in the batch that starts with {text!r}.'
     )
     XNER304 = (
         "[XNER304] {name!r} has no labels. Give annotated examples to nlp.initialize(), add labels "
@@ -640,6 +644,10 @@ class Warnings:
     W106 = (
         "[XNER-W106] {n} lone `#` tagged O in {path} were read as spaces, which WikiAnn writes so. Where "
         "they are real, give a `# text = ...` line before each sentence."
+    )
+    W130 = (
+        "[XNER-W130] precision = {precision!r} is forced on a device that has no instructions for it "
+        '({device}): it works, and is slow. Set precision = "auto" for what the device is fast with.'
     )
     W330 = (
         "[XNER-W330] {name!r} was saved with other settings than those of its config: {changes}. If the "

@@ -10,12 +10,20 @@ from typing import NamedTuple
 import torch
 
 UNKNOWN = "unknown"
+NO_GPU = "none"
 CPUINFO = Path("/proc/cpuinfo")
 # Sets that decide how fast matrices are multiplied, as Linux names them on x86 and on Arm.
 INSTRUCTION_SETS = (
     "avx", "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16",
-    "amx_tile", "amx_int8", "amx_bf16", "asimd", "asimdhp", "sve", "sve2", "i8mm", "bf16", "sme",
+    "amx_tile", "amx_int8", "amx_bf16", "amx_fp16", "asimd", "asimdhp", "sve", "sve2", "i8mm", "bf16", "sme",
 )  # fmt: skip
+
+
+class Processor(NamedTuple):
+    """The processor's model, and those of `INSTRUCTION_SETS` that it has."""
+
+    cpu: str
+    instruction_sets: list[str]
 
 
 class Machine(NamedTuple):
@@ -40,22 +48,34 @@ class Machine(NamedTuple):
     torch: str
     python: str
 
+    def __str__(self) -> str:
+        """One line for people."""
+        sets = ", ".join(self.instruction_sets) or "unknown instruction sets"
+        gpu = f"GPU {self.gpu}" if self.gpu != NO_GPU else "no GPU"
+        threads = f"{self.n_threads} threads of torch {self.torch}"
+        return f"{self.cpu} ({sets}), {self.n_cores} cores, {threads}, {gpu}"
+
 
 def describe_machine() -> Machine:
     """Describe the machine that this process runs on, for results to record; fails on no system."""
-    cpuinfo = _read_cpuinfo()
-    flags = set(_find(cpuinfo, "flags", "Features").split())
     return Machine(
-        cpu=_find(cpuinfo, "model name", "Model") or _ask_system() or UNKNOWN,
-        instruction_sets=[name for name in INSTRUCTION_SETS if name in flags],
+        **describe_processor()._asdict(),
         capability=torch.backends.cpu.get_cpu_capability() or UNKNOWN,
         n_cores=count_cores(),
         n_threads=torch.get_num_threads(),
-        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else NO_GPU,
         system=platform.platform() or UNKNOWN,
         torch=torch.__version__,
         python=platform.python_version(),
     )
+
+
+def describe_processor() -> Processor:
+    """Name the processor; what the system does not say is "unknown", and no set at all."""
+    cpuinfo = _read_cpuinfo()
+    flags = set(_find(cpuinfo, "flags", "Features").split())
+    cpu = _find(cpuinfo, "model name", "Model") or _ask_system() or UNKNOWN
+    return Processor(cpu, [name for name in INSTRUCTION_SETS if name in flags])
 
 
 def count_cores() -> int:

@@ -12,13 +12,15 @@ import srsly
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from thinc.api import Model, Optimizer, PyTorchGradScaler, PyTorchShim, torch2xp, xp2torch
+from thinc.api import Model, Optimizer, PyTorchShim, torch2xp, xp2torch
 from thinc.shims import Shim
 from thinc.types import ArgsKwargs
 from thinc.util import convert_recursive, get_torch_default_device, iterate_recursive
 
 from spacy_xner.errors import Errors, Warnings, XnerError, named_damage
+from spacy_xner.precision import GradScaler, choose_precision
 from spacy_xner.steps import dense_part, is_plain_adam, step_fused, step_one_by_one
+from spacy_xner.types import Precision
 from spacy_xner.weights import check_finite, check_tensors
 
 # The name of the settings among the weights.
@@ -38,8 +40,10 @@ class TorchShim(PyTorchShim):
     faster with `OMP_NUM_THREADS=1` (see `benchmarks/threads.py`).
 
     build: Makes the network, with any weights, from `cfg`.
-    mixed_precision: Half precision: float16 with a gradient scaler on GPU, bfloat16 on CPUs that
-        have it; float32 on other CPUs.
+    precision: Numbers that the network computes with; the weights are float32 in any case. "auto" is float16
+        with a gradient scaler on a GPU, bfloat16 on CPUs that have it, and float32 on others. The other names
+        force it, at whatever speed; see `precision.choose_precision`. None, for a small network without the
+        setting, is float32 too, and is not logged.
     outline: Makes the modules with weights alone, where `build` makes more; to compare sizes with.
     on_load: Called with the network once its stored weights are in place, also in another process.
     learn_rate_factor: The optimizer's learning rate is multiplied by it for this network.
@@ -52,15 +56,15 @@ class TorchShim(PyTorchShim):
         build: Callable[[dict[str, Any]], torch.nn.Module],
         *,
         outline: Callable[[dict[str, Any]], torch.nn.Module] | None = None,
-        mixed_precision: bool = False,
+        precision: Precision | None = None,
         grad_scaler_config: dict[str, Any] | None = None,
         on_load: Callable[[Any], None] | None = None,
         learn_rate_factor: float = 1.0,
         max_learn_rate: float | None = None,
     ) -> None:
-        on_gpu = get_torch_default_device().type == "cuda"
-        scaler = PyTorchGradScaler(mixed_precision and on_gpu, **(grad_scaler_config or {}))
-        super().__init__(None, {}, mixed_precision=mixed_precision and on_gpu, grad_scaler=scaler)
+        self.choice = choose_precision(precision, get_torch_default_device().type)
+        scaler = GradScaler(self.choice.is_scaled, **(grad_scaler_config or {}))
+        super().__init__(None, {}, mixed_precision=self.choice.is_scaled, grad_scaler=scaler)
         self._build = build
         self._outline = outline or build
         self._on_load = on_load
@@ -70,7 +74,6 @@ class TorchShim(PyTorchShim):
         self._process = os.getpid()
         # Counts changes of the weights: a cache of what was computed with them asks for it.
         self.version = 0
-        self.cpu_bfloat16 = mixed_precision and not on_gpu and has_cpu_bfloat16()
 
     @property
     def network(self) -> torch.nn.Module:
@@ -108,7 +111,7 @@ class TorchShim(PyTorchShim):
     def predict(self, inputs: ArgsKwargs) -> Any:
         """Compute the network's output without gradients. Threads may call this at the same time."""
         self._use_one_thread_in_forks()
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), self.choice.autocast():
             return self.network(*inputs.args, **inputs.kwargs)
 
     @contextlib.contextmanager
@@ -131,7 +134,7 @@ class TorchShim(PyTorchShim):
         RETURNS: The output, and a function of its gradients that adds to those of the parameters and
             returns those of the inputs.
         """
-        with self.training_mode() as network, self._autocast():
+        with self.training_mode() as network, self.choice.autocast():
             output = getattr(network, method)(*inputs.args, **inputs.kwargs)
 
         def backprop(grads: ArgsKwargs) -> Any:
@@ -249,11 +252,6 @@ class TorchShim(PyTorchShim):
             for name, value in backup.items():
                 names[name].data = value
 
-    def _autocast(self) -> Any:
-        if self.cpu_bfloat16:
-            return torch.autocast("cpu", dtype=torch.bfloat16)
-        return torch.autocast("cuda", enabled=self._mixed_precision)
-
     def _use_one_thread_in_forks(self) -> None:
         # A forked child of `nlp.pipe(n_process=2)` inherits the state of OpenMP but not its threads, and
         # hangs in the first parallel region.
@@ -293,13 +291,6 @@ def trained_weights(model: Model) -> dict[Any, Any]:
     }
     of_torch = {key: torch2xp(p.detach().clone()) for key, p in trained_parameters(model).items()}
     return {**of_thinc, **of_torch}
-
-
-def has_cpu_bfloat16() -> bool:
-    """True if this CPU multiplies bfloat16 matrices in hardware."""
-    return bool(torch.backends.mkldnn.is_available()) and (
-        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    )
 
 
 def _has_gradient(value: Any) -> bool:

@@ -22,3 +22,5 @@ Window = Annotated[int, Field(ge=8)]
 Scheme = Literal["IOB1", "IOB2", "BIOES"]
 # The unit that the language identifier names a language for.
 Level = Literal["doc", "sentence"]
+# Numbers that networks compute with; see `precision`.
+Precision = Literal["auto", "float32", "bfloat16", "float16"]

@@ -27,6 +27,12 @@ def test_config_lists_and_prints_the_installed_configs() -> None:
         assert invoke(xner, "config", name) == " ".join(text.split())
 
 
+def test_config_prints_the_one_for_a_gpu() -> None:
+    printed = invoke(xner, "config", "transformer", "--gpu")
+    assert printed == invoke(xner, "config", "transformer_gpu") != invoke(xner, "config", "transformer")
+    assert "XNER115" in invoke(xner, "config", "bilstm", "--gpu", code=1)
+
+
 def test_a_coded_error_ends_a_verb_with_its_text_alone() -> None:
     output = invoke(xner, "config", "nothing", code=1)
     assert "XNER115" in output

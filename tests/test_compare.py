@@ -183,7 +183,7 @@ def mapped(monkeypatch, checkpoint):
 
 def options(corpus, checkpoint):
     return [
-        corpus, corpus.parent / "out", "--target=es", "--encoder", checkpoint, "--no-mixed-precision",
+        corpus, corpus.parent / "out", "--target=es", "--encoder", checkpoint, "--precision=float32",
         "--test-limit=10", "--batch-size=4", "--learn-rate=0.02",
     ]  # fmt: skip
 
@@ -314,7 +314,7 @@ def make_task(corpus, checkpoint, data=NO_DATA, **changes):
     settings = Settings(
         "en", "es", encoder=str(checkpoint), test_limit=10, learn_rate=0.02, batch_size=4, **changes
     )
-    return Task(corpus, corpus.parent / "out", settings, data, mixed_precision=False)
+    return Task(corpus, corpus.parent / "out", settings, data, precision="float32")
 
 
 @pytest.mark.parametrize(

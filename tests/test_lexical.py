@@ -54,7 +54,7 @@ def make_corpus(folder: Path) -> Path:
 def test_from_an_encoder_to_vectors_and_translations(checkpoint: Path, tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path / "corpus")
     (tmp_path / "en-es.txt").write_text(DICTIONARY, encoding="utf-8")
-    encoder = ("--encoder", checkpoint, "--layer", 1, "--no-mixed-precision")
+    encoder = ("--encoder", checkpoint, "--layer", 1, "--precision=float32")
     english = corpus / "en-toy-train.spacy"
     invoke(xner, "vectors", "distil", english, "--out", tmp_path / "en.safetensors", *encoder)
     invoke(
@@ -110,7 +110,7 @@ def test_random_vectors_have_the_shape_of_mapped_ones(checkpoint: Path, tmp_path
     for lang, table in zip(("en", "es"), tables, strict=True):
         invoke(
             xner, "vectors", "distil", corpus / f"{lang}-toy-train.spacy", "--out", table,
-            "--encoder", checkpoint, "--layer", 1, "--no-mixed-precision",
+            "--encoder", checkpoint, "--layer", 1, "--precision=float32",
         )  # fmt: skip
     merged = tmp_path / "merged"
     invoke(xner, "vectors", "merge", *tables, "--out", merged / "es")
@@ -151,7 +151,7 @@ def test_a_dictionary_in_the_wrong_direction_is_refused(checkpoint: Path, tmp_pa
     english = corpus / "en-toy-train.spacy"
     invoke(
         xner, "vectors", "distil", english, tmp_path / "es-en.txt", "--out", tmp_path / "all.safetensors",
-        "--encoder", checkpoint, "--layer", 1, "--no-mixed-precision",
+        "--encoder", checkpoint, "--layer", 1, "--precision=float32",
     )  # fmt: skip
     arguments = ("translate", "words", english, tmp_path / "es-en.txt", tmp_path / "all.safetensors")
     assert "XNER605" in invoke(xner, *arguments, "--language=es", code=1)

@@ -1,9 +1,11 @@
 """Naming the machine: Linux on x86 and Arm, systems without cpuinfo, systems that say nothing."""
 
+import ast
 import json
 import os
 import platform
 import subprocess
+from pathlib import Path
 
 import pytest
 import torch
@@ -103,3 +105,26 @@ def test_results_can_record_it():
     assert found.torch == torch.__version__
     assert found.n_threads == torch.get_num_threads()
     assert found.capability
+
+
+def test_a_line_names_it_for_people(cpuinfo):
+    cpuinfo(X86)
+    found = describe_machine()
+    line = str(found._replace(n_cores=2, n_threads=1, torch="2.13.0", gpu="none"))
+    sets = ", ".join(found.instruction_sets)
+    name = "Intel(R) Xeon(R) Platinum 8481C"
+    assert line == f"{name} ({sets}), 2 cores, 1 threads of torch 2.13.0, no GPU"
+    assert str(found._replace(instruction_sets=[], gpu="H100")).endswith("GPU H100")
+    assert "unknown instruction sets" in str(found._replace(instruction_sets=[]))
+
+
+@pytest.mark.parametrize("path", sorted(Path("benchmarks").glob("*.py")), ids=lambda path: path.stem)
+def test_every_benchmark_names_its_machine(path):
+    """It is printed by `main`, and written where the figures are."""
+    source = path.read_text(encoding="utf-8")
+    [main] = [node for node in ast.parse(source).body if getattr(node, "name", "") == "main"]
+    calls = {getattr(node.func, "id", "") for node in ast.walk(main) if isinstance(node, ast.Call)}
+    assert "describe_machine" in calls
+    # Figures are written where an option names a file for them.
+    if '"JSON file' in source:
+        assert '"machine": machine._asdict()' in source

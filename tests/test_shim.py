@@ -182,7 +182,6 @@ def test_several_backward_passes_are_unscaled_once_each(n_passes):
         shim = TorchShim(make_network)
         shim.start({"seed": 3})
         shim._mixed_precision, shim._grad_scaler = half, Scaler()
-        shim._autocast = lambda: torch.autocast("cuda", enabled=False)
         for i in range(n_passes):
             inputs = torch.arange(12.0).view(3, 4) + i
             outputs, backprop = shim.begin_update(ArgsKwargs(args=(inputs,), kwargs={}))
@@ -208,7 +207,6 @@ def test_gradients_of_inputs_are_unscaled_and_zero_after_an_overflow(overflows, 
     shim.start({})
     torch.nn.init.constant_(shim.network.weight, 5.0)
     shim._mixed_precision, shim._grad_scaler = True, Overflowing()
-    shim._autocast = lambda: torch.autocast("cuda", enabled=False)
     inputs = torch.ones(1, 1, requires_grad=True)
     outputs, backprop = shim.begin_update(ArgsKwargs(args=(inputs, torch.ones(1, 1)), kwargs={}))
     d_inputs = backprop(ArgsKwargs(args=((outputs,),), kwargs={"grad_tensors": torch.ones(1, 1)}))

@@ -79,7 +79,7 @@ def job(trained, checkpoint, tmp_path):
         files = [source] if source else [tmp_path / "source", "--target", tmp_path / "target"]
         arguments = [
             "silver", tmp_path / "teacher", *files[:1], tmp_path / "out", *files[1:], "--language", "xx",
-            "--encoder", checkpoint, "--layer", 2, "--part-size", 2, "--no-mixed-precision", *options,
+            "--encoder", checkpoint, "--layer", 2, "--part-size", 2, "--precision=float32", *options,
         ]  # fmt: skip
         return invoke(xner, *arguments, code=code)
 

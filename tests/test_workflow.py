@@ -13,6 +13,7 @@ import srsly
 import yaml
 from spacy.cli.debug_config import debug_config
 from spacy.cli.init_config import fill_config
+from spacy.util import load_config
 from typer.main import get_command
 
 from spacy_xner.cli.app import xner
@@ -21,11 +22,14 @@ from spacy_xner.corpus.names import find_files
 from spacy_xner.corpus.reader import create_multilingual_corpus
 from spacy_xner.files import move_folder
 from spacy_xner.report.page import BEGIN, END, collect_report, renew_readme, write_report
-from spacy_xner.training import fixed_steps, train_pipeline
+from spacy_xner.tagger.component import EntityTagger
+from spacy_xner.training import config_path, fixed_steps, train_pipeline
 
+from scripts.command import app as scripts_app
 from tests import tiny
 
 CONFIGS = sorted(Path("configs").glob("*.cfg"))
+PROJECTS = [Path("project.yml"), *sorted(Path("papers").glob("*/project.yml"))]
 
 
 def run(*command, code=0, **kwargs):
@@ -231,6 +235,78 @@ def test_configs_survive_fill_config_and_debug_config(path, tmp_path):
     fill_config(again, filled, silent=True)
     assert filled.read_text() == again.read_text()
     debug_config(filled)
+
+
+def test_the_config_for_a_gpu_is_one_of_xlmr_in_half_precision():
+    config = load_config(config_path("transformer_gpu"), interpolate=True)
+    assert config["training"]["gpu_allocator"] == "pytorch"
+    tok2vec = config["components"]["ner"]["model"]["tok2vec"]
+    assert (tok2vec["name"], tok2vec["precision"]) == ("xlm-roberta-base", "auto")
+
+
+def test_the_config_for_a_gpu_trains_a_step_of_several_batches(toy_corpus, checkpoint, tmp_path, monkeypatch):
+    batches, weights = [], []
+    update, finish = EntityTagger.update, EntityTagger.finish_update
+
+    def watch_update(self, examples, **kwargs):
+        batches.append(examples)
+        return update(self, examples, **kwargs)
+
+    def watch_step(self, sgd):
+        weights.append(self.model.to_bytes())
+        finish(self, sgd)
+        weights.append(self.model.to_bytes())
+
+    monkeypatch.setattr(EntityTagger, "update", watch_update)
+    monkeypatch.setattr(EntityTagger, "finish_update", watch_step)
+    overrides = {
+        "paths.corpus": str(toy_corpus),
+        "paths.encoder": str(checkpoint),
+        "training.max_steps": 1,
+        "vars.eval_frequency": 1,
+        "vars.learn_rate": 0.02,
+        "training.optimizer.learn_rate.warmup_steps": 0,
+        "components.ner.model.tok2vec.overlap": 8,
+        "training.logger.console": {"@loggers": "spacy.ConsoleLogger.v3", "progress_bar": None},
+    }
+    train_pipeline(config_path("transformer_gpu"), tmp_path / "out", overrides)
+    # spaCy scores the step after the last one. Gradients of three batches or more make one step.
+    before, after, still, then = weights
+    assert before != after == still != then
+    assert len(batches) >= 2 * 3
+
+
+def runs_of_the_projects():
+    """Every line of every project's commands, with the options of the command that it runs."""
+    for path in PROJECTS:
+        for command in yaml.safe_load(path.read_text())["commands"]:
+            for line in command["script"]:
+                words = line.split()
+                match words[:4]:
+                    case ["python", "-m", "spacy", "xner"]:
+                        yield path, line, options_of(get_command(xner), words[4:])
+                    case ["python", script, *_] if script.endswith("scripts"):
+                        yield path, line, options_of(get_command(scripts_app), words[2:])
+
+
+def options_of(command, words):
+    """The options of a command, found by the words of its path."""
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    return command.name, {option for parameter in command.params for option in parameter.opts}
+
+
+def test_all_workflows_take_a_gpu():
+    assert len(PROJECTS) == 6
+    for path in PROJECTS:
+        assert yaml.safe_load(path.read_text())["vars"]["gpu"] == -1, path
+    runs = list(runs_of_the_projects())
+    on_gpu = [(path, line) for path, line, (_, options) in runs if "--gpu" in options]
+    experiments = [(path, line) for path, line, (name, _) in runs if name == "experiment"]
+    assert len(on_gpu) > 10
+    assert len(experiments) > 10
+    assert [run for run in on_gpu if "--gpu ${vars.gpu}" not in run[1]] == []
+    assert [run for run in experiments if "--machine.gpu ${vars.gpu}" not in run[1]] == []
 
 
 def test_spacys_own_commands_work(toy_model, toy_corpus, checkpoint, tmp_path):

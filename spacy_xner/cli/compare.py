@@ -4,7 +4,7 @@ from wasabi import msg
 
 from spacy_xner.cli import compare_options as options
 from spacy_xner.cli.app import verb
-from spacy_xner.cli.options import Gpu, split_names
+from spacy_xner.cli.options import Gpu, Numbers, Precision, split_names
 
 
 @verb("compare")
@@ -32,7 +32,7 @@ def compare_cli(
     batch_size: options.BatchSize = 32,
     seed: options.Seed = 0,
     configs: options.Configs = None,
-    mixed_precision: options.MixedPrecision = True,
+    precision: Precision = Numbers.auto,
     gpu: Gpu = -1,
 ) -> None:
     """Train every route that the data allows, and write compare.md, compare.json and a pipeline a route.
@@ -53,7 +53,7 @@ def compare_cli(
         batch_size=batch_size, seed=seed,
     )  # fmt: skip
     data = Data(tuple(parallel or ()), dictionary, reverse, text, grouping, pairs, words)
-    task = Task(corpus, out, settings, data, configs, mixed_precision, gpu)
+    task = Task(corpus, out, settings, data, configs, precision.value, gpu)
     task.check()
     out.mkdir(parents=True, exist_ok=True)
     reasons = {}

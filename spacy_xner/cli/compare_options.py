@@ -50,4 +50,3 @@ Seed = Annotated[
     int, typer.Option(help="Random seed. Training of word vectors with several threads is not repeatable.")
 ]
 Configs = Annotated[Path | None, typer.Option(help="Folder of training configs; the installed ones.")]
-MixedPrecision = Annotated[bool, typer.Option(help="Half precision.")]

@@ -1,11 +1,26 @@
 """Options that several verbs have alike."""
 
+from enum import Enum
 from typing import Annotated
 
 import typer
 
+
+class Numbers(str, Enum):
+    """Values of `precision`; see `TorchShim`."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
 Languages = Annotated[str, typer.Option(help="Comma-separated languages; all by default.")]
 Gpu = Annotated[int, typer.Option(help="GPU id, -1 for the CPU.")]
+Precision = Annotated[
+    Numbers,
+    typer.Option(help="Numbers that networks compute with; auto: what the machine is fast with."),
+]
 Seed = Annotated[int, typer.Option(help="Random seed.")]
 
 

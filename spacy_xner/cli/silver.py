@@ -8,7 +8,7 @@ import typer
 from wasabi import msg
 
 from spacy_xner.cli.app import print_warnings, verb
-from spacy_xner.cli.options import Gpu, split_names
+from spacy_xner.cli.options import Gpu, Numbers, Precision, split_names
 
 
 class Engine(str, Enum):
@@ -52,7 +52,7 @@ def silver_cli(
     n_examples: Annotated[int, typer.Option(min=0, help="Pairs of a kind on the audit page.")] = 20,
     engine: Annotated[Engine, typer.Option(help="ray: workers of a cluster share shards.")] = Engine.local,
     workers: Annotated[int, typer.Option(min=1, help="Ray workers, each with its own models.")] = 2,
-    mixed_precision: Annotated[bool, typer.Option(help="Half precision.")] = True,
+    precision: Precision = Numbers.auto,
     gpu: Gpu = -1,
 ) -> None:
     """Write a corpus of the target language, and a page to compare kept and rejected pairs on.
@@ -69,7 +69,7 @@ def silver_cli(
     language, labels = file_language(language), None if suppress is None else tuple(split_names(suppress))
     text = ParallelText(source, target, limit)
     aligned = AlignerSettings(
-        aligner, encoder, layer, mixed_precision, labels, min_probability, back_projection
+        aligner, encoder, layer, precision.value, labels, min_probability, back_projection
     )
     settings = SilverSettings(
         teacher, text, language, source_language, aligned, empty_share, part_size, n_examples

@@ -148,7 +148,7 @@ def make_projector(settings: AlignerSettings) -> Language:
         tok2vec = {
             "@architectures": "spacy_xner.TransformerEncoder.v1", "name": settings.encoder,
             "n_layers": settings.layer, "n_frozen_layers": settings.layer, "pooling": "mean",
-            "mixed_precision": settings.mixed_precision,
+            "precision": settings.precision,
         }  # fmt: skip
         nlp.add_pipe(PROJECTOR, config={"model": {"tok2vec": tok2vec}})
         nlp.initialize()

@@ -7,6 +7,7 @@ from typing import Any
 
 from spacy_xner.files import describe_file
 from spacy_xner.projector.parallel import ParallelText
+from spacy_xner.types import Precision
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class AlignerSettings:
     pipeline: Trained pipeline with an `entity_projector`; without one the encoder compares.
     encoder: Checkpoint that compares.
     layer: Layer of the encoder that is compared.
-    mixed_precision: Compare in half precision.
+    precision: Numbers that the encoder computes with; see `TorchShim`.
     suppressed: Labels that become O. Here and in the next two, None takes the setting of the pipeline.
     min_probability: Least score of a place.
     back_projection: Believe only places that lead back to the entity.
@@ -25,7 +26,7 @@ class AlignerSettings:
     pipeline: str = ""
     encoder: str = "multilingual-e5-small"
     layer: int = 6
-    mixed_precision: bool = True
+    precision: Precision = "auto"
     suppressed: tuple[str, ...] | None = None
     min_probability: float | None = None
     back_projection: bool | None = None

@@ -40,7 +40,7 @@ def embed_sentences(docs: Sequence[Doc], vectors: SentenceVectors, nlp: Language
         compute: Callable[[list[Doc]], Floats] = nlp.get_pipe("language_identifier").embed
     else:
         pooling: Literal["first", "max"] = "first" if vectors == "base-first" else "max"
-        model = build_sentence_encoder(encoder, pooling=pooling, mixed_precision=True)
+        model = build_sentence_encoder(encoder, pooling=pooling, precision="auto")
         model.initialize()
 
         def compute(batch: list[Doc]) -> Floats:

@@ -130,7 +130,7 @@ def distil_words(task: Task, paths: list[Path], dictionary: Path, *, reverse: bo
     """
     words = choose_words(paths, read_dictionary(dictionary, reverse=reverse), limit=task.data.words)
     layer = max(1, 2 * task.n_layers // 3)
-    return distil_vectors(words, task.settings.encoder, layer=layer, mixed_precision=task.mixed_precision)
+    return distil_vectors(words, task.settings.encoder, layer=layer, precision=task.precision)
 
 
 def train_vectors_of(task: Task, language: str, out: Path) -> None:

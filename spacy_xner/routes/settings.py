@@ -12,6 +12,7 @@ from spacy_xner.corpus.docs import read_docs
 from spacy_xner.corpus.names import find_files
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.training import steps_per_epoch
+from spacy_xner.types import Precision
 
 
 def run_overrides(
@@ -23,7 +24,7 @@ def run_overrides(
     sources: list[str],
     n_frozen_layers: int,
     seed: int,
-    mixed_precision: bool,
+    precision: Precision,
 ) -> dict[str, Any]:
     """Overrides of the config `transformer` that every training has.
 
@@ -37,7 +38,7 @@ def run_overrides(
         "vars.sources": sources,
         **{f"vars.{key}": settings[key] for key in ("limit", "dev_limit", "batch_size", "learn_rate")},
         "vars.n_frozen_layers": n_frozen_layers,
-        "vars.mixed_precision": mixed_precision,
+        "vars.precision": precision,
         "system.seed": seed,
     }
 

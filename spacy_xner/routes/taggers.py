@@ -176,7 +176,7 @@ def make_silver_corpus(task: Task, teacher: Path, out: Path) -> None:
     aligner = AlignerSettings(
         encoder=task.settings.encoder,
         layer=max(1, task.n_layers // 2),
-        mixed_precision=task.mixed_precision,
+        precision=task.precision,
     )
     text = ParallelText(source, target[0] if target else None, task.data.pairs)
     outputs = Outputs(out, task.target, "silver")
@@ -197,7 +197,7 @@ def tagger_training(
         **run_overrides(
             task.corpus, folder / "curves.jsonl", asdict(settings), languages=languages,
             sources=task.sources, n_frozen_layers=task.n_layers // 4, seed=settings.seed,
-            mixed_precision=task.mixed_precision,
+            precision=task.precision,
         ),
         "corpora.dev.languages": [task.language],
         **(changes or {}),

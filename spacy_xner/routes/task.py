@@ -12,6 +12,7 @@ from spacy_xner.files import numbered_lines
 from spacy_xner.router.grouping import read_grouping
 from spacy_xner.training import config_path
 from spacy_xner.transformer.checkpoint import load_checkpoint
+from spacy_xner.types import Precision
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Task:
     settings: Settings
     data: Data = field(default_factory=Data)
     configs: Path | None = None
-    mixed_precision: bool = True
+    precision: Precision = "auto"
     gpu: int = -1
 
     @property

@@ -9,6 +9,7 @@ from spacy.tokens import Doc
 from thinc.api import ArgsKwargs, Model, torch2xp, xp2torch
 from thinc.types import Floats2d
 
+from spacy_xner.precision import read_precision
 from spacy_xner.shim import TorchShim
 from spacy_xner.tagger.gold import token_boundaries
 from spacy_xner.tagger.model import Encoder
@@ -16,7 +17,7 @@ from spacy_xner.transformer.checkpoint import describe, load_checkpoint, outline
 from spacy_xner.transformer.freezing import keep_lowest
 from spacy_xner.transformer.network import TokenizedText, TransformerNetwork
 from spacy_xner.transformer.pooling import Pooling, TextPooling
-from spacy_xner.types import Count, Frozen, Positive, Size, Window
+from spacy_xner.types import Count, Frozen, Positive, Precision, Size, Window
 
 # From documents to one vector a document.
 SentenceEncoder: TypeAlias = Model[list[Doc], Floats2d]
@@ -41,23 +42,25 @@ def build_transformer_encoder(
     window: Window = 512,
     overlap: Count = 64,
     token_budget: Size = 512,
-    mixed_precision: bool = False,
+    precision: Precision | None = None,
     grad_scaler_config: dict[str, Any] | None = None,
     max_learn_rate: Positive | None = 0.00005,
+    mixed_precision: bool | None = None,
 ) -> Encoder:
     """Build an encoder of tokens on a pretrained transformer; weights are read at initialization.
 
     name: Checkpoint folder, hub name, or `multilingual-e5-small`. A saved pipeline does not need it.
     n_layers: Only the lowest so many layers; 0 for all.
-    mixed_precision: See `TorchShim`.
-    grad_scaler_config: Settings of thinc's gradient scaler, for GPUs.
+    precision: See `TorchShim`; None is float32.
+    grad_scaler_config: Settings of thinc's gradient scaler, which float16 needs.
     max_learn_rate: See `TorchShim`. The limit is that of this encoder alone: the head behind it learns with
         the optimizer's rate.
+    mixed_precision: The setting of earlier configs in place of `precision`; see `precision.read_precision`.
     The other settings are those of `TransformerNetwork`.
     """
     return _build_encoder(
-        "transformer_encoder", forward_encoder, name, n_layers, mixed_precision, grad_scaler_config,
-        max_learn_rate,
+        "transformer_encoder", forward_encoder, name, n_layers, read_precision(precision, mixed_precision),
+        grad_scaler_config, max_learn_rate,
         unit="token", n_frozen_layers=n_frozen_layers, pooling=pooling, window=window, overlap=overlap,
         budget=token_budget,
     )  # fmt: skip
@@ -71,14 +74,15 @@ def build_sentence_encoder(
     window: Window = 512,
     overlap: Count = 64,
     token_budget: Size = 512,
-    mixed_precision: bool = False,
+    precision: Precision | None = None,
     grad_scaler_config: dict[str, Any] | None = None,
     max_learn_rate: Positive | None = 0.00005,
+    mixed_precision: bool | None = None,
 ) -> SentenceEncoder:
     """Build an encoder of whole texts: one vector each. See `build_transformer_encoder` for the settings."""
     return _build_encoder(
-        "sentence_encoder", forward_sentences, name, n_layers, mixed_precision, grad_scaler_config,
-        max_learn_rate,
+        "sentence_encoder", forward_sentences, name, n_layers, read_precision(precision, mixed_precision),
+        grad_scaler_config, max_learn_rate,
         unit="text", n_frozen_layers=n_frozen_layers, pooling=pooling, window=window, overlap=overlap,
         budget=token_budget,
     )  # fmt: skip
@@ -92,9 +96,10 @@ def build_pair_encoder(
     window: Window = 512,
     overlap: Count = 64,
     token_budget: Size = 512,
-    mixed_precision: bool = False,
+    precision: Precision | None = None,
     grad_scaler_config: dict[str, Any] | None = None,
     max_learn_rate: Positive | None = 0.00005,
+    mixed_precision: bool | None = None,
 ) -> PairEncoder:
     """Build an encoder of tokens behind a query: query and document are the segments of a pair.
 
@@ -102,8 +107,8 @@ def build_pair_encoder(
     `build_transformer_encoder` for the settings.
     """
     return _build_encoder(
-        "pair_encoder", forward_pairs, name, n_layers, mixed_precision, grad_scaler_config,
-        max_learn_rate,
+        "pair_encoder", forward_pairs, name, n_layers, read_precision(precision, mixed_precision),
+        grad_scaler_config, max_learn_rate,
         unit="token", n_frozen_layers=n_frozen_layers, pooling=pooling, window=window, overlap=overlap,
         budget=token_budget,
     )  # fmt: skip
@@ -114,7 +119,7 @@ def _build_encoder(
     forward: Callable,
     name: str,
     n_layers: int,
-    mixed_precision: bool,
+    precision: Precision,
     grad_scaler_config: dict[str, Any] | None,
     max_learn_rate: float | None,
     **settings: Any,
@@ -123,7 +128,7 @@ def _build_encoder(
     shim = TorchShim(
         partial(TransformerNetwork, **settings),
         outline=outline,
-        mixed_precision=mixed_precision,
+        precision=precision,
         grad_scaler_config=grad_scaler_config,
         on_load=TransformerNetwork.share_frozen,
         max_learn_rate=max_learn_rate,

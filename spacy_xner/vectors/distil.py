@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.transformer.model import build_transformer_encoder
+from spacy_xner.types import Precision
 from spacy_xner.vectors.mapping import normalise_rows
 from spacy_xner.vectors.table import VectorTable
 
@@ -18,7 +19,7 @@ BATCH = 1024
 
 
 def distil_vectors(
-    words: Iterable[str], encoder: str, *, layer: int = 0, mixed_precision: bool = False
+    words: Iterable[str], encoder: str, *, layer: int = 0, precision: Precision = "float32"
 ) -> VectorTable:
     """Read each word by itself with an encoder: its vector is the mean of its wordpieces.
 
@@ -32,7 +33,7 @@ def distil_vectors(
     if not words:
         raise XnerError(Errors.XNER609.format(min_count=1))
     tok2vec = build_transformer_encoder(
-        encoder, n_frozen_layers=-1, n_layers=layer, pooling="mean", mixed_precision=mixed_precision
+        encoder, n_frozen_layers=-1, n_layers=layer, pooling="mean", precision=precision
     )
     tok2vec.initialize()
     vocab = Vocab()

@@ -35,7 +35,7 @@ def make(
     kind: type[Trained], paths: dict[str, Path], axes: dict[str, Any], exclude: Any = (), **settings: Any
 ) -> Any:
     section = {"axes": axes, "settings": settings, "exclude": list(exclude)}
-    return kind("toy", section, paths, gpu=-1, mixed_precision=False)
+    return kind("toy", section, paths, gpu=-1, precision="float32")
 
 
 def results_of(folder: Path) -> dict[str, dict[str, Any]]:

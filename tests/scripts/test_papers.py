@@ -146,7 +146,7 @@ def test_presets_start(preset: Path, encoder: Path, tmp_path: Path, monkeypatch:
     overrides |= {"vars.seeds": [0]}
     overrides |= {f"vars.{name}": 1 for name in config["vars"] if name.endswith("steps")}
     if "encoder" in config["vars"]:
-        overrides |= {"vars.encoder": str(encoder), "machine.mixed_precision": False}
+        overrides |= {"vars.encoder": str(encoder), "machine.precision": "float32"}
     if "teacher_epochs" in config["vars"]:
         overrides |= {"vars.teacher_epochs": 1}
     if config["experiments"].get("zero_resource") or config["experiments"].get("parts"):

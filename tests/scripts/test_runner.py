@@ -40,7 +40,7 @@ def make(
     axes: dict[str, Any], exclude: Any = (), paths: dict[str, Path] | None = None, **settings: Any
 ) -> Toy:
     section = {"axes": axes, "settings": settings, "exclude": list(exclude)}
-    toy = Toy("toy", section, paths or {"corpus": Path()}, gpu=-1, mixed_precision=False)
+    toy = Toy("toy", section, paths or {"corpus": Path()}, gpu=-1, precision="float32")
     toy.trained = []
     return toy
 
@@ -96,7 +96,7 @@ def test_wrong_settings_and_axes_are_refused(axes: Any, settings: Any, code: str
 
 def test_missing_paths_and_settings_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(XnerError, match=r"XNER804.*paths\.corpus"):
-        Toy("toy", {}, {}, gpu=-1, mixed_precision=False)
+        Toy("toy", {}, {}, gpu=-1, precision="float32")
     monkeypatch.setattr(Toy, "required", ("languages",))
     with pytest.raises(XnerError, match=r"XNER804.*languages"):
         make({"seed": [0]})

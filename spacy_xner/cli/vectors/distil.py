@@ -7,6 +7,7 @@ import typer
 from wasabi import msg
 
 from spacy_xner.cli.app import verb
+from spacy_xner.cli.options import Numbers, Precision
 from spacy_xner.cli.vectors.options import Limit, vectors
 
 
@@ -27,7 +28,7 @@ def distil_cli(
     ] = None,
     reverse: Annotated[bool, typer.Option(help="Take the dictionary's source words instead.")] = False,
     limit: Limit = 0,
-    mixed_precision: Annotated[bool, typer.Option(help="Half precision.")] = True,
+    precision: Precision = Numbers.auto,
 ) -> None:
     """Take the vectors of one language's words from a multilingual encoder: they are in one space already."""
     from spacy_xner.vectors.coverage import choose_words
@@ -37,6 +38,6 @@ def distil_cli(
 
     entries = None if dictionary is None else read_dictionary(dictionary, reverse=reverse)
     chosen = choose_words(words, entries, lower=lower, limit=limit)
-    table = distil_vectors(chosen, encoder, layer=layer, mixed_precision=mixed_precision)
+    table = distil_vectors(chosen, encoder, layer=layer, precision=precision.value)
     write_table(table, out)
     msg.good(f"{out}: {len(table.words):,} words, width {table.vectors.shape[1]}")
