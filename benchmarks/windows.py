@@ -47,7 +47,7 @@ class Figures(NamedTuple):
     changed: int
 
 
-SETTINGS = [Setting(*pair) for pair in ((512, 64), (256, 64), (256, 32), (192, 48), (128, 32), (128, 16))]
+SETTINGS = [Setting(*pair) for pair in ((512, 64), (256, 32), (192, 32), (128, 32), (128, 16))]
 
 
 def main(
