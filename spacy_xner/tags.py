@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy
@@ -16,6 +16,7 @@ PREFIXES: dict[str, tuple[str, ...]] = {
     "IOB2": ("B", "I"),
     "BIOES": ("B", "I", "E", "S"),
 }
+_ANY_PREFIX = frozenset("BIES")
 MISSING = -1
 
 
@@ -160,20 +161,43 @@ _FOLLOWS = {"IOB1": _iob1_follows, "IOB2": _iob2_follows, "BIOES": _bioes_follow
 def tags_to_spans(tags: Sequence[str], labels: Sequence[str] | None = None) -> list[TokenSpan]:
     """Read entities off the tags of one document, whatever their scheme.
 
+    The reading is that of `TagSet.decode`, tag by tag: a sentence is too short for arrays.
+
     labels: Labels that may occur; by default those that do.
     RAISES: XNER109 if a tag is none of O and prefix-LABEL.
     """
-    known = tuple(sorted({tag[2:] for tag in tags if tag != "O"})) if labels is None else tuple(labels)
-    tag_set = TagSet(known, "BIOES")
-    id_of_tag = {tag: i for i, tag in enumerate(tag_set.tags)}
+    spans = []
+    start, label, before = -1, "", "O"
     for i, tag in enumerate(tags):
-        if tag not in id_of_tag:
-            raise XnerError(Errors.XNER109.format(tag=tag, i=i, scheme="any", labels=known))
-    return tag_set.decode(numpy.array([id_of_tag[tag] for tag in tags], dtype="int64"))[0]
+        if tag == "O":
+            prefix, name = "O", ""
+        else:
+            prefix, name = tag[:1], tag[2:]
+            if prefix not in _ANY_PREFIX or tag[1:2] != "-" or not (labels is None or name in labels):
+                known = tuple(sorted({tag[2:] for tag in tags if tag != "O"})) if labels is None else labels
+                raise XnerError(Errors.XNER109.format(tag=tag, i=i, scheme="any", labels=tuple(known)))
+        goes_on = start >= 0 and prefix in ("I", "E") and name == label and before not in ("E", "S")
+        if start >= 0 and not goes_on:
+            spans.append(TokenSpan(start, i, label))
+            start = -1
+        if prefix != "O" and not goes_on:
+            start, label = i, name
+        before = prefix
+    if start >= 0:
+        spans.append(TokenSpan(start, len(tags), label))
+    return spans
 
 
 def spans_to_tags(spans: Iterable[TokenSpan], n_tokens: int, scheme: Scheme = "IOB2") -> list[str]:
     """Write the entities of one document as tags of a scheme."""
     spans = list(spans)
-    tag_set = TagSet(tuple(sorted({span.label for span in spans})), scheme)
-    return [tag_set.tags[i] for i in tag_set.encode(spans, n_tokens)]
+    if not spans:
+        return ["O"] * n_tokens
+    tag_set = _make_tag_set(tuple(sorted({span.label for span in spans})), scheme)
+    return [tag_set.tags[i] for i in tag_set.encode(spans, n_tokens).tolist()]
+
+
+@lru_cache(maxsize=256)
+def _make_tag_set(labels: tuple[str, ...], scheme: Scheme) -> TagSet:
+    # Sentences of a corpus have few different sets of labels, and a tag set makes its tables once.
+    return TagSet(labels, scheme)

@@ -56,6 +56,29 @@ def test_stray_tags_are_read_as_seqeval_reads_them(tags):
     assert [tuple(span) for span in tags_to_spans(tags)] == expected
 
 
+@given(tags=st.lists(st.sampled_from(TagSet(("A-B", "C"), "BIOES").tags), max_size=12))
+def test_tags_are_read_one_by_one_as_arrays_are(tags):
+    tag_set = TagSet(("A-B", "C"), "BIOES")
+    ids = numpy.array([tag_set.tags.index(tag) for tag in tags], dtype="int64")
+    assert tags_to_spans(tags) == tags_to_spans(tags, ("A-B", "C")) == tag_set.decode(ids)[0]
+
+
+@pytest.mark.parametrize(
+    ("tags", "labels", "wrong"),
+    [
+        (["O", "I_PER"], None, "I_PER"),
+        (["O", "PER"], None, "PER"),
+        (["B-PER", ""], None, "''"),
+        (["B-PER", "B-LOC"], ("PER",), "B-LOC"),
+        (["E-", "S"], None, "S"),
+    ],
+)
+def test_a_tag_of_no_scheme_or_label_is_named(tags, labels, wrong):
+    with pytest.raises(ValueError, match="XNER109") as info:
+        tags_to_spans(tags, labels)
+    assert wrong.strip("'") in str(info.value)
+
+
 @given(tags=st.lists(st.sampled_from(["O", "B-PER", "I-PER", "E-PER", "S-PER"]), max_size=9))
 def test_stray_bioes_tags_always_have_a_reading(tags):
     covered = {i for span in tags_to_spans(tags) for i in range(span.start, span.end)}

@@ -1,5 +1,7 @@
 """Alignment, windows and batches of wordpieces."""
 
+import itertools
+
 import numpy
 import pytest
 from hypothesis import given
@@ -21,6 +23,19 @@ def test_windows_own_every_piece_once(n_pieces, size, overlap, doc):
     assert owned == list(range(n_pieces))
     assert all(w.doc == 7 and w.end - w.start <= size for w in windows)
     assert all(w.start <= w.own_start <= w.own_end <= w.end for w in windows)
+
+
+@given(n_pieces=st.integers(61, 2000), size=st.integers(4, 60), overlap=st.integers(0, 30))
+def test_windows_are_as_few_and_as_short_as_their_overlap_allows(n_pieces, size, overlap):
+    overlap = min(overlap, (size - 2) // 2)
+    windows = cut_windows(n_pieces, size, overlap)
+    # One window fewer could not reach the end.
+    assert size + (len(windows) - 2) * (size - overlap) < n_pieces <= windows[-1].end
+    [length] = {window.end - window.start for window in windows}
+    assert length <= size
+    shared = [a.end - b.start for a, b in itertools.pairwise(windows)]
+    assert min(shared) >= overlap
+    assert len(windows) * length < n_pieces + (len(windows) - 1) * overlap + len(windows)
 
 
 @given(n_pieces=st.integers(30, 200))

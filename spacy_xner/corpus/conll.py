@@ -110,7 +110,9 @@ class _TaggedReader:
             token, tag = _split_line(self.path, number, line, self.columns)
             if token is not None:
                 self.begin = self.begin or number
-                self.tokens.append(self.prefix.sub("", token).strip() or token)
+                if ":" in token:
+                    token = self.prefix.sub("", token).strip() or token
+                self.tokens.append(token)
                 self.tags.append(tag)
                 self.labels[tag[2:]] += 1
         return None

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
+from spacy.vocab import Vocab
 
 from spacy_xner.attributes import register_attributes
 from spacy_xner.corpus.conll import LABEL_TABLE, Sentence, map_labels, read_tagged
@@ -113,7 +114,8 @@ def convert_tagged(
     check_counts(limit=selection.limit, dev_size=selection.dev_size)
     files = find_tagged_files(folder, selection.languages)
     has_train = {file.language for file in files if file.split == "train"}
-    vocab = spacy.blank("xx").vocab
+    # A language's vocabulary computes shape, affixes and more of every word; the file has none of these.
+    vocab = Vocab()
 
     def write(sentences: Iterable[Sentence], file: TaggedFile, split: str) -> Written:
         target = out / f"{file.language}-{source or folder.resolve().name}-{split}.spacy"

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import srsly
+from spacy.attrs import ORTH, SPACY
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
@@ -30,16 +31,21 @@ def make_doc(vocab: Vocab, sentence: Sentence, language: str, *, labelled: bool 
 
 def sentence_of(doc: Doc) -> Sentence:
     """Read tokens, spaces and entities back from a document: what `make_doc` builds one from."""
-    return Sentence(
-        [token.text for token in doc],
-        [bool(token.whitespace_) for token in doc],
-        [TokenSpan(ent.start, ent.end, ent.label_) for ent in doc.ents],
-    )
+    spans = [TokenSpan(ent.start, ent.end, ent.label_) for ent in doc.ents]
+    return Sentence(*_words_of(doc), spans)
 
 
 def without_annotation(doc: Doc) -> Doc:
     """Copy tokens and language, and nothing else."""
-    return make_doc(doc.vocab, sentence_of(doc), doc._.language, labelled=False)
+    words, spaces = _words_of(doc)
+    return make_doc(doc.vocab, Sentence(words, spaces, []), doc._.language, labelled=False)
+
+
+def _words_of(doc: Doc) -> tuple[list[str], list[bool]]:
+    """Tokens, and whether a space follows each: without an object for every token."""
+    array = doc.to_array([ORTH, SPACY])
+    strings = doc.vocab.strings
+    return [strings[key] for key in array[:, 0].tolist()], array[:, 1].astype(bool).tolist()
 
 
 def write_docs(docs: Iterable[Doc], path: Path) -> Counter[str]:

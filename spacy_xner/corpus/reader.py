@@ -114,7 +114,8 @@ class MultilingualCorpus:
         docs: list[Doc] = []
         for path in paths:
             fresh = list(read_docs(path).get_docs(vocab))
-            remaining = [doc for doc in fresh if doc.text not in held_out]
+            # The text of a document is put together from its tokens.
+            remaining = [doc for doc in fresh if doc.text not in held_out] if held_out else fresh
             if len(remaining) < len(fresh):
                 n = len(fresh) - len(remaining)
                 warnings.warn(Warnings.W103.format(n=n, total=len(fresh), path=path), stacklevel=2)

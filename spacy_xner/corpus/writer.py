@@ -16,6 +16,8 @@ import numpy
 import srsly
 from spacy.attrs import ENT_IOB, ENT_TYPE, ORTH, SPACY
 from spacy.tokens import Doc
+from spacy.tokens._dict_proxies import SpanGroups
+from spacy.vocab import Vocab
 
 from spacy_xner.errors import Errors, XnerError
 
@@ -41,6 +43,7 @@ class DocWriter:
         self._files = ExitStack()
         # srsly's own functions look for plug-ins at every call, which takes most of the time of a document.
         self._pack = srsly.msgpack.Packer(use_bin_type=True).pack
+        self._no_spans = self._pack(SpanGroups(Doc(Vocab())).to_bytes())
         self._n_docs = 0
 
     def __enter__(self) -> "DocWriter":
@@ -54,20 +57,20 @@ class DocWriter:
 
     def add(self, doc: Doc) -> None:
         """Write a document to the parts; it is not needed afterwards."""
-        tokens = doc.to_array(ATTRIBUTES).astype("uint64")
+        tokens = doc.to_array(ATTRIBUTES).astype("uint64", copy=False)
         parts = {
             "tokens": tokens.tobytes(),
             "spaces": doc.to_array([SPACY]).astype(bool).tobytes(),
             "lengths": numpy.int32(len(doc)).tobytes(),
             "cats": self._pack(doc.cats),
             "flags": self._pack({"has_unknown_spaces": doc.has_unknown_spaces}),
-            "span_groups": self._pack(doc.spans.to_bytes()),
+            "span_groups": self._pack(doc.spans.to_bytes()) if doc.spans else self._no_spans,
             "user_data": self._pack(self._pack(doc.user_data)),
         }
         for name, content in parts.items():
             self._parts[name].write(content)
         self._n_docs += 1
-        keys = set(tokens[:, [0, 2]].ravel().tolist())
+        keys = {*tokens[:, 0].tolist(), *tokens[:, 2].tolist()}
         for span in (span for group in doc.spans.values() for span in group):
             keys.update((span.label, span.kb_id, span.id))
         # By their hashes: a token object for every word takes longer than all the rest.

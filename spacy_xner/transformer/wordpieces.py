@@ -90,21 +90,23 @@ def join_tokens(tokens: Sequence[TokenPieces], n_pieces: Ints) -> TokenPieces:
 def cut_windows(n_pieces: int, size: int, overlap: int, doc: int = 0) -> list[Window]:
     """Cut a document into overlapping windows that lose nothing.
 
-    The last window is moved left so that it is full; a border between two windows' own pieces lies in the
-    middle of their overlap, where both have the same context.
+    There are as few windows as the size allows, and all of them are of one length, so that no piece is
+    computed more often than the overlap asks for and no window is padded. A border between two windows'
+    own pieces lies in the middle of their overlap, where both have the same context.
 
-    size: Pieces a window. overlap: Least number of pieces that neighbours share.
+    size: The most pieces of a window. overlap: Least number of pieces that neighbours share.
     """
     if n_pieces <= size:
         return [Window(doc, 0, n_pieces, 0, n_pieces)]
-    starts = list(range(0, n_pieces - size, size - overlap))
-    starts.append(n_pieces - size)
+    n_windows = -(-(n_pieces - overlap) // (size - overlap))
+    length = -(-(n_pieces + (n_windows - 1) * overlap) // n_windows)
+    starts = [i * (n_pieces - length) // (n_windows - 1) for i in range(n_windows)]
     borders = [
         0,
-        *((a + size + b) // 2 for a, b in itertools.pairwise(starts)),
+        *((a + length + b) // 2 for a, b in itertools.pairwise(starts)),
         n_pieces,
     ]
-    return [Window(doc, start, start + size, borders[i], borders[i + 1]) for i, start in enumerate(starts)]
+    return [Window(doc, start, start + length, borders[i], borders[i + 1]) for i, start in enumerate(starts)]
 
 
 def batch_windows(lengths: Sequence[int], budget: int) -> list[list[int]]:
