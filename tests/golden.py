@@ -111,7 +111,10 @@ def train_tiny(checkpoint: Path) -> dict[str, list[float]]:
     for name, (config, n_frozen) in trainings.items():
         torch.manual_seed(0)
         nlp = tiny.make_nlp(checkpoint, config, n_frozen_layers=n_frozen)
-        unlabelled = [*tiny.make_unlabelled(nlp, tiny.TEXTS), *tiny.make_unlabelled(nlp, tiny.TEXTS[:2], "de")]
+        unlabelled = [
+            *tiny.make_unlabelled(nlp, tiny.TEXTS),
+            *tiny.make_unlabelled(nlp, tiny.TEXTS[:2], "de"),
+        ]
         examples = [*tiny.make_examples(nlp), *unlabelled]
         steps = tiny.teach(nlp, examples, N_STEPS, 0.02)
         network = nlp.get_pipe("ner").model.get_ref("tok2vec").shims[0].network

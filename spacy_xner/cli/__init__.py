@@ -13,6 +13,7 @@ from spacy_xner.cli import (  # noqa: F401
     config,
     convert,
     evaluate,
+    export,
     package,
     report,
     silver,
