@@ -127,6 +127,10 @@ class Errors:
         "[XNER166] onnxruntime {version} cannot read an exported encoder ({reason}). Install a newer "
         "onnxruntime, or export the original pipeline again."
     )
+    XNER167 = (
+        "[XNER167] {config} has the component {name!r} of the package spacy-transformers, which is not "
+        "installed: pip install 'spacy_xner[shared]'. It needs transformers before 4.53.3."
+    )
     XNER201 = (
         "[XNER201] Cannot load the encoder {name!r}: {reason}. Give a folder with config.json, "
         "tokenizer.json and model.safetensors, a model of the hub (once, online), or "
