@@ -32,7 +32,6 @@ from wasabi import msg
 
 from spacy_xner.corpus.docs import read_docs
 from spacy_xner.corpus.names import find_files
-from spacy_xner.machine import describe_machine
 from spacy_xner.tokenizer import create_multilingual_tokenizer
 from spacy_xner.transformer.checkpoint import load_checkpoint
 
@@ -66,10 +65,6 @@ def main(
     if system and work is not None:
         serve(system, work)
         return
-<<<<<<< HEAD
-    machine = describe_machine()
-    msg.info(str(machine))
-=======
     from record import Record, Table
 
     if avx2:
@@ -86,7 +81,6 @@ def main(
     chosen = (
         systems.split(",") if systems else [name for name in SYSTEMS if not (avx2 and name == "xner-half")]
     )
->>>>>>> h20f
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         model, tokenizer = load_checkpoint(encoder)
@@ -155,11 +149,6 @@ def make_tables(results: dict[str, dict[str, Any]], sets: list[str], table: Any)
         ]
         for name, r in results.items()
     ]
-<<<<<<< HEAD
-    msg.table(rows, header=("words/s", *texts, "peak memory"), divider=True)
-    if out is not None:
-        out.write_text(json.dumps({"machine": machine._asdict(), "systems": results}, indent=2))
-=======
     shares = [
         [
             SYSTEMS[name],
@@ -177,7 +166,6 @@ def make_tables(results: dict[str, dict[str, Any]], sets: list[str], table: Any)
         table("Words a second of the processor", ["", *sets, "peak memory"], speeds),
         table("Where the seconds go", ["", *(f"{kind}, {key}" for kind in kinds for key in sets)], shares),
     ]
->>>>>>> h20f
 
 
 def make_texts(corpus: Path, languages: list[str], n_words: int) -> dict[str, list[str]]:
@@ -340,7 +328,7 @@ def build_spacy(system: str, encoder: Path, train: bool = False) -> spacy.Langua
         tok2vec = {
             "@architectures": "spacy_xner.TransformerEncoder.v1",
             "name": str(encoder),
-            "precision": "auto" if half else "float32",
+            "mixed_precision": half,
         }
         pipe = nlp.add_pipe("transformer_ner", config={"model": {"tok2vec": tok2vec}})
     for label in ("LOC", "ORG", "PER"):

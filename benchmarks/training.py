@@ -25,7 +25,6 @@ from thinc.api import Adam
 from wasabi import msg
 
 from spacy_xner.corpus.reader import create_multilingual_corpus
-from spacy_xner.machine import describe_machine
 from spacy_xner.transformer.checkpoint import load_checkpoint
 from spacy_xner.transformer.freezing import freeze, make_sparse
 
@@ -51,11 +50,6 @@ def main(
     systems: Annotated[str, typer.Option(help="Comma-separated.")] = "spacy-transformers,xner,xner-half",
     out: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
 ) -> None:
-<<<<<<< HEAD
-    """Measure; the first two batches warm up and do not count."""
-    msg.info(str(describe_machine()))
-    rows = []
-=======
     """Measure every number of frozen layers; the first batches warm up and do not count."""
     torch.set_num_threads(1)
     record = Record(
@@ -67,7 +61,6 @@ def main(
     names = systems.split(",")
     n_all = n_sentences + N_WARM * batch_size
     rows, figures = [], {}
->>>>>>> h20f
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder)
         model, tokenizer = load_checkpoint(encoder)

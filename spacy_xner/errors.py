@@ -137,6 +137,38 @@ class Errors:
         'old name. Remove mixed_precision; its true is now precision = "auto", its false "float32".'
     )
 
+    XNER160 = (
+        "[XNER160] Expected the package {package}, which is not installed. Exported pipelines need it: "
+        "pip install 'spacy_xner[onnx]'."
+    )
+    XNER161 = (
+        "[XNER161] The encoder was exported in the format {found}, and this version of the package reads "
+        "{known}. Export the original pipeline again, or install the version that exported it."
+    )
+    XNER162 = (
+        "[XNER162] {name!r} has an encoder that cannot be exported: {reason}. Expected one of the kinds "
+        "{kinds} with absolute positions and the activation gelu. Leave the pipeline as it is."
+    )
+    XNER163 = (
+        "[XNER163] An exported encoder cannot be trained. Train the pipeline that it was exported from, and "
+        "export that again."
+    )
+    XNER164 = (
+        "[XNER164] Nothing is exported: these languages lose more than {limit} F1.\n{table}\nAllow more "
+        "with --max-loss, give more text to calibrate on, or leave the pipeline as it is."
+    )
+    XNER165 = (
+        "[XNER165] {path} has no component with a transformer encoder that is not exported yet. Expected "
+        "a trained pipeline such as training/model-best."
+    )
+    XNER166 = (
+        "[XNER166] onnxruntime {version} cannot read an exported encoder ({reason}). Install a newer "
+        "onnxruntime, or export the original pipeline again."
+    )
+    XNER167 = (
+        "[XNER167] {config} has the component {name!r} of the package spacy-transformers, which is not "
+        "installed: pip install 'spacy_xner[shared]'. It needs transformers before 4.53.3."
+    )
     XNER201 = (
         "[XNER201] Cannot load the encoder {name!r}: {reason}. Give a folder with config.json, "
         "tokenizer.json and model.safetensors, a model of the hub (once, online), or "

@@ -1,5 +1,6 @@
 """Train pipelines from configs, as `spacy train` does: steps by epochs, whole folders, curves."""
 
+import importlib.util
 import shutil
 import time
 from pathlib import Path
@@ -13,6 +14,9 @@ from spacy.util import load_config, registry
 
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import TRAINING, fresh_folder, move_folder, read_lines
+
+# The factory of spacy-transformers, whose transformer several components listen to.
+SHARED_FACTORY = "transformer"
 
 
 def config_path(name: str) -> Path:
@@ -37,8 +41,10 @@ def config_names() -> list[str]:
 def train_pipeline(config: Path, out: Path, overrides: dict[str, Any], gpu: int = -1) -> None:
     """Train beside `out`, and move model-best, model-last and the curve there when they are whole.
 
-    RAISES: XNER702 if another process trains into `out`, XNER703 if it cannot be written.
+    RAISES: XNER167 if a shared transformer's package is absent, XNER702 if another process trains into
+        `out`, XNER703 if it cannot be written.
     """
+    check_shared(config)
     setup_gpu(gpu)
     if gpu >= 0:
         overrides = {**overrides, "system.gpu_allocator": "pytorch"}
@@ -46,6 +52,14 @@ def train_pipeline(config: Path, out: Path, overrides: dict[str, Any], gpu: int 
         overrides = {"paths.curves": str(folder / "curves.jsonl"), **overrides}
         nlp = init_nlp(load_config(config, overrides=overrides, interpolate=False), use_gpu=gpu)
         train(nlp, folder, use_gpu=gpu)
+
+
+def check_shared(config: Path) -> None:
+    """Look whether the package of a config's shared transformer is installed. RAISES: XNER167."""
+    components = load_config(config, interpolate=False).get("components", {})
+    shared = [name for name, settings in components.items() if settings.get("factory") == SHARED_FACTORY]
+    if shared and importlib.util.find_spec("spacy_transformers") is None:
+        raise XnerError(Errors.XNER167.format(config=config, name=shared[0]))
 
 
 def train_curve(

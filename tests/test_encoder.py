@@ -205,6 +205,7 @@ def test_the_wheels_encoder_becomes_an_ordinary_checkpoint_folder(tmp_path):
 
 def test_one_transformer_is_shared_with_spacys_tagger(checkpoint):
     """NER and the part-of-speech tagger listen to one spacy-transformers component."""
+    pytest.importorskip("spacy_transformers", reason="needs pip install spacy_xner[shared]")
     fix_random_seed(0)
     config = spacy.util.load_config("configs/shared.cfg", overrides={"paths.encoder": str(checkpoint)})
     nlp = spacy.util.load_model_from_config(config, auto_fill=True)

@@ -73,6 +73,7 @@ TORCH_ONLY = [
     "tagger/losses.py",
     "bilstm/network.py",
     "cache.py",
+    "transformer/exported.py",
     "transformer/network.py",
     "transformer/pooling.py",
     "transformer/sharing.py",

@@ -1,5 +1,6 @@
 """The verb `train` and what is behind it: configs by name, epochs, folders, coded errors."""
 
+import importlib.util
 import json
 from functools import partial
 from itertools import islice
@@ -80,6 +81,19 @@ def test_epochs_follow_the_size_of_the_corpus(options, steps, checkpoint, toy_co
         "model-last",
         "notes",
     ]
+
+
+def test_a_shared_transformer_without_its_package_is_a_coded_error(monkeypatch, tmp_path):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *args: None if name == "spacy_transformers" else find_spec(name, *args),
+    )
+    printed = invoke("shared", tmp_path / "out", code=1)
+    assert "XNER167" in printed
+    assert "spacy_xner[shared]" in printed
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_training_without_a_curve_is_not_judged(tmp_path):

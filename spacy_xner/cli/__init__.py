@@ -15,6 +15,7 @@ from spacy_xner.cli import (  # noqa: F401
     config,
     convert,
     evaluate,
+    export,
     package,
     report,
     silver,

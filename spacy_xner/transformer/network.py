@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.transformer.checkpoint import check_ids, read_tokenizer, rebuild, structure_of
+from spacy_xner.transformer.exported import ExportedEncoder
 from spacy_xner.transformer.freezing import freeze, make_sparse, split_at
 from spacy_xner.transformer.pooling import Encoded, Ints, Pooling, TextPooling, pool_texts, pool_tokens
 from spacy_xner.transformer.sharing import FrozenStack, share_stack
@@ -63,10 +64,10 @@ class TransformerNetwork(nn.Module):
         overlap: int,
         budget: int,
         unit: Unit = "token",
-        encoder: PreTrainedModel | None = None,
+        encoder: PreTrainedModel | ExportedEncoder | None = None,
     ) -> None:
         super().__init__()
-        self.encoder: PreTrainedModel = rebuild(description) if encoder is None else encoder
+        self.encoder: PreTrainedModel | ExportedEncoder = rebuild(description) if encoder is None else encoder
         self.tokenizer = read_tokenizer(description["tokenizer"])
         self.special_ids: dict[str, int] = description["special_ids"]
         check_ids(self.encoder, self.tokenizer, self.special_ids)
@@ -113,11 +114,15 @@ class TransformerNetwork(nn.Module):
             self._stack = None
             for parameter in self.encoder.parameters():
                 parameter.data = parameter.data.clone()
-        self._frozen = freeze(self.encoder, n_layers)
-        make_sparse(self.encoder, n_layers == -1)
+        if isinstance(self.encoder, ExportedEncoder):
+            self._frozen = self.encoder.frozen
+            halves = [self.encoder.halves] if self._frozen else []
+        else:
+            self._frozen = freeze(self.encoder, n_layers)
+            make_sparse(self.encoder, n_layers == -1)
+            halves = [split_at(self.encoder, n_layers)] if n_layers >= 0 else []
         # In a list, so that these views do not count as modules of their own.
-        halves = [split_at(self.encoder, n_layers)] if n_layers >= 0 else []
-        self._halves: list[tuple[nn.Module, nn.Module]] = halves
+        self._halves: list[tuple[Any, Any]] = halves
 
     def share_frozen(self) -> None:
         """Use the frozen layers, and their recent hidden states, together with equal networks."""
