@@ -98,6 +98,15 @@ class Errors:
         "[XNER127] Cannot build the wheel {name!r}: {reason}. A name has letters, digits and single "
         "underscores; setuptools and build must be installed."
     )
+    XNER175 = (
+        "[XNER175] The component {name!r} has to tell two languages or more apart, and got {languages}. Give "
+        'codes as the router has them, such as languages = ["de","en"].'
+    )
+    XNER176 = (
+        "[XNER176] The library {library!r} is not installed. Install it (`pip install {library}`, or the "
+        "extra `spacy_xner[languages]`), or choose another detector."
+    )
+    XNER177 = "[XNER177] The library {library!r} does not know the languages {unknown}. It knows {known}."
 
     XNER201 = (
         "[XNER201] Cannot load the encoder {name!r}: {reason}. Give a folder with config.json, "
