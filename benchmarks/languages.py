@@ -105,8 +105,9 @@ def accuracies(system: spacy.Language, texts: Texts) -> dict[str, float]:
 def thresholds(system: spacy.Language, known: Texts, unseen: Texts) -> list[dict[str, float]]:
     """What each threshold makes a guess of, in percent of the sentences.
 
-    RETURNS: A row a threshold. `unseen_marked` is the share of sentences in unseen languages that are guesses,
-        `known_marked` of those in known ones, `known_wrong_marked` of the wrong answers among these.
+    RETURNS: A row a threshold. `unseen_marked` is the share of guesses among sentences in unseen
+        languages, `known_marked` among those in known ones, `known_wrong_marked` among
+        the wrong answers in these.
     """
     best = {
         lang: [(max(doc._.language_scores.values()), doc._.language) for doc in system.pipe(own)]
