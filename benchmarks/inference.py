@@ -328,7 +328,7 @@ def build_spacy(system: str, encoder: Path, train: bool = False) -> spacy.Langua
         tok2vec = {
             "@architectures": "spacy_xner.TransformerEncoder.v1",
             "name": str(encoder),
-            "mixed_precision": half,
+            "precision": "auto" if half else "float32",
         }
         pipe = nlp.add_pipe("transformer_ner", config={"model": {"tok2vec": tok2vec}})
     for label in ("LOC", "ORG", "PER"):

@@ -136,6 +136,15 @@ class Errors:
         "[XNER130] Got both precision = {precision!r} and mixed_precision = {mixed_precision}, which is its "
         'old name. Remove mixed_precision; its true is now precision = "auto", its false "float32".'
     )
+    XNER175 = (
+        "[XNER175] The component {name!r} has to tell two languages or more apart, and got {languages}. Give "
+        'codes as the router has them, such as languages = ["de","en"].'
+    )
+    XNER176 = (
+        "[XNER176] The library {library!r} is not installed. Install it (`pip install {library}`, or the "
+        "extra `spacy_xner[languages]`), or choose another detector."
+    )
+    XNER177 = "[XNER177] The library {library!r} does not know the languages {unknown}. It knows {known}."
 
     XNER160 = (
         "[XNER160] Expected the package {package}, which is not installed. Exported pipelines need it: "

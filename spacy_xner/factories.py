@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from spacy_xner.projector.component import EntityProjector
     from spacy_xner.router.component import ClusterRouter
     from spacy_xner.router.identifier import LanguageIdentifier
+    from spacy_xner.router.library import LibraryIdentifier
     from spacy_xner.tagger.component import EntityTagger
 
 DEFAULTS = Config().from_str(
@@ -55,6 +56,7 @@ class_weights = {}
 
 [identifier]
 level = "doc"
+min_probability = 0.5
 scorer = {"@scorers":"spacy_xner.language_scorer.v1"}
 
 [identifier.model]
@@ -63,6 +65,15 @@ scorer = {"@scorers":"spacy_xner.language_scorer.v1"}
 [identifier.model.sent2vec]
 @architectures = "spacy_xner.SentenceEncoder.v1"
 name = "multilingual-e5-small"
+
+[library]
+languages = []
+level = "doc"
+min_probability = 0.5
+scorer = {"@scorers":"spacy_xner.language_scorer.v1"}
+
+[library.detector]
+@misc = "spacy_xner.py3langid_detector.v1"
 
 [router]
 threshold = 0.5
@@ -89,6 +100,7 @@ n_frozen_layers = 6
 pooling = "mean"
 """
 )
+IDENTIFIER_SCORE_WEIGHTS = {"language_acc": 1.0, "language_macro_f": 0.0, "language_per_type": None}
 TAGGER_ASSIGNS = ["doc.ents", "token.ent_iob", "token.ent_type", "doc.spans"]
 TAGGER_SCORE_WEIGHTS = {
     "ents_f": 1.0,
@@ -153,15 +165,40 @@ def make_entity_tagger(
     "language_identifier",
     assigns=["doc._.language", "doc._.language_scores", "doc.spans"],
     default_config=DEFAULTS["identifier"],
-    default_score_weights={"language_acc": 1.0, "language_macro_f": 0.0, "language_per_type": None},
+    default_score_weights=IDENTIFIER_SCORE_WEIGHTS,
 )
 def make_language_identifier(
-    nlp: Language, name: str, model: Model, level: Level, scorer: Callable | None
+    nlp: Language, name: str, model: Model, level: Level, min_probability: Share, scorer: Callable | None
 ) -> "LanguageIdentifier":
     """Make a language identifier; see `LanguageIdentifier` for the settings."""
     from spacy_xner.router.identifier import LanguageIdentifier
 
-    return LanguageIdentifier(nlp.vocab, model, name, level=level, scorer=scorer)
+    return LanguageIdentifier(
+        nlp.vocab, model, name, level=level, min_probability=min_probability, scorer=scorer
+    )
+
+
+@Language.factory(
+    "library_language_identifier",
+    assigns=["doc._.language", "doc._.language_scores", "doc.spans"],
+    default_config=DEFAULTS["library"],
+    default_score_weights=IDENTIFIER_SCORE_WEIGHTS,
+)
+def make_library_identifier(
+    nlp: Language,
+    name: str,
+    detector: Callable[[list[str]], Any],
+    languages: list[str],
+    level: Level,
+    min_probability: Share,
+    scorer: Callable | None,
+) -> "LibraryIdentifier":
+    """Make an identifier that asks a library; see `LibraryIdentifier` for the settings."""
+    from spacy_xner.router.library import LibraryIdentifier
+
+    return LibraryIdentifier(
+        name, detector, languages, level=level, min_probability=min_probability, scorer=scorer
+    )
 
 
 @Language.factory(

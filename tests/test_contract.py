@@ -335,7 +335,11 @@ FAR = {"threshold": 1.0, "fallback": "asian"}
 SETTINGS: dict[str, dict[str, Setting]] = {
     "transformer_ner": TAGGER_SETTINGS,
     "bilstm_crf_ner": TAGGER_SETTINGS,
-    "language_identifier": {"level": Setting("sentence"), "scorer": Setting(None)},
+    "language_identifier": {
+        "level": Setting("sentence"),
+        "min_probability": Setting(1.0),
+        "scorer": Setting(None),
+    },
     "cluster_router": {
         "threshold": Setting(1.0),
         "fallback": Setting("asian", {"threshold": 1.0, "fallback_threshold": 1.0}),

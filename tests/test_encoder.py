@@ -6,7 +6,7 @@ import spacy
 import torch
 from spacy.training import Example
 from thinc.api import ArgsKwargs, fix_random_seed
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
 from spacy_xner.precision import has_cpu_bfloat16
 from spacy_xner.shim import TorchShim
@@ -278,3 +278,41 @@ def test_a_query_of_nothing_and_an_empty_document(checkpoint):
     assert whole.shape == (1, tiny.WIDTH)
     assert empty.shape == (0, tiny.WIDTH)
     assert model.predict([]) == []
+
+
+@pytest.mark.parametrize("frozen", [-1, 1])
+def test_segments_of_a_pair_have_their_types(frozen, checkpoint, tmp_path):
+    """BERT tells the query from the text; the same weights without types are another encoder."""
+    config = BertConfig(
+        vocab_size=100, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=64, pad_token_id=1, type_vocab_size=2,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = BertModel(config, add_pooling_layer=False).eval()
+    _, tokenizer = load_checkpoint(str(checkpoint))
+    network = TransformerNetwork(
+        describe(model, tokenizer), encoder=model, n_frozen_layers=frozen, pooling="first", window=50,
+        overlap=8, budget=512,
+    ).eval()  # fmt: skip
+    [query, text] = network.split(["Lisbon", "Maria won in Lisbon"])
+    between = network._between
+    ids = [0, *query.ids, *between, *text.ids, 2]
+    n_head = 1 + len(query.ids) + len(between)
+    types = [0] * n_head + [1] * (len(ids) - n_head)
+    with torch.no_grad():
+        typed, untyped = (
+            model(input_ids=torch.tensor([ids]), token_type_ids=torch.tensor([t]))[0][0]
+            for t in (types, [0] * len(ids))
+        )
+        pieces = TokenizedText("Maria won in Lisbon", text.starts, text.ends, "Lisbon")
+        # Beside a text without a query, whose pieces are all of type 0.
+        alone = TokenizedText("Maria won in Lisbon", text.starts, text.ends)
+        vectors = network([pieces, alone])
+        again = model(input_ids=torch.tensor([[0, *text.ids, 2]]))[0][0]
+    n = len(text.ids)
+    # The mark of a space gets the vector of what it stands before.
+    is_text = torch.from_numpy(text.ids != network.space_id)
+    read, expected, wrong = vectors[:n], typed[n_head : n_head + n], untyped[n_head : n_head + n]
+    assert torch.allclose(read[is_text], expected[is_text], atol=1e-5)
+    assert not torch.allclose(read[is_text], wrong[is_text], atol=1e-3)
+    assert torch.allclose(vectors[n:][is_text], again[1 : 1 + n][is_text], atol=1e-5)

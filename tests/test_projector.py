@@ -3,6 +3,7 @@
 import numpy
 import pytest
 import spacy
+import torch
 from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import fix_random_seed
@@ -10,8 +11,11 @@ from thinc.api import fix_random_seed
 from spacy_xner.corpus.conll import read_tagged
 from spacy_xner.corpus.docs import make_doc
 from spacy_xner.projector.alignment import Candidate
-from spacy_xner.projector.model import Gold, mark_places
+from spacy_xner.projector.component import _gold
+from spacy_xner.projector.model import Gold, mark_places, mean_of_pieces, to_pieces
 from spacy_xner.scoring import annotate
+from spacy_xner.transformer.model import Query, pieces_of
+from spacy_xner.transformer.wordpieces import TokenPieces
 
 from tests import tiny
 
@@ -206,6 +210,56 @@ def test_settings_of_the_trained_aligner_show(checkpoint, setting, value):
         pipe = nlp.get_pipe("entity_projector")
         losses.append((found, pipe.model.attrs["mark"].keywords["max_gap"]))
     assert losses[0] != losses[1]
+
+
+def test_pieces_have_the_label_of_their_token_and_tokens_the_mean_of_their_pieces():
+    pieces = TokenPieces(numpy.array([0, 2, 2, 5]), numpy.array([2, 2, 5, 6]))
+    gold = Gold(numpy.array([True, True, False, True]), numpy.array([True, True, True, False]))
+    inside, known = to_pieces(gold, pieces, 7)
+    # The last piece belongs to no token.
+    assert inside.tolist() == [True, True, False, False, False, True, False]
+    assert known.tolist() == [True] * 5 + [False, False]
+    probabilities = numpy.array([0.2, 0.4, 0.3, 0.6, 0.9, 0.7, 0.5])
+    assert mean_of_pieces(probabilities, pieces) == pytest.approx([0.3, 0.0, 0.6, 0.7])
+
+
+@pytest.mark.parametrize("label_pieces", [False, True])
+def test_the_loss_is_over_first_pieces_or_all_of_them(checkpoint, label_pieces):
+    nlp = tiny.make_aligner(checkpoint, label_pieces=label_pieces)
+    examples = tiny.triples(nlp)[:2]
+    nlp.initialize(lambda: examples)
+    pipe = nlp.get_pipe("entity_projector")
+    for module in pipe.model.get_ref("tok2vec").shims[0].network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    # Its rows are equal until they are trained.
+    pipe.model.get_ref("output").set_param(
+        "W", numpy.random.default_rng(0).normal(size=(2, tiny.WIDTH)).astype("f")
+    )
+    losses = []
+    for example in examples:
+        doc, gold = example.predicted, _gold(example)
+        query = Query(doc._.source.ents[0].text, doc, by_piece=True)
+        [inside] = pipe.model.get_ref("inside").predict([query])
+        [pieces] = pieces_of(pipe.model.get_ref("tok2vec"), [doc])
+        for first, end, is_inside in zip(*pieces, gold.inside, strict=True):
+            assert end > first
+            for piece in range(first, end if label_pieces else first + 1):
+                losses.append(-numpy.log(inside[piece, int(is_inside)]))
+    assert any(len(token) > 1 for token in examples[0].predicted)
+    loss = nlp.update(examples, losses={}, drop=0.0)["entity_projector"]
+    assert loss == pytest.approx(numpy.mean(losses), rel=1e-4)
+
+
+def test_an_aligner_of_all_pieces_learns(checkpoint):
+    fix_random_seed(0)
+    nlp = tiny.make_aligner(checkpoint, label_pieces=True)
+    examples = tiny.triples(nlp)
+    optimizer = nlp.initialize(lambda: examples)
+    optimizer.learn_rate = 0.003
+    losses = [nlp.update(examples, sgd=optimizer, drop=0.0)["entity_projector"] for _ in range(30)]
+    assert losses[-1] < losses[0] / 2
+    assert next(iter(nlp.pipe([eg.predicted for eg in examples])))._.projection
 
 
 def test_settings_of_the_trained_aligner_can_be_changed_where_it_is_loaded(checkpoint, tmp_path):

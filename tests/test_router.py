@@ -125,6 +125,24 @@ def test_languages_are_learnt_with_probabilities(identifier):
         assert group.attrs["vectors"].shape == (1, tiny.WIDTH)
 
 
+def test_below_the_least_probability_a_language_is_a_guess(folder):
+    routed = {}
+    for least in (0.0, 1.0):
+        nlp = assemble_parts(folder)
+        nlp.get_pipe("language_identifier").min_probability = least
+        routed[least] = list(nlp.pipe([*TEXTS, "Pozdrav iz Zagreba"]))
+    for known_doc, doc in zip(routed[0.0], routed[1.0], strict=True):
+        assert known_doc._.language is not None
+        assert max(doc._.language_scores.values()) < 1
+        assert doc._.language is None
+        # What a router and others read is there as before.
+        assert doc._.language_scores == known_doc._.language_scores
+        [segment], [known_segment] = doc.spans["languages"], known_doc.spans["languages"]
+        assert segment.label_ == known_segment.label_ == known_doc._.language
+        assert (doc._.cluster, doc._.cluster_score) == (known_doc._.cluster, known_doc._.cluster_score)
+        assert entities(doc) == entities(known_doc)
+
+
 def test_the_loss_is_the_cross_entropy_and_its_gradient(identifier):
     pipe = identifier.get_pipe("language_identifier")
     examples = tiny.make_examples(identifier, known_language=False)[:3]

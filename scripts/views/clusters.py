@@ -88,7 +88,7 @@ def tables(folder: Path, results: list[Result]) -> list[Table]:
     if len(frame := by_grouping(groupings, results)):
         tables += _tables_of_groupings(groupings, frame)
         if len(groupings) > 1:
-            tables.append(_table_of_differences(groupings, results))
+            tables.append(_table_of_differences(groupings, results, frame))
     pairs = list(zip(results, settings, strict=True))
     if held_out := [result for result, settings in pairs if settings["held_out"]]:
         frame = long_table(held_out)
@@ -124,16 +124,19 @@ def _tables_of_groupings(groupings: list[Grouping], frame: Frame) -> list[Table]
     return [
         Table("Groupings", ["", "clusters"], clusters),
         table._replace(rows=rows),
-        show("Test F1 by label", by_label[order], best=""),
+        show("Test F1 by label", by_label[order], steps_of(labelled, ["language"]), best=""),
     ]
 
 
-def _table_of_differences(groupings: list[Grouping], results: list[Result]) -> Table:
+def _table_of_differences(groupings: list[Grouping], results: list[Result], frame: Frame) -> Table:
     first, *others = groupings
-    compared = compare_groupings(groupings, results)
-    rows = [[language, *map(_show_comparison, row.values())] for language, row in compared.items()]
+    compared, steps = compare_groupings(groupings, results), steps_of(frame, ["language"])
+    rows = [
+        [language, *map(_show_comparison, row.values()), steps.get((language,), "–")]
+        for language, row in compared.items()
+    ]
     title = f"Difference of {first.name} in F1 (95 % of a paired bootstrap), * where p < 0.05"
-    return Table(title, ["", *(grouping.name for grouping in others)], rows)
+    return Table(title, ["", *(grouping.name for grouping in others), "steps"], rows)
 
 
 def _show_comparison(c: Comparison | None) -> str:

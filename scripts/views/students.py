@@ -7,7 +7,7 @@ from typing import Any
 import pandas
 
 from scripts.results import ALL, Result, long_table
-from scripts.tables import Frame, Table, pivot, show, steps_of
+from scripts.tables import AVERAGE, Frame, Table, pivot, show, steps_of
 from scripts.variants import BEST, RECIPES, ZERO_SHOT
 
 # Axes of a student besides its recipe.
@@ -68,6 +68,33 @@ def amounts(frame: Frame, language: str) -> Frame:
     return rows if rows.sentences.nunique() > 2 else rows[:0]
 
 
+def rates(frame: Frame, source: str) -> Table | None:
+    """Precision, recall and F1 of every recipe and gamma on one test set (Tables 1 and 3).
+
+    The silver text, the amount and the frozen layers are those that most runs have. Units: percent.
+    """
+    recipes = [ZERO_SHOT, BEST, *list(RECIPES)[1:]]
+    rows = frame[frame.set == source]
+    students = rows[rows.recipe != ZERO_SHOT]
+    for setting in ("domains", "amount", "frozen"):
+        if len(students):
+            students = students[students[setting] == _most_common(students[setting])]
+    rows = pandas.concat([rows[rows.recipe == ZERO_SHOT], students], ignore_index=True)
+    if rows.empty:
+        return None
+    columns = {"P": 100 * rows.p, "R": 100 * rows.r, "F1": rows.f}
+    measured = pandas.concat([rows.assign(measure=name, f=values) for name, values in columns.items()])
+    cells = pivot(measured, ["recipe", "gamma"], "measure", order=lambda row: (recipes.index(row[0]), row[1]))
+    cells = cells.drop(columns=AVERAGE, errors="ignore")[list(columns)]
+    steps = steps_of(rows, ["recipe", "gamma"])
+    return show(f"Precision, recall and F1, {source}", cells, steps, label=_with_gamma)
+
+
+def _with_gamma(row: tuple[Any, ...]) -> str:
+    recipe, gamma = row
+    return f"{recipe}, gamma {gamma:g}" if gamma else str(recipe)
+
+
 def tables(folder: Path, results: list[Result]) -> list[Table]:
     """Recipes at the settings that most runs have, and one setting varied at a time."""
     frame = long_table(results)
@@ -89,6 +116,7 @@ def tables(folder: Path, results: list[Result]) -> list[Table]:
         for title, axis, view, order in views
         if view[axis].nunique() > 1
     ]
+    tables += [table for source in sorted(frame.set.unique()) if (table := rates(frame, source))]
     for language in sorted(frame.language.unique()):
         if len(by_amount := amounts(frame, language)):
             title, steps = f"Silver sentences, {language}: test F1", steps_of(by_amount, ["sentences"])

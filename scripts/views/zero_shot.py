@@ -90,7 +90,7 @@ def tables(folder: Path, results: list[Result]) -> list[Table]:
         cells = gains(selected, RECIPE, baseline, order=recipe_order)
         tables.append(show(title, cells, steps_of(selected, RECIPE), signed=True, label=recipe_name))
     title = "Mean test F1 of the targets by what chooses the epoch"
-    tables.append(show(title, table_of_criteria(frame), best="", label=recipe_name))
+    tables.append(show(title, table_of_criteria(frame), steps_of(frame, RECIPE), best="", label=recipe_name))
     chosen, rhos = choose_recipe(frame), rank_correlations(frame)
     rows = [
         [name, recipe_name(row), f"{rhos[name]:.2f}" if name in rhos else "–"] for name, row in chosen.items()

@@ -26,7 +26,8 @@ from spacy_xner.projector.alignment import (
     score_places,
 )
 from spacy_xner.tagger.model import Encoder
-from spacy_xner.transformer.model import PairEncoder, Query
+from spacy_xner.transformer.model import PairEncoder, Query, pieces_of
+from spacy_xner.transformer.wordpieces import TokenPieces
 from spacy_xner.types import Count, Positive, Share, Size
 
 Method = Literal["span", "mutual", "itermax", "matching"]
@@ -95,13 +96,17 @@ def build_similarity_aligner(
     return model
 
 
-def build_pair_aligner(pair2vec: PairEncoder, threshold: Share = 0.5, max_gap: Count = 1) -> Aligner:
+def build_pair_aligner(
+    pair2vec: PairEncoder, threshold: Share = 0.5, max_gap: Count = 1, label_pieces: bool = False
+) -> Aligner:
     """Build an aligner that is trained to mark the translation of a text in a sentence.
 
     pair2vec: Reads the entity's text as the first segment of a pair and the target as the second.
     threshold: Tokens whose probability is above it are inside.
     max_gap: Runs of inside tokens with at most so many others between them are one place, whose score is
         the mean of its tokens' probabilities.
+    label_pieces: Every wordpiece is labelled, as in the paper's figure, and a token's probability is the mean
+        of its pieces'; otherwise a token is what the encoder's pooling makes of it, its first piece.
     SOURCE: Li et al. 2021, section 3.1 and figure 1.
     """
     output: Model[Floats2d, Floats2d] = Softmax_v2(nO=2)
@@ -110,7 +115,11 @@ def build_pair_aligner(pair2vec: PairEncoder, threshold: Share = 0.5, max_gap: C
         "pair_aligner", forward_pairs, init=init_pairs, layers=[inside],
         refs={"tok2vec": pair2vec, "inside": inside, "output": output},
         # Numbers among the attributes would be stored and loaded by thinc, whatever the config says.
-        attrs={"mark": partial(mark_places, threshold=threshold, max_gap=max_gap), "learn": learn_inside},
+        attrs={
+            "mark": partial(mark_places, threshold=threshold, max_gap=max_gap),
+            "learn": partial(learn_inside, by_piece=label_pieces),
+            "read": partial(read_inside, by_piece=label_pieces),
+        },
     )  # fmt: skip
     return model
 
@@ -120,31 +129,64 @@ def forward_pairs(
 ) -> tuple[list[list[list[Candidate]]], Callable[[Any], Any]]:
     """Ask for all entities of all pairs in one batch. (Training goes through the part `inside`.)"""
     queries = [
-        Query(pair.source[slice(*entity)].text, pair.target)
+        (pair.source[slice(*entity)].text, pair.target)
         for pair in pairs
         for entity in pair.entities
         if len(pair.target)
     ]
-    answers = iter(model.get_ref("inside").predict(queries) if queries else [])
+    answers = iter(model.attrs["read"](model, queries) if queries else [])
     mark = model.attrs["mark"]
-    candidates = [
-        [mark(model.ops.to_numpy(next(answers))[:, 1]) if len(pair.target) else [] for _ in pair.entities]
-        for pair in pairs
-    ]
+    candidates = [[mark(next(answers)) if len(pair.target) else [] for _ in pair.entities] for pair in pairs]
     return candidates, lambda d_candidates: []
 
 
-def learn_inside(model: Aligner, pairs: list[Pair], gold: list[Gold]) -> Lesson:
-    """Learn the cross entropy of all known tokens, whose mean is the loss."""
+def read_inside(model: Aligner, queries: list[tuple[str, Doc]], *, by_piece: bool) -> list[Matrix]:
+    """Compute the probability of every token of the documents to be inside. Shape: (n_tokens,) a query."""
+    asked = [Query(text, doc, by_piece) for text, doc in queries]
+    inside = [model.ops.to_numpy(rows)[:, 1] for rows in model.get_ref("inside").predict(asked)]
+    if not by_piece:
+        return inside
+    ranges = pieces_of(model.get_ref("tok2vec"), [doc for _, doc in queries])
+    return [mean_of_pieces(rows, own) for rows, own in zip(inside, ranges, strict=True)]
+
+
+def mean_of_pieces(inside: Matrix, pieces: TokenPieces) -> Matrix:
+    """Mean over the wordpieces of every token; 0 for a token without any. Shape: (n_tokens,)."""
+    sums = numpy.concatenate([[0.0], numpy.cumsum(inside, dtype="float64")])
+    counts = numpy.maximum(pieces.end - pieces.first, 1)
+    return (sums[pieces.end] - sums[pieces.first]) / counts
+
+
+def to_pieces(answer: Gold, pieces: TokenPieces, n_pieces: int) -> Gold:
+    """Give every wordpiece the label of its token; a piece of no token is not known.
+
+    RETURNS: Shape: (n_pieces,) each.
+    """
+    gold = Gold(numpy.zeros(n_pieces, dtype=bool), numpy.zeros(n_pieces, dtype=bool))
+    for first, end, inside, known in zip(*pieces, *answer, strict=True):
+        gold.inside[first:end] |= inside
+        gold.known[first:end] |= known
+    return gold
+
+
+def learn_inside(model: Aligner, pairs: list[Pair], gold: list[Gold], *, by_piece: bool = False) -> Lesson:
+    """Learn the cross entropy of all known tokens, or of their wordpieces, whose mean is the loss."""
     if not any(answer.known.any() for answer in gold):
         return 0.0, lambda: None
-    queries = [Query(pair.source[slice(*pair.entities[0])].text, pair.target) for pair in pairs]
+    queries = [Query(pair.source[slice(*pair.entities[0])].text, pair.target, by_piece) for pair in pairs]
     scores, backprop = model.get_ref("inside").begin_update(queries)
+    if by_piece:
+        ranges = pieces_of(model.get_ref("tok2vec"), [pair.target for pair in pairs])
+        gold = [
+            to_pieces(answer, pieces, len(rows))
+            for answer, pieces, rows in zip(gold, ranges, scores, strict=True)
+        ]
     xp, ops = model.ops.xp, model.ops
     known = xp.asarray(numpy.concatenate([answer.known for answer in gold]).astype("float32"))
     inside = xp.asarray(numpy.concatenate([answer.inside for answer in gold]).astype("int64"))
     flat = ops.flatten(scores)  # (n_tokens, 2)
-    rows, n_known = xp.arange(len(inside)), float(known.sum())
+    # Pieces of whitespace alone have no label.
+    rows, n_known = xp.arange(len(inside)), max(1.0, float(known.sum()))
     loss = -(xp.log(xp.maximum(flat[rows, inside], 1e-12)) * known).sum() / n_known
     gradient = flat.copy()
     gradient[rows, inside] -= 1.0

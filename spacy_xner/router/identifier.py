@@ -1,36 +1,20 @@
 """The pipeline component that says what language a text is in: `LanguageIdentifier`."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
 
-import numpy
-from numpy.typing import NDArray
 from spacy.language import Language
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Optimizer, set_dropout_rate
 
-from spacy_xner.attributes import LANGUAGE_SPANS, cut_out, is_blank, preset_language, register_attributes
+from spacy_xner.attributes import cut_out, is_blank, register_attributes
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.pipe import LabelledPipe
 from spacy_xner.router.model import LanguageClassifier
+from spacy_xner.router.segments import Floats, Identification, choose_segments, write_languages
 from spacy_xner.stored import check_width
 from spacy_xner.types import Level
-
-Floats = NDArray[numpy.float32]
-
-
-class Identification(NamedTuple):
-    """Languages of the segments (the whole text, or its sentences) of one document.
-
-    probabilities: Shape: (n_segments, n_languages).
-    vectors: Shape: (n_segments, width).
-    """
-
-    segments: list[Span]
-    probabilities: Floats
-    vectors: Floats
 
 
 class LanguageIdentifier(LabelledPipe):
@@ -46,6 +30,8 @@ class LanguageIdentifier(LabelledPipe):
 
     model: `spacy_xner.LanguageClassifier.v1`.
     level: "doc", or "sentence" for texts that change their language.
+    min_probability: Below it a language is a guess: `doc._.language` stays empty. Its scores are kept, and
+        the segments have the label of the likeliest language, so that a router decides as it would without.
     scorer: Scores examples; see `scoring.score_languages`.
     """
 
@@ -56,6 +42,7 @@ class LanguageIdentifier(LabelledPipe):
         name: str = "language_identifier",
         *,
         level: Level,
+        min_probability: float,
         scorer: Callable | None,
     ) -> None:
         register_attributes()
@@ -63,6 +50,7 @@ class LanguageIdentifier(LabelledPipe):
         self.model = model
         self.name = name
         self.level = level
+        self.min_probability = min_probability
         self.scorer = scorer
         self.cfg: dict[str, Any] = {"labels": []}
 
@@ -116,7 +104,7 @@ class LanguageIdentifier(LabelledPipe):
             sentences without boundaries.
         """
         docs = list(docs)
-        segments = [self._segments(doc) for doc in docs]
+        segments = [choose_segments(doc, self.labels, self.level, self.name) for doc in docs]
         parts = [cut_out(segment) for group in segments for segment in group]
         if not parts:
             return [None for _ in docs]
@@ -131,41 +119,11 @@ class LanguageIdentifier(LabelledPipe):
             start += len(group)
         return results
 
-    def _segments(self, doc: Doc) -> list[Span]:
-        """Choose the segments to look at: none in a blank document or one whose language is known."""
-        language = preset_language(doc, self.labels)
-        if language in self.labels or is_blank(doc):
-            return []
-        if self.level == "doc" or language is not None:
-            return [doc[:]]
-        if not doc.has_annotation("SENT_START"):
-            raise XnerError(Errors.XNER408.format(name=self.name))
-        return [sentence for sentence in doc.sents if sentence.text.strip()]
-
     def set_annotations(self, docs: Iterable[Doc], predictions: list[Identification | None]) -> None:
         """Write languages, scores and vectors on the documents."""
         for doc, result in zip(docs, predictions, strict=True):
-            if result is None:
-                continue
-            best = result.probabilities.argmax(1)
-            preset = preset_language(doc, self.labels)
-            names = [preset or self.labels[i] for i in best]
-            doc.spans[LANGUAGE_SPANS] = [
-                Span(doc, segment.start, segment.end, label=name)
-                for segment, name in zip(result.segments, names, strict=True)
-            ]
-            doc.spans[LANGUAGE_SPANS].attrs.update(
-                scores=result.probabilities.max(1).tolist(),
-                probabilities=[
-                    dict(zip(self.labels, row, strict=True)) for row in result.probabilities.tolist()
-                ],
-                vectors=result.vectors,
-            )
-            weights = numpy.array([len(segment) for segment in result.segments], dtype="float32")
-            mean = weights @ result.probabilities / weights.sum()
-            doc._.language_scores = dict(zip(self.labels, mean.tolist(), strict=True))
-            if preset is None:
-                doc._.language = self.labels[int(mean.argmax())]
+            if result is not None:
+                write_languages(doc, result, self.labels, self.min_probability)
 
     def update(
         self,
@@ -213,7 +171,7 @@ class LanguageIdentifier(LabelledPipe):
         gradient[rows, gold] -= 1.0
         return loss, gradient / len(examples)
 
-    SETTINGS = ("level",)
+    SETTINGS = ("level", "min_probability")
 
     @property
     def width(self) -> int | None:

@@ -17,6 +17,7 @@ from spacy_xner.transformer.checkpoint import describe, load_checkpoint, outline
 from spacy_xner.transformer.freezing import keep_lowest
 from spacy_xner.transformer.network import TokenizedText, TransformerNetwork
 from spacy_xner.transformer.pooling import Pooling, TextPooling
+from spacy_xner.transformer.wordpieces import Pieces, TokenPieces, align_tokens
 from spacy_xner.types import Count, Frozen, Positive, Precision, Size, Window
 
 # From documents to one vector a document.
@@ -24,13 +25,17 @@ SentenceEncoder: TypeAlias = Model[list[Doc], Floats2d]
 
 
 class Query(NamedTuple):
-    """A text and the document that is read in its light."""
+    """A text and the document that is read in its light.
+
+    by_piece: The document's wordpieces get vectors in the place of its tokens; see `pieces_of`.
+    """
 
     text: str
     doc: Doc
+    by_piece: bool = False
 
 
-# From queries to one vector a token of each document.
+# From queries to one vector a token, or a wordpiece, of each document.
 PairEncoder: TypeAlias = Model[list[Query], list[Floats2d]]
 
 
@@ -160,15 +165,34 @@ def forward_encoder(
 def forward_pairs(
     model: PairEncoder, queries: list[Query], is_train: bool
 ) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Query]]]:
-    """Compute token vectors of the documents. Shape: (n_tokens, width) a query."""
-    texts = [TokenizedText(doc.text, *token_boundaries(doc), text) for text, doc in queries]
+    """Compute vectors of the documents. Shape: (n_tokens, width) or (n_pieces, width) a query."""
+    pieces = iter(_split(model, [query.doc for query in queries if query.by_piece]))
+    texts = []
+    for query in queries:
+        own = next(pieces) if query.by_piece else None
+        places = token_boundaries(query.doc) if own is None else (own.starts, own.ends)
+        texts.append(TokenizedText(query.doc.text, *places, query.text))
     vectors, backprop_flat = _forward(model, texts, is_train)
 
     def backprop(d_vectors: list[Floats2d]) -> list[Query]:
         backprop_flat(model.ops.flatten(d_vectors))
         return queries
 
-    return model.ops.unflatten(vectors, [len(query.doc) for query in queries]), backprop
+    return model.ops.unflatten(vectors, [len(text.starts) for text in texts]), backprop
+
+
+def pieces_of(model: PairEncoder, docs: list[Doc]) -> list[TokenPieces]:
+    """Find the wordpieces of every token of documents, counted from a document's first one."""
+    space_id = model.shims[0].network.space_id
+    return [
+        align_tokens(pieces, *token_boundaries(doc), space_id)
+        for doc, pieces in zip(docs, _split(model, docs), strict=True)
+    ]
+
+
+def _split(model: Model, docs: list[Doc]) -> list[Pieces]:
+    split: list[Pieces] = model.shims[0].network.split([doc.text for doc in docs]) if docs else []
+    return split
 
 
 def forward_sentences(

@@ -175,13 +175,13 @@ class TransformerNetwork(nn.Module):
         ]
         return pool_tokens(encoded, join_tokens(tokens, n_pieces), cast(Pooling, self.pooling))
 
-    def encode_windows(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def encode_windows(self, ids: Tensor, mask: Tensor, segments: Tensor | None = None) -> Tensor:
         """Compute the hidden states of windows of wordpieces, as `pad_windows` makes them.
 
-        ids, mask: Shape: (n_windows, longest).
+        ids, mask, segments: Shape: (n_windows, longest).
         RETURNS: Shape: (n_windows, longest, width).
         """
-        return self.encoder(input_ids=ids, attention_mask=mask)[0]
+        return self.encoder(input_ids=ids, attention_mask=mask, **_typed(segments))[0]
 
     def _split_queries(self, texts: Sequence[TokenizedText]) -> list[Ints]:
         """Wordpieces of the queries with the special tokens behind them; empty where there is none.
@@ -202,9 +202,11 @@ class TransformerNetwork(nn.Module):
         row_of_piece = numpy.zeros(starts[-1], dtype="int64")
         row_of_window = numpy.zeros(len(windows), dtype="int64")
         ids = self._with_specials(pieces, windows, queries)
+        # Pieces before the text: the special first one, and the query with what stands behind it.
+        heads = [1 + len(queries[window.doc]) for window in windows]
         lengths = [len(window_ids) for window_ids in ids]
         shares = self._stack is not None and self._stack.is_shared and not torch.is_grad_enabled()
-        states = self._frozen_states(ids) if shares else None
+        states = self._frozen_states(ids, heads) if shares else None
         outputs = []
         n_rows = 0
         for batch in batch_windows(lengths, self.budget):
@@ -213,11 +215,11 @@ class TransformerNetwork(nn.Module):
                 window = windows[i]
                 row_of_window[i] = n_rows + row * longest
                 places = slice(starts[window.doc] + window.own_start, starts[window.doc] + window.own_end)
-                n_before = 1 + len(queries[window.doc])
-                first_row = row_of_window[i] + n_before + window.own_start - window.start
+                first_row = row_of_window[i] + heads[i] + window.own_start - window.start
                 row_of_piece[places] = first_row + numpy.arange(window.own_end - window.own_start)
             if states is None:
-                hidden = self.encode_windows(*self._pad([ids[i] for i in batch]))
+                segments = self._segments([heads[i] for i in batch], longest)
+                hidden = self.encode_windows(*self._pad([ids[i] for i in batch]), segments)
             else:
                 hidden = self._run_upper([states[i] for i in batch])
             outputs.append(hidden.reshape(-1, hidden.shape[-1]))
@@ -239,24 +241,40 @@ class TransformerNetwork(nn.Module):
             for w in windows
         ]
 
-    def _frozen_states(self, ids: list[Ints]) -> list[Tensor]:
+    def _segments(self, heads: list[int], longest: int) -> Tensor | None:
+        """Types of wordpieces: 0 for a query with its special tokens, 1 for the text behind it.
+
+        heads: Wordpieces before the text of every window; 1 where there is no query, and all is of type 0.
+        RETURNS: Shape: (n_windows, longest); nothing where all is of type 0, or where the encoder has one
+            type alone, as XLM-R has.
+        """
+        if int(getattr(self.encoder.config, "type_vocab_size", 1) or 1) < 2 or max(heads) == 1:
+            return None
+        starts = numpy.array([head if head > 1 else longest for head in heads])
+        types = (numpy.arange(longest) >= starts[:, None]).astype("int64")
+        return torch.from_numpy(types).to(self._device)
+
+    def _frozen_states(self, ids: list[Ints], heads: list[int]) -> list[Tensor]:
         """Recall the hidden states behind the frozen layers, or compute them. Shape: (length, width) each."""
         lower, _ = self._halves[0]
         stack = self._stack
         assert stack is not None
         half = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
-        # States are named by the wordpieces and the precision that they are computed in.
-        keys = [bytes([half]) + window_ids.tobytes() for window_ids in ids]
+        # The names of states: the precision that they are computed in, the end of the query, wordpieces.
+        named = [(numpy.array([half, head], dtype="int64").tobytes() + own.tobytes(), own, head)
+                 for own, head in zip(ids, heads, strict=True)]  # fmt: skip
+        keys = [key for key, _, _ in named]
         states = stack.recall(keys)
-        missing = {key: window_ids for key, window_ids in zip(keys, ids, strict=True) if key not in states}
+        missing = {key: (own, head) for key, own, head in named if key not in states}
         names, windows = list(missing), list(missing.values())
         fresh = {}
-        for batch in batch_windows([len(window_ids) for window_ids in windows], self.budget):
-            padded, mask = self._pad([windows[i] for i in batch])
-            hidden = lower(input_ids=padded, attention_mask=mask)[0]
+        for batch in batch_windows([len(own) for own, _ in windows], self.budget):
+            padded, mask = self._pad([windows[i][0] for i in batch])
+            segments = self._segments([windows[i][1] for i in batch], padded.shape[1])
+            hidden = lower(input_ids=padded, attention_mask=mask, **_typed(segments))[0]
             for row, i in enumerate(batch):
                 # A copy, so that the padding does not stay in memory.
-                fresh[names[i]] = hidden[row, : len(windows[i])].clone()
+                fresh[names[i]] = hidden[row, : len(windows[i][0])].clone()
         stack.remember(fresh)
         states.update(fresh)
         return [states[key] for key in keys]
@@ -287,6 +305,11 @@ class TransformerNetwork(nn.Module):
     def _last_id(self) -> int:
         ids = self.special_ids
         return ids["sep"] if "sep" in ids else ids["eos"]
+
+
+def _typed(segments: Tensor | None) -> dict[str, Tensor]:
+    """Types of wordpieces as an argument; encoders without types do not know the name."""
+    return {} if segments is None else {"token_type_ids": segments}
 
 
 def _id_or(default: int, id_: int | None) -> int:

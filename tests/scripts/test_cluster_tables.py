@@ -59,14 +59,15 @@ def test_runs_stand_for_every_grouping_with_their_cluster(tmp_path: Path) -> Non
         ["steps", "300–301", "300"],
     ]
     title = "Difference of found in F1 (95 % of a paired bootstrap), * where p < 0.05"
-    differences = dict(tables[title])
+    differences = {language: shown for language, shown, _ in tables[title]}
+    assert [steps for _, _, steps in tables[title]] == ["300–301", "300–301", "300"]
     assert differences["de"].startswith("+45.0 (+")
     assert differences["de"].endswith("*")
     assert differences["zh"] == "+0.0 (+0.0 to +0.0)"
     assert tables["Zero-shot F1 from the cluster without these languages"] == [["de", "30.0", "30.0", "300"]]
     combined = tables["Test F1 on another corpus, by what was trained on"]
     assert combined == [["cluster", "**60.0**", "300"]]
-    assert list(tables["Test F1 by label"][0]) == ["de", "85.0 (7.1)", "40.0"]
+    assert list(tables["Test F1 by label"][0]) == ["de", "85.0 (7.1)", "40.0", "300–301"]
     assert list(figures_of(tmp_path)) == ["Test F1 over seeds by grouping"]
 
 

@@ -10,7 +10,7 @@ from scripts.results import long_table, write_result
 from scripts.tables import Cells, pivot
 from scripts.variants import BEST, RECIPES, ZERO_SHOT
 from scripts.views import tables_of
-from scripts.views.students import alike_but, amounts, in_domains, plain_students
+from scripts.views.students import alike_but, amounts, in_domains, plain_students, rates
 from tests.scripts.corpora import make_result
 
 
@@ -65,6 +65,28 @@ def test_one_setting_is_varied_at_a_time() -> None:
     assert frozen == {3: "75.0 (7.1)", 6: "75.0"}
     gammas = alike_but(frame, "gamma", (BEST, "sequential CE"))
     assert column(pivot(gammas, ["gamma"])) == {0: "71.0", 1: "72.0", 4: "75.0 (7.1)"}
+
+
+def test_precision_and_recall_stand_beside_f1_by_recipe_and_gamma() -> None:
+    runs = [
+        make_run(ZERO_SHOT, 0, 0.5),
+        make_run("mixed RW", 0, 0.6),
+        make_run("mixed RW", 0, 0.4, gamma=1.0),
+    ]
+    runs += [make_run("mixed RW", 1, 0.8), make_run("mixed RW", 0, 0.9, frozen=6)]
+    for run in runs:
+        for score in run["scores"]:
+            score["p"], score["r"] = score["f"] + 0.05, score["f"] - 0.05
+    table = rates(scores(runs), "es wiki")
+    assert table is not None
+    assert table.header == ["", "P", "R", "F1", "steps"]
+    shown = [[cell.replace("*", "") for cell in row] for row in table.rows]
+    assert shown == [
+        [ZERO_SHOT, "55.0", "45.0", "50.0", "50"],
+        ["mixed RW, gamma 1", "45.0", "35.0", "40.0", "50"],
+        ["mixed RW, gamma 4", "75.0 (14.1)", "65.0 (14.1)", "70.0 (14.1)", "50"],
+    ]
+    assert rates(scores(runs), "zh wiki") is None
 
 
 def test_means_wait_for_all_test_sets_of_a_seed() -> None:
