@@ -11,7 +11,7 @@ from typing import Any
 from spacy_xner.corpus.names import find_files
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import fingerprint
-from spacy_xner.routes.settings import augment, text_steps
+from spacy_xner.routes.settings import augment, mean_length, text_steps
 from spacy_xner.training import steps_per_epoch
 
 from scripts.overrides import LENGTH, Trained, schedule
@@ -20,9 +20,18 @@ from scripts.variants import VARIANTS, Variant
 
 # Settings that are variables of configs/bilstm.cfg by the same name.
 _SAME_NAME = (
-    "limit", "dev_limit", "batch_size", "learn_rate", "decay", "floor", "hidden", "lower", "scheme",
-    "use_averages",
+    "limit", "dev_limit", "batch_size", "optimizer", "decay", "floor", "clip_norm", "hidden", "lower",
+    "scheme", "unknown_rate", "vector_dropout", "use_averages",
 )  # fmt: skip
+# What the characters' weights begin as, and how they come to be as loud as vectors.
+STARTS = {
+    "paper": ("uniform", "none"),
+    "torch": ("torch", "none"),
+    "scaled": ("torch", "scale"),
+    "normalised": ("torch", "normalise"),
+}
+# Learning rates that suit a mean over tokens.
+RATES = {"adam": 0.002, "sgd": 0.3}
 
 
 class Lexical(Trained):
@@ -33,21 +42,30 @@ class Lexical(Trained):
     needs = ("corpus", "vectors")
     required = ("target",)
     # source: Corpus of labels and tests.
+    # splits: Sets of both languages that every evaluation scores: settings are chosen on "dev" alone.
+    # learn_rate: 0 takes that of RATES.
+    # per_sentence: `learn_rate` and `clip` are for sums over a sentence, as in the papers; they are converted
+    #     by the mean length of the training sentences.
     # decay, floor: How fast the learning rate falls, and its lowest value.
+    # clip, clip_norm: Limits of each number, and of the norm, of a gradient; 0 for none.
+    # start: One of STARTS.
+    # patience: Evaluations without a better score on the source's dev set after which a run ends; 0 for none.
     # refresh_every: Batches until the model is its own newer teacher (cross-augmented).
     # kept: The variant whose pipeline of the first seed goes to `paths.keep`.
     defaults = LENGTH | {
         "target": "", "variant": "full", "language": "en", "source": "wikiann", "seed": 0, "limit": 2000,
-        "dev_limit": 300, "test_limit": 500, "epochs": 20, "learn_rate": 0.3, "decay": 0.05, "floor": 0.0,
-        "hidden": 100, "characters": 100, "lower": True, "scheme": "BIOES", "use_averages": False,
-        "refresh_every": 60, "kept": "",
+        "dev_limit": 300, "test_limit": 500, "splits": ["dev", "test"], "epochs": 20, "optimizer": "adam",
+        "learn_rate": 0.0, "per_sentence": False, "decay": 0.05, "floor": 0.0, "clip": 0.0, "clip_norm": 0.1,
+        "start": "scaled", "unknown_rate": 0.0, "vector_dropout": 0.0, "patience": 0, "hidden": 100,
+        "characters": 100, "lower": False, "scheme": "BIOES", "use_averages": True, "refresh_every": 60,
+        "kept": "",
     }  # fmt: skip
 
     def expand(self, settings: Settings) -> Iterable[Settings]:
         """Refuse unknown variants, and folders that lack vectors. RAISES: XNER808, XNER814."""
-        variant, known = settings["variant"], ", ".join(VARIANTS)
-        if variant not in VARIANTS:
-            raise XnerError(Errors.XNER808.format(setting="variant", known=known, found=variant))
+        for setting, known in (("variant", VARIANTS), ("start", STARTS), ("optimizer", RATES)):
+            if (found := settings[setting]) not in known:
+                raise XnerError(Errors.XNER808.format(setting=setting, known=", ".join(known), found=found))
         vectors = self._vectors(Run({}, settings))
         if not vectors.is_dir():
             raise XnerError(Errors.XNER814.format(missing=vectors, verb="vectors merge"))
@@ -88,7 +106,8 @@ class Lexical(Trained):
         both = list(dict.fromkeys((language, target)))
         overrides = {
             **self._overrides(run, variant, both, sources),
-            **schedule(run, per_pass, n_scored=run["epochs"]),
+            **self._rates(run, language, sources),
+            **_length(run, per_pass),
         }
         seconds, steps = 0.0, 0
         if variant.again:
@@ -99,7 +118,7 @@ class Lexical(Trained):
             texts = text_steps(per_pass, self.count(run, [target], [source]), run["batch_size"])
             refresh_every = min(texts, run["refresh_every"])
             overrides |= augment(language, target, refresh_every=refresh_every)
-            overrides |= schedule(run, per_pass + texts, n_scored=run["epochs"])
+            overrides |= _length(run, per_pass + texts)
         fitted = self.fit(run, overrides, work)
         if self.place(run) is not None:
             # The source's dev set cannot see what is learnt of the target, and would keep the teacher.
@@ -130,24 +149,39 @@ class Lexical(Trained):
             "vars.use_characters": variant.use_characters,
             "vars.tie": variant.tied,
             "vars.dense": run["hidden"] if variant.dense else 0,
+            "vars.initialisation": STARTS[run["start"]][0],
+            "vars.balance": STARTS[run["start"]][1],
             # A corpus a language, so that scores by length are the language's own.
             "training.logger.watch": {
                 f"{split} {lang}": self.reader(run, split, [lang], [run["source"]])
-                for split, lang in product(("dev", "test"), both)
+                for split, lang in product(run["splits"], both)
             },
         }
+
+    def _rates(self, run: Run, language: str, sources: list[str]) -> Settings:
+        """Learning rate, and limit of a gradient's numbers, for a mean over tokens."""
+        length = 1.0
+        if run["per_sentence"]:
+            length = mean_length(self.paths["corpus"], [language], run["limit"], sources)
+        rate = run["learn_rate"] or RATES[run["optimizer"]]
+        return {"vars.learn_rate": rate * length, "vars.clip": run["clip"] / length}
+
+
+def _length(run: Run, per_pass: int) -> Settings:
+    """Overrides for steps, evaluations, and the patience in steps. per_pass: Steps of a pass."""
+    overrides = schedule(run, per_pass, n_scored=run["epochs"])
+    return {**overrides, "vars.patience": run["patience"] * overrides["vars.eval_frequency"]}
 
 
 def _describe(line: dict[str, Any], languages: list[str]) -> dict[str, Any]:
     """What the tables need of an evaluation."""
     watch = line["watch"]
-    described = {
-        lang: {
-            **{split: watch[f"{split} {lang}"]["ents_f"] for split in ("dev", "test")},
-            "lengths": {n: s["f"] for n, s in watch[f"test {lang}"]["ents_per_length"].items()},
-        }
-        for lang in languages
-    }
+    described: dict[str, dict[str, Any]] = {lang: {} for lang in languages}
+    for name, scores in watch.items():
+        split, _, lang = name.partition(" ")
+        described[lang][split] = scores["ents_f"]
+        if split == "test":
+            described[lang]["lengths"] = {n: s["f"] for n, s in scores["ents_per_length"].items()}
     losses = {name: loss for name, loss in line["losses"].items() if name != "ner"}
     evaluation = {"step": line["step"], "source_dev": line["score"], "languages": described}
     return {**evaluation, "losses": losses} if losses else evaluation

@@ -9,10 +9,11 @@ import spacy
 import torch
 from spacy.language import Language
 from spacy.vectors import Vectors
+from thinc.api import Adam
 
 from spacy_xner.bilstm.model import build_bilstm_encoder, read_words
 from spacy_xner.bilstm.network import RANGE, BiLSTM, BiLSTMNetwork, Words, forget_rare
-from spacy_xner.optimizer import SGD, create_epoch_decay, create_sgd
+from spacy_xner.optimizer import SGD, create_adam_or_sgd, create_epoch_decay, create_sgd
 from spacy_xner.shim import TorchShim
 
 from tests.tiny import SENTENCES, fit, make_bilstm, make_examples, make_unlabelled
@@ -133,8 +134,10 @@ def test_an_unknown_word_is_as_loud_as_a_known_one() -> None:
 WORDS = tuple(f"{a}{b}{c}" for a in "kst" for b in "aiou" for c in "lnr")
 
 
-@pytest.mark.parametrize("initialisation", ["torch", "uniform"])
-def test_characters_and_vectors_are_equally_loud_at_the_start(initialisation: str) -> None:
+@pytest.mark.parametrize(
+    ("initialisation", "balance"), [("torch", "scale"), ("uniform", "scale"), ("torch", "normalise")]
+)
+def test_characters_and_vectors_are_equally_loud_at_the_start(initialisation: str, balance: str) -> None:
     """Words differ as much in their characters' states as in their vectors, within 1:3."""
 
     def ratio(**settings: Any) -> float:
@@ -145,12 +148,37 @@ def test_characters_and_vectors_are_equally_loud_at_the_start(initialisation: st
         network = encoder.shims[0].network.eval()
         # Words that were not there when the scale was chosen.
         words = read_words(encoder, nlp.vocab, [*WORDS[::2], "Maria", "Lissabon", "Nokia", "Helsinki"])
-        vectors = network.vector_scale * words.vectors[words.has_vector]
+        vectors = network.read_vectors(words)[words.has_vector]
         spelled = network.spell(words)
         return float(spelled.var(dim=0).mean().sqrt() / vectors.var(dim=0).mean().sqrt())
 
-    assert 1 / 3 < ratio() < 3
-    assert ratio(balance=False) < (0.1 if initialisation == "uniform" else 0.5)
+    assert 1 / 3 < ratio(balance=balance) < 3
+    assert ratio(balance="none") < (0.1 if initialisation == "uniform" else 0.5)
+
+
+def test_normalised_halves_have_one_size_in_every_word() -> None:
+    network = BiLSTMNetwork(CFG | {"normalise": True, "initialisation": "torch"})
+    words = make_words([3, 1, 5])._replace(has_vector=torch.tensor([True, True, False]))
+    for rows in (network.spell(words), network.read_vectors(words)[:2]):
+        torch.testing.assert_close(rows.mean(dim=1), torch.zeros(len(rows)), atol=1e-4, rtol=0)
+        torch.testing.assert_close(rows.var(dim=1, correction=0), torch.ones(len(rows)), atol=0.05, rtol=0)
+    torch.testing.assert_close(network.read_vectors(words)[2], network.unknown)
+
+
+def test_adam_or_sgd_by_name() -> None:
+    """Both step as the optimizer that they name, and clip by norm."""
+    weights, gradient = numpy.array([1.0, 2.0], "float32"), numpy.array([3.0, 4.0], "float32")
+    expected = {
+        "sgd": create_sgd(0.1, 0.9, 0.0, 1.0), "adam": Adam(0.1, beta1=0.9, L2=0.0, grad_clip=1.0)
+    }  # fmt: skip
+    for method, other in expected.items():
+        optimizer = create_adam_or_sgd(0.1, method, use_averages=False)
+        stepped = [o((1, "W"), weights.copy(), gradient.copy())[0] for o in (optimizer, other)]
+        numpy.testing.assert_array_equal(*stepped)
+        assert not numpy.array_equal(stepped[0], weights)
+    assert isinstance(create_adam_or_sgd(0.1, "sgd", clip=2.0), SGD)
+    with pytest.raises(ValueError, match="XNER623"):
+        create_adam_or_sgd(0.1, "adam", clip=2.0)
 
 
 def test_rare_words_are_read_without_their_vectors() -> None:

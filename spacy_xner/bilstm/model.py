@@ -15,7 +15,7 @@ from thinc.backends import get_array_ops
 from thinc.types import Floats2d
 from torch import Tensor
 
-from spacy_xner.bilstm.network import BiLSTMNetwork, Initialisation, Words, forget_rare
+from spacy_xner.bilstm.network import Balance, BiLSTMNetwork, Initialisation, Words, forget_rare
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.shim import TorchShim
 from spacy_xner.tagger.model import Encoder
@@ -41,7 +41,7 @@ def build_bilstm_encoder(
     tie_words: bool = False,
     dense_width: Count = 0,
     initialisation: Initialisation = "torch",
-    balance: bool = True,
+    balance: Balance = "scale",
     unknown_rate: Share = 0.0,
     vector_dropout: Discount = 0.0,
 ) -> Encoder:
@@ -59,8 +59,10 @@ def build_bilstm_encoder(
     tie_characters, tie_words: Use one set of weights for both directions.
     dense_width: Size of a layer between the words' states and the head; 0 leaves it out.
     initialisation: The weights begin as torch has it, or uniform in [-0.1, 0.1] as in Huang et al.
-    balance: Scale the characters' states so that they differ between words as much as vectors do. Without it
-        they begin 8 (torch) to 100 times (uniform) quieter, and SGD never comes to hear them.
+    balance: How characters come to be as loud as vectors. "scale" multiplies their states so that they differ
+        between words as much as vectors do at the start; "normalise" brings every word's states, and its
+        vector, to a mean of 0 and a variance of 1. With "none" they begin 8 (torch) to 100 times (uniform)
+        quieter, and SGD never comes to hear them.
     unknown_rate: Share of the words with a vector that is read without it in training, rare ones first.
     vector_dropout: Share of the vectors' numbers that is dropped in training.
     SOURCE: Huang et al. 2019, sections 2 and 3.2; Bari et al. 2020 (tied directions, dense layer).
@@ -74,6 +76,7 @@ def build_bilstm_encoder(
         "tie_words": tie_words,
         "dense_width": dense_width,
         "initialisation": initialisation,
+        "normalise": balance == "normalise",
     }
     return Model(
         "bilstm_encoder",
@@ -114,7 +117,7 @@ def init_bilstm(model: Encoder, X: list[Doc] | None = None, Y: Any = None) -> No
     read = read_words(model, X[0].vocab, words)
     if width and not read.has_vector.any():
         raise XnerError(Errors.XNER615.format(n=len(words), where="the first documents", first=words[0]))
-    if model.attrs["balance"] and settings["n_characters"] and len(words) > 1:
+    if model.attrs["balance"] == "scale" and settings["n_characters"] and len(words) > 1:
         network: BiLSTMNetwork = model.shims[0].network
         network.character_scale = model.shims[0].cfg["character_scale"] = _character_scale(network, read)
 

@@ -24,6 +24,7 @@ from scripts.spaces import count_lengths, place_words
 from scripts.students import Students
 from scripts.teachers import Teachers
 from scripts.variants import RECIPES, VARIANTS, ZERO_RESOURCE
+from scripts.views import tables_of
 from scripts.zero_shot import ZeroShot
 from tests.scripts.corpora import SENTENCES, write_corpus
 
@@ -309,10 +310,38 @@ def test_a_tagger_is_trained_without_each_of_its_parts(tmp_path: Path) -> None:
     [section] = experiment_sections(tmp_path / "results")
     assert list(section.figures) == ["Test F1 after every evaluation", "lengths", "words-es"]
     assert "es: test F1 by what chooses the epoch" in {table.title for table in section.tables}
+    _choose_settings(paths, tmp_path / "starts")
     with pytest.raises(XnerError, match=r"XNER814.*vectors merge"):
         make(Lexical, paths, {}, target="de", source="toy").plan()
-    with pytest.raises(XnerError, match="XNER808"):
-        make(Lexical, paths, {}, target="es", variant="fulll").plan()
+    for wrong in ({"variant": "fulll"}, {"start": "loud"}, {"optimizer": "Adam"}):
+        with pytest.raises(XnerError, match="XNER808"):
+            make(Lexical, paths, {}, target="es", **wrong).plan()
+
+
+def _choose_settings(paths: dict[str, Path], out: Path) -> None:
+    """Run with the papers' rates, and score dev sets alone."""
+    axes = {"seed": [0], "optimizer": ["sgd", "adam"], "start": ["paper", "scaled"]}
+    settings = {"target": "es", "source": "toy", "variant": "no translation", "batch_size": 4}
+    settings |= {"splits": ["dev"], "epochs": 3, "patience": 1, "hidden": 8, "characters": 8}
+    lexical = make(Lexical, paths, axes, **settings, learn_rate=0.1, per_sentence=True)
+    run_experiment(lexical, out)
+    assert {tuple(epoch["languages"]["es"]) for r in read_results(out) for epoch in r["curve"]} == {("dev",)}
+    [table] = tables_of(out)
+    assert [row[0] for row in table.rows] == ["adam, paper", "adam, scaled", "sgd, paper", "sgd, scaled"]
+    assert list(table.header) == ["", "es: source dev", "es: target dev"]
+
+
+def test_rates_for_sentences_become_rates_for_tokens(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus", ["en"])
+    lengths = [len(sentence[0].split()) for sentence in SENTENCES]
+    lexical = make(Lexical, {"corpus": corpus, "vectors": tmp_path}, {}, target="es", source="toy")
+    run = Run({}, lexical.defaults | {"limit": 0, "learn_rate": 0.01, "clip": 5.0, "per_sentence": True})
+    rates = lexical._rates(run, "en", ["toy"])
+    mean = sum(lengths) / len(lengths)
+    assert rates["vars.learn_rate"] == pytest.approx(0.01 * mean)
+    assert rates["vars.clip"] == pytest.approx(5 / mean)
+    run = Run({}, lexical.defaults | {"limit": 0, "learn_rate": 0.01})
+    assert lexical._rates(run, "en", ["toy"]) == {"vars.learn_rate": 0.01, "vars.clip": 0.0}
 
 
 def _look_into(paths: dict[str, Path], figures: Path) -> None:
