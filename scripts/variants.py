@@ -43,7 +43,7 @@ class Variant(NamedTuple):
     shuffled: All sentences are in another order.
     dense: It has a layer before the head.
     tied: Both directions of an LSTM have one set of weights.
-    again: It goes on from its best epoch for as many epochs again.
+    again: It goes on from the best epoch of the best base for as many epochs again, with the base's parts.
     augmented: In these it also learns from its own labels of the target's text.
     supervised: It learns from the target's labels, and from no others.
     """

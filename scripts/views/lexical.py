@@ -85,9 +85,22 @@ def tables(folder: Path, results: list[Result]) -> list[Table]:
         cells = pivot(lengths, ["set"], "words").drop(columns=AVERAGE, errors="ignore")
         tables.append(show(f"F1 by words in the entity, {base}", cells, best=""))
     tables += [table_of_selections(frame, target) for target in sorted(scores.set.unique())]
+    if augmented := [result for result in results if "admitted" in result]:
+        tables.append(_table_of_bases(augmented))
     if unknown := _unknown_words(folder):
         tables.append(unknown)
     return tables
+
+
+def _table_of_bases(results: list[Result]) -> Table:
+    """What the runs with augmentation went on from, and the share of the text that a drawn length admits."""
+    header = ["", "seed", "base", "admitted"]
+    rows = [
+        [row["target"], str(row.get("seed", 0)), result["base"], f"{100 * result['admitted']:.1f} %"]
+        for result in results
+        for row in [{**result["settings"], **result["axes"]}]
+    ]
+    return Table("Augmented fine-tuning", header, sorted(rows))
 
 
 def _unknown_words(folder: Path) -> Table | None:

@@ -287,6 +287,7 @@ def test_a_tagger_is_trained_without_each_of_its_parts(tmp_path: Path) -> None:
     lexical = make(
         Lexical, paths, {"seed": [0], "variant": list(VARIANTS)}, target="es", source="toy", epochs=2,
         hidden=8, characters=8, batch_size=4, refresh_every=1, kept="cross-augmented",
+        bases=["cross-word no characters", "cross-shared"], max_quantile=0.5,
     )  # fmt: skip
     run_experiment(lexical, tmp_path / "results" / "out")
     results = {result["axes"]["variant"]: result for result in read_results(tmp_path / "results" / "out")}
@@ -297,7 +298,16 @@ def test_a_tagger_is_trained_without_each_of_its_parts(tmp_path: Path) -> None:
     sizes = {name: results[name]["parameters"] for name in ZERO_RESOURCE}
     assert sizes["cross-shared"] < sizes["cross-word"] < sizes["cross-augmented"]
     assert sizes["cross-word no characters"] < sizes["cross-word"] == sizes["random"]
-    assert results["cross-augmented"]["curve"][-1]["losses"]["ner_augmented"] > 0
+    augmented = results["cross-augmented"]
+    assert augmented["curve"][-1]["losses"]["ner_augmented"] > 0
+    # The two lengths up to the median of 4, 5, 6 and 6 tokens admit a quarter and a half.
+    assert augmented["admitted"] == pytest.approx(0.375)
+    assert augmented["base"] == results["cross-shared again"]["base"]
+    best = {
+        name: max(epoch["source_dev"] for epoch in results[name]["curve"])
+        for name in ("cross-shared", "cross-word no characters")
+    }
+    assert augmented["base"] == max(best, key=best.__getitem__)
     # Two passes of labels before, then two more with a batch of text beside each.
     steps = {
         name: results[name]["steps"] for name in ("cross-shared", "cross-shared again", "cross-augmented")
