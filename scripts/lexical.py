@@ -65,7 +65,7 @@ class Lexical(Trained):
     defaults = LENGTH | {
         "target": "", "variant": "full", "language": "en", "source": "wikiann", "seed": 0, "limit": 2000,
         "dev_limit": 300, "test_limit": 500, "splits": ["dev", "test"], "epochs": 20, "optimizer": "adam",
-        "learn_rate": 0.0, "per_sentence": False, "decay": 0.05, "floor": 0.0, "clip": 0.0, "clip_norm": 0.1,
+        "learn_rate": 0.0, "per_sentence": False, "decay": 0.05, "floor": 0.0, "clip": 0.0, "clip_norm": 0.3,
         "start": "scaled", "unknown_rate": 0.0, "vector_dropout": 0.0, "patience": 0, "hidden": 100,
         "characters": 100, "lower": False, "scheme": "BIOES", "use_averages": True, "refresh_every": 60,
         "bases": ["cross-shared"], "again_rate": 0.1, "mean": True, "min_length": 0, "max_quantile": 1.0,
@@ -211,6 +211,7 @@ def _shape(run: Run, variant: Variant) -> Settings:
     """Overrides for the parts of the network."""
     return {
         "vars.romanise": variant.romanise,
+        "vars.vectors_by_language": variant.apart,
         "vars.use_vectors": variant.use_vectors,
         "vars.use_characters": variant.use_characters,
         "vars.tie": variant.tied,

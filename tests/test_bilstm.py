@@ -15,6 +15,7 @@ from spacy_xner.bilstm.model import build_bilstm_encoder, read_words
 from spacy_xner.bilstm.network import RANGE, BiLSTM, BiLSTMNetwork, Words, forget_rare
 from spacy_xner.optimizer import SGD, create_adam_or_sgd, create_epoch_decay, create_sgd
 from spacy_xner.shim import TorchShim
+from spacy_xner.vectors.words import key_of
 
 from tests.tiny import SENTENCES, fit, make_bilstm, make_examples, make_unlabelled
 
@@ -150,7 +151,7 @@ def test_characters_and_vectors_are_equally_loud_at_the_start(initialisation: st
         words = read_words(encoder, nlp.vocab, [*WORDS[::2], "Maria", "Lissabon", "Nokia", "Helsinki"])
         vectors = network.read_vectors(words)[words.has_vector]
         spelled = network.spell(words)
-        return float(spelled.var(dim=0).mean().sqrt() / vectors.var(dim=0).mean().sqrt())
+        return float((spelled.var(dim=0).mean() / vectors.var(dim=0).mean()).sqrt().detach())
 
     assert 1 / 3 < ratio(balance=balance) < 3
     assert ratio(balance="none") < (0.1 if initialisation == "uniform" else 0.5)
@@ -275,6 +276,40 @@ def test_a_tagger_goes_on_where_there_are_more_vectors_and_from_one_with_two_rea
         kept = [encoder_of(pipeline).shims[0].network.state_dict() for pipeline in (nlp, student)]
         assert kept[0].keys() == kept[1].keys()
         assert all(torch.equal(kept[0][key], kept[1][key]) for key in kept[0])
+
+
+def test_words_of_two_languages_that_are_spelled_alike_have_two_vectors() -> None:
+    keys = tuple(key_of(word, language) for language in ("en", "es") for word in ("nokia", "maria"))
+    nlp = make_bilstm(keys, vectors_by_language=True)
+    fit(nlp, make_examples(nlp), "ner", 1, 0.02)
+    found = read_words(encoder_of(nlp), nlp.vocab, ["Nokia"] * 3, ["en", "es", "fr"])
+    assert found.has_vector.tolist() == [True, True, False]
+    assert not torch.equal(found.vectors[0], found.vectors[1])
+    # The same words in one batch, and in batches of their own.
+    docs = [nlp.make_doc("Nokia Maria") for _ in range(3)]
+    for doc, language in zip(docs, ("en", "es", None), strict=True):
+        doc._.language = language
+    together = encoder_of(nlp).predict(docs)
+    for doc, vectors in zip(docs, together, strict=True):
+        numpy.testing.assert_allclose(encoder_of(nlp).predict([doc])[0], vectors, atol=1e-5)
+    assert not numpy.allclose(together[0], together[1])
+
+
+def test_floret_makes_a_vector_of_any_word() -> None:
+    nlp = make_bilstm(("maria",))
+    data = numpy.random.default_rng(0).normal(size=(50, 4)).astype("float32") / 7
+    nlp.vocab.vectors = Vectors(
+        data=data, mode="floret", minn=2, maxn=3, hash_count=2, strings=nlp.vocab.strings
+    )
+    fit(nlp, make_examples(nlp), "ner", 1, 0.02)
+    network = encoder_of(nlp).shims[0].network
+    words = sorted({token.text for eg in make_examples(nlp) for token in eg.reference})
+    read = read_words(encoder_of(nlp), nlp.vocab, [*words, "Unseen"])
+    assert read.has_vector.all()
+    assert not torch.equal(read.vectors[0], read.vectors[-1])
+    # The rows of the table are added up to vectors: these are to have the size, not the rows.
+    seen = network.vector_scale * read.vectors[:-1]
+    assert float((seen**2).mean()) == pytest.approx(1.0, rel=1e-3)
 
 
 def spelling(nlp: Language, word: str) -> list[int]:

@@ -12,6 +12,7 @@ from spacy.vectors import Vectors
 from spacy_xner.errors import XnerError
 from spacy_xner.files import read_json, write_json
 from spacy_xner.routes.settings import learn_from_text
+from spacy_xner.vectors.words import key_of
 
 from scripts.clusters import Clusters
 from scripts.joint import Joint
@@ -269,6 +270,8 @@ def write_vectors(folder: Path) -> Path:
     """Write a pipeline with random vectors of all words."""
     nlp = spacy.blank("xx")
     words = sorted({word.lower() for text, _ in SENTENCES for word in text.split()})
+    if folder.suffix in (".unmapped", ".random"):
+        words = [key_of(word, language) for language in ("en", folder.stem) for word in words]
     data = numpy.random.default_rng(0).normal(size=(len(words), 4)).astype("float16")
     keys = [nlp.vocab.strings.add(word) for word in words]
     nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings, data=data, keys=keys)
