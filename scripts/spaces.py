@@ -20,7 +20,7 @@ from spacy_xner.corpus.names import find_files
 from spacy_xner.files import write_json
 from spacy_xner.routes.settings import read_sentences
 from spacy_xner.vectors.table import Lookup, VectorTable, read_table
-from spacy_xner.vectors.words import normalise
+from spacy_xner.vectors.words import SEPARATOR, key_of, normalise
 
 # Upper ends of the bins of sentence lengths, in tokens.
 ENDS = (5, 10, 15, 20, 30, 50, 100, 250)
@@ -113,7 +113,13 @@ def read_language(corpus: Path, language: str, sources: list[str], nlp: Language
 def look_up_in(table: VectorTable) -> Read:
     """A reader of documents by the vectors of a table; words without one are zeros."""
     embed = Lookup(table)
-    return lambda docs: [embed([normalise(token.text) for token in doc]) for doc in docs]
+    by_language = any(SEPARATOR in word for word in table.words[:1])
+
+    def key(token: Token) -> str:
+        word = normalise(token.text)
+        return key_of(word, token.doc._.language) if by_language else word
+
+    return lambda docs: [embed([key(token) for token in doc]) for doc in docs]
 
 
 def entity_words(docs: list[Doc], read: Read) -> Iterator[tuple[Token, NDArray[numpy.float32]]]:

@@ -41,9 +41,10 @@ class Variant(NamedTuple):
     vectors: Name of the merged pipeline; "{target}" and "{source}" stand for the languages.
     translated: It also learns from the source's sentences in the target's words.
     shuffled: All sentences are in another order.
+    apart: A word that both languages have has a vector in each: nothing but the labels links them.
     dense: It has a layer before the head.
     tied: Both directions of an LSTM have one set of weights.
-    again: It goes on from its best epoch for as many epochs again.
+    again: It goes on from the best epoch of the best base for as many epochs again, with the base's parts.
     augmented: In these it also learns from its own labels of the target's text.
     supervised: It learns from the target's labels, and from no others.
     """
@@ -54,6 +55,7 @@ class Variant(NamedTuple):
     shuffled: bool = False
     use_vectors: bool = True
     use_characters: bool = True
+    apart: bool = False
     dense: bool = False
     tied: bool = False
     again: bool = False
@@ -74,10 +76,12 @@ TRANSLATION = {
 # Tables 2, 3 and 4 of Bari et al. 2020.
 ZERO_RESOURCE = {
     "supervised": Variant(dense=True, supervised=True),
-    "unmapped no characters": Variant(dense=True, vectors="{target}.unmapped", use_characters=False),
-    "unmapped": Variant(dense=True, vectors="{target}.unmapped"),
-    "random no characters": Variant(dense=True, vectors="{target}.random", use_characters=False),
-    "random": Variant(dense=True, vectors="{target}.random"),
+    "unmapped no characters": Variant(
+        dense=True, vectors="{target}.unmapped", apart=True, use_characters=False
+    ),
+    "unmapped": Variant(dense=True, vectors="{target}.unmapped", apart=True),
+    "random no characters": Variant(dense=True, vectors="{target}.random", apart=True, use_characters=False),
+    "random": Variant(dense=True, vectors="{target}.random", apart=True),
     "cross-word no characters": Variant(dense=True, use_characters=False),
     "cross-word": Variant(dense=True),
     "cross-shared": Variant(dense=True, tied=True),

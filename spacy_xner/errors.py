@@ -557,6 +557,19 @@ class Errors:
         "[XNER622] Expected a corpus file named {{lang}}-{{source}}-{{split}}.spacy, got {path}. Rename it: "
         "what is made of it is named after it."
     )
+    XNER623 = (
+        "[XNER623] Expected no clipping by number (clip = 0) with Adam, got {clip}. Use clip_norm, or "
+        "the method 'sgd'."
+    )
+
+    XNER624 = (
+        "[XNER624] Expected a different language for each of {n} tables, got {languages!r}. Name one a "
+        "table, in their order."
+    )
+    XNER625 = (
+        "[XNER625] Cannot read {text!r} as settings of the adversary. Expected 'conneau', or NAME=VALUE with "
+        "commas between, of {known}."
+    )
 
     XNER640 = "[XNER640] {path} was run with other settings (then, now): {changed}. Choose another folder."
     XNER641 = "[XNER641] {path} is no result of a run. Move it away, or choose another folder."

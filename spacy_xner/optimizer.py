@@ -1,15 +1,16 @@
 """Stochastic gradient descent with momentum, a rate that falls from epoch to epoch, and stored optimizers."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 from spacy.language import Language
 from spacy.util import registry
-from thinc.api import Optimizer, warmup_linear
+from thinc.api import Adam, Optimizer, warmup_linear
 from thinc.backends import get_array_ops
 from thinc.optimizers import FloatOrSeq
 from thinc.types import FloatsXd
 
+from spacy_xner.errors import Errors, XnerError
 from spacy_xner.types import Discount, Positive, Rate, Size, Weight
 
 
@@ -76,6 +77,30 @@ def create_sgd(
         thinc's optimizers do.
     """
     return SGD(learn_rate, momentum=momentum, clip=clip, clip_norm=clip_norm, use_averages=use_averages)
+
+
+def create_adam_or_sgd(
+    learn_rate: FloatOrSeq,
+    method: Literal["adam", "sgd"] = "adam",
+    momentum: Discount = 0.9,
+    clip: Weight = 0.0,
+    clip_norm: Weight = 1.0,
+    *,
+    use_averages: bool = True,
+) -> Optimizer:
+    """Create one of two optimizers by a variable of a config; each of them needs a learning rate of its own.
+
+    clip: Gradients are cut to [-clip, clip]; 0 leaves them. Adam divides by the size of the gradients, and
+        has no such limit.
+    clip_norm: The gradient of every parameter is brought to at most this norm; 0 leaves it.
+    RAISES: XNER623 for Adam with `clip`.
+    """
+    if method == "sgd":
+        return create_sgd(learn_rate, momentum, clip, clip_norm, use_averages=use_averages)
+    if clip:
+        raise XnerError(Errors.XNER623.format(clip=clip))
+    # Weight decay would pull the characters' vectors towards silence.
+    return Adam(learn_rate, beta1=momentum, L2=0.0, grad_clip=clip_norm, use_averages=use_averages)
 
 
 def create_epoch_decay(

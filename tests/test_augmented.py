@@ -1,6 +1,7 @@
 """Augmented fine-tuning: the teacher, the lengths, the second reader, and self-training of a transformer."""
 
 import random
+from collections import Counter
 from pathlib import Path
 
 import numpy
@@ -11,7 +12,12 @@ from spacy.language import Language
 from spacy.training import Example
 from thinc.api import fix_random_seed
 
-from spacy_xner.objectives.augmented import create_augmented_tuning, trained_weights
+from spacy_xner.objectives.augmented import (
+    LengthRange,
+    admitted_share,
+    create_augmented_tuning,
+    trained_weights,
+)
 from spacy_xner.tags import TokenSpan
 
 from tests import tiny
@@ -120,7 +126,7 @@ def test_documents_up_to_the_drawn_length_are_learnt_in_full_batches(monkeypatch
 @pytest.mark.parametrize(
     "setting",
     [{"weight": 0.5}, {"target_reader": False}, {"start_after": 2}, {"refresh_every": 1},
-     {"min_length": 4, "max_length": 4}],
+     {"min_length": 4, "max_length": 4}, {"mean": True}],
     ids=str,
 )  # fmt: skip
 def test_settings_change_what_is_learnt(setting: dict) -> None:
@@ -136,6 +142,33 @@ def test_settings_change_what_is_learnt(setting: dict) -> None:
             losses.append(update(nlp, unlabelled, optimizer))
         found.append(losses)
     assert found[0] != found[1]
+
+
+def test_lengths_are_drawn_between_the_shortest_and_a_quantile() -> None:
+    lengths = Counter({2: 5, 4: 4, 50: 1})
+    assert LengthRange(0, 0, 1.0).ends(lengths) == (2, 50)
+    assert LengthRange(0, 0, 0.9).ends(lengths) == (2, 4)
+    assert LengthRange(0, 0, 0.91).ends(lengths) == (2, 50)
+    assert LengthRange(5, 0, 0.9).ends(lengths) == (4, 4)
+    assert LengthRange(3, 9, 0.9).ends(lengths) == (3, 9)
+    # Limits 2 and 3 admit half of the documents, 4 admits nine of ten.
+    assert admitted_share(lengths, LengthRange(0, 0, 0.9)) == pytest.approx((0.5 + 0.5 + 0.9) / 3)
+    assert admitted_share(lengths, LengthRange(5, 0, 1.0)) == pytest.approx((45 * 0.9 + 1.0) / 46)
+
+
+@pytest.mark.parametrize("target_reader", [True, False])
+def test_the_mean_of_the_losses_has_a_share_of_the_gradient_of_their_sum(target_reader: bool) -> None:
+    gradients = []
+    for mean in (False, True):
+        nlp = make_nlp(mean=mean, min_length=50, max_length=50, target_reader=target_reader)
+        pipe, _, labelled, unlabelled = start(nlp)
+        nlp.update([*labelled, *unlabelled], drop=0.0, sgd=None)
+        network = pipe.model.get_ref("tok2vec").shims[0].network
+        gradients.append({name: p.grad for name, p in network.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    n_losses = 3 if target_reader else 2
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient / n_losses)
 
 
 def test_a_tagger_with_two_readers_is_stored_whole(tmp_path: Path) -> None:

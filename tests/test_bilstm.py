@@ -9,11 +9,13 @@ import spacy
 import torch
 from spacy.language import Language
 from spacy.vectors import Vectors
+from thinc.api import Adam
 
 from spacy_xner.bilstm.model import build_bilstm_encoder, read_words
 from spacy_xner.bilstm.network import RANGE, BiLSTM, BiLSTMNetwork, Words, forget_rare
-from spacy_xner.optimizer import SGD, create_epoch_decay, create_sgd
+from spacy_xner.optimizer import SGD, create_adam_or_sgd, create_epoch_decay, create_sgd
 from spacy_xner.shim import TorchShim
+from spacy_xner.vectors.words import key_of
 
 from tests.tiny import SENTENCES, fit, make_bilstm, make_examples, make_unlabelled
 
@@ -133,8 +135,10 @@ def test_an_unknown_word_is_as_loud_as_a_known_one() -> None:
 WORDS = tuple(f"{a}{b}{c}" for a in "kst" for b in "aiou" for c in "lnr")
 
 
-@pytest.mark.parametrize("initialisation", ["torch", "uniform"])
-def test_characters_and_vectors_are_equally_loud_at_the_start(initialisation: str) -> None:
+@pytest.mark.parametrize(
+    ("initialisation", "balance"), [("torch", "scale"), ("uniform", "scale"), ("torch", "normalise")]
+)
+def test_characters_and_vectors_are_equally_loud_at_the_start(initialisation: str, balance: str) -> None:
     """Words differ as much in their characters' states as in their vectors, within 1:3."""
 
     def ratio(**settings: Any) -> float:
@@ -145,12 +149,37 @@ def test_characters_and_vectors_are_equally_loud_at_the_start(initialisation: st
         network = encoder.shims[0].network.eval()
         # Words that were not there when the scale was chosen.
         words = read_words(encoder, nlp.vocab, [*WORDS[::2], "Maria", "Lissabon", "Nokia", "Helsinki"])
-        vectors = network.vector_scale * words.vectors[words.has_vector]
+        vectors = network.read_vectors(words)[words.has_vector]
         spelled = network.spell(words)
-        return float(spelled.var(dim=0).mean().sqrt() / vectors.var(dim=0).mean().sqrt())
+        return float((spelled.var(dim=0).mean() / vectors.var(dim=0).mean()).sqrt().detach())
 
-    assert 1 / 3 < ratio() < 3
-    assert ratio(balance=False) < (0.1 if initialisation == "uniform" else 0.5)
+    assert 1 / 3 < ratio(balance=balance) < 3
+    assert ratio(balance="none") < (0.1 if initialisation == "uniform" else 0.5)
+
+
+def test_normalised_halves_have_one_size_in_every_word() -> None:
+    network = BiLSTMNetwork(CFG | {"normalise": True, "initialisation": "torch"})
+    words = make_words([3, 1, 5])._replace(has_vector=torch.tensor([True, True, False]))
+    for rows in (network.spell(words), network.read_vectors(words)[:2]):
+        torch.testing.assert_close(rows.mean(dim=1), torch.zeros(len(rows)), atol=1e-4, rtol=0)
+        torch.testing.assert_close(rows.var(dim=1, correction=0), torch.ones(len(rows)), atol=0.05, rtol=0)
+    torch.testing.assert_close(network.read_vectors(words)[2], network.unknown)
+
+
+def test_adam_or_sgd_by_name() -> None:
+    """Both step as the optimizer that they name, and clip by norm."""
+    weights, gradient = numpy.array([1.0, 2.0], "float32"), numpy.array([3.0, 4.0], "float32")
+    expected = {
+        "sgd": create_sgd(0.1, 0.9, 0.0, 1.0), "adam": Adam(0.1, beta1=0.9, L2=0.0, grad_clip=1.0)
+    }  # fmt: skip
+    for method, other in expected.items():
+        optimizer = create_adam_or_sgd(0.1, method, use_averages=False)
+        stepped = [o((1, "W"), weights.copy(), gradient.copy())[0] for o in (optimizer, other)]
+        numpy.testing.assert_array_equal(*stepped)
+        assert not numpy.array_equal(stepped[0], weights)
+    assert isinstance(create_adam_or_sgd(0.1, "sgd", clip=2.0), SGD)
+    with pytest.raises(ValueError, match="XNER623"):
+        create_adam_or_sgd(0.1, "adam", clip=2.0)
 
 
 def test_rare_words_are_read_without_their_vectors() -> None:
@@ -247,6 +276,40 @@ def test_a_tagger_goes_on_where_there_are_more_vectors_and_from_one_with_two_rea
         kept = [encoder_of(pipeline).shims[0].network.state_dict() for pipeline in (nlp, student)]
         assert kept[0].keys() == kept[1].keys()
         assert all(torch.equal(kept[0][key], kept[1][key]) for key in kept[0])
+
+
+def test_words_of_two_languages_that_are_spelled_alike_have_two_vectors() -> None:
+    keys = tuple(key_of(word, language) for language in ("en", "es") for word in ("nokia", "maria"))
+    nlp = make_bilstm(keys, vectors_by_language=True)
+    fit(nlp, make_examples(nlp), "ner", 1, 0.02)
+    found = read_words(encoder_of(nlp), nlp.vocab, ["Nokia"] * 3, ["en", "es", "fr"])
+    assert found.has_vector.tolist() == [True, True, False]
+    assert not torch.equal(found.vectors[0], found.vectors[1])
+    # The same words in one batch, and in batches of their own.
+    docs = [nlp.make_doc("Nokia Maria") for _ in range(3)]
+    for doc, language in zip(docs, ("en", "es", None), strict=True):
+        doc._.language = language
+    together = encoder_of(nlp).predict(docs)
+    for doc, vectors in zip(docs, together, strict=True):
+        numpy.testing.assert_allclose(encoder_of(nlp).predict([doc])[0], vectors, atol=1e-5)
+    assert not numpy.allclose(together[0], together[1])
+
+
+def test_floret_makes_a_vector_of_any_word() -> None:
+    nlp = make_bilstm(("maria",))
+    data = numpy.random.default_rng(0).normal(size=(50, 4)).astype("float32") / 7
+    nlp.vocab.vectors = Vectors(
+        data=data, mode="floret", minn=2, maxn=3, hash_count=2, strings=nlp.vocab.strings
+    )
+    fit(nlp, make_examples(nlp), "ner", 1, 0.02)
+    network = encoder_of(nlp).shims[0].network
+    words = sorted({token.text for eg in make_examples(nlp) for token in eg.reference})
+    read = read_words(encoder_of(nlp), nlp.vocab, [*words, "Unseen"])
+    assert read.has_vector.all()
+    assert not torch.equal(read.vectors[0], read.vectors[-1])
+    # The rows of the table are added up to vectors: these are to have the size, not the rows.
+    seen = network.vector_scale * read.vectors[:-1]
+    assert float((seen**2).mean()) == pytest.approx(1.0, rel=1e-3)
 
 
 def spelling(nlp: Language, word: str) -> list[int]:

@@ -11,9 +11,18 @@ from torch import Tensor
 
 from spacy_xner.cli.app import xner
 from spacy_xner.cli.vectors.options import vectors
-from spacy_xner.vectors import starts
-from spacy_xner.vectors.adversary import Adversary, learn_rotation, pull_to_rotation, random_rotation
-from spacy_xner.vectors.judge import Unsupervised, choose_start, judge, overlap
+from spacy_xner.vectors import adversary, starts
+from spacy_xner.vectors import judge as judge_module
+from spacy_xner.vectors.adversary import (
+    ADVERSARY,
+    CONNEAU,
+    Adversary,
+    learn_rotation,
+    parse_adversary,
+    pull_to_rotation,
+    random_rotation,
+)
+from spacy_xner.vectors.judge import Unsupervised, agreed_pairs, choose_start, judge, overlap
 from spacy_xner.vectors.mapping import (
     Pairs,
     Spelling,
@@ -566,3 +575,45 @@ def test_the_verbs_offer_what_the_library_does_by_default() -> None:
     assert mapped["spelling"] == options["align"]["spelling"] == SPELLING
     for name in ("restarts", "weighting", "seed", "min_words"):
         assert mapped[name] == MAP_SETTINGS._asdict()[name]
+
+
+def test_settings_of_the_adversary_are_read() -> None:
+    assert parse_adversary("") == ADVERSARY
+    assert parse_adversary("conneau") == CONNEAU
+    assert CONNEAU.n_steps * CONNEAU.batch_size == 1_000_000
+    assert parse_adversary("hidden=512, beta=0.01") == ADVERSARY._replace(hidden=512, beta=0.01)
+    assert parse_adversary("conneau,n_epochs=1").n_frequent == 75_000
+    for text in ("muse", "hidden", "hidden=much", "hidden=1.5", "beta=nan", "beta=-1", "hidden=2,conneau"):
+        with pytest.raises(ValueError, match="XNER625"):
+            parse_adversary(text)
+
+
+def test_the_maps_rate_shrinks_from_the_second_epoch_on_that_is_no_better(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x, y = (normalise_rows(table.vectors) for table in make_tables(n=50))
+    scores, factors = iter([0.5, 0.4, 0.6, 0.5, 0.5]), []
+    monkeypatch.setattr(adversary, "mean_cosine", lambda *args, **kwargs: next(scores))
+    monkeypatch.setattr(adversary._Game, "shrink_rate", lambda game, factor: factors.append(factor))
+    settings = SMALL._replace(n_epochs=5, n_steps=1, shrink=0.5)
+    learn_rotation(x, y, settings, torch.Generator().manual_seed(0))
+    assert factors == [1.0, 0.5, 0.5]
+
+
+def test_pairs_that_two_starts_share_seed_the_last_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two starts have half of their pairs wrong, and not the same ones."""
+    source, target = make_tables(noise=0.05)
+    right = torch.tensor([target.words.index(gold()[word][0]) for word in source.words])
+    starts_of = {}
+    for name, wrong in (("a", slice(0, None, 4)), ("b", slice(1, None, 4)), ("random", slice(0, None))):
+        pairs = right.clone()
+        pairs[wrong] = pairs[wrong].roll(1)
+        starts_of[name] = Start(Pairs(torch.arange(N), pairs), 0.5)
+    agreed = agreed_pairs(starts_of, 2)
+    assert len(agreed.source) == N // 2
+    assert torch.equal(agreed.target, right[agreed.source])
+    seeds = []
+    monkeypatch.setattr(judge_module, "refine", lambda x, y, seed, **kwargs: seeds.append(seed) or (x, y))
+    for consensus in (2, 0):
+        found = choose_start(source, target, starts_of, {}, EASY._replace(consensus=consensus))
+        assert found.evidence["agreed"] == len(seeds[-1].source) == (N // 2 if consensus else N)

@@ -10,6 +10,8 @@ import spacy
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from spacy.tokens import Doc
+from spacy.vectors import Vectors
 
 from spacy_xner.cli.app import xner
 from spacy_xner.corpus.conll import Sentence
@@ -31,9 +33,17 @@ from spacy_xner.vectors.mapping import (
     procrustes,
     refine,
 )
-from spacy_xner.vectors.table import Lookup, VectorTable, merge_tables, read_table, reduce_width, write_table
-from spacy_xner.vectors.train import train_vectors
-from spacy_xner.vectors.words import normalise
+from spacy_xner.vectors.table import (
+    Lookup,
+    VectorTable,
+    index_words,
+    merge_tables,
+    read_table,
+    reduce_width,
+    write_table,
+)
+from spacy_xner.vectors.train import read_texts, train_vectors
+from spacy_xner.vectors.words import key_of, normalise
 
 from tests.cli import invoke
 
@@ -417,3 +427,59 @@ def test_files_that_are_not_there_are_refused_before_any_work(verb: str, tmp_pat
     printed = invoke(xner, "vectors", verb, *arguments, code=2)
     assert "does not exist" in printed.replace("│ ", "")
     assert not list(tmp_path.iterdir())
+
+
+def test_words_that_the_text_lacks_have_the_mean_of_their_n_grams() -> None:
+    pytest.importorskip("gensim")
+    lines = ["Berlin liegt an der Spree", "die Stadt Berlin liegt dort"] * 30
+    settings = {"width": 8, "min_count": 2, "epochs": 1, "workers": 1, "lower": False}
+    table = train_vectors(lines, words=["Berliner", "Berlin", "Wellblech", "Berliner"], **settings)
+    bare = train_vectors(lines, **settings)
+    assert table.words == [*bare.words, "Berliner", "Wellblech"]
+    assert "Spree" in table.words
+    numpy.testing.assert_array_equal(table.vectors[:-2], bare.vectors)
+    berlin, berliner, other = (
+        table.vectors[table.words.index(w)] for w in ("Berlin", "Berliner", "Wellblech")
+    )
+    # They have most n-grams in common.
+    assert numpy.linalg.norm(berlin - berliner) < numpy.linalg.norm(berlin - other)
+    assert "spree" in train_vectors(lines, **settings | {"lower": True}).words
+
+
+def test_texts_are_lines_or_the_sentences_of_a_corpus(tmp_path: Path) -> None:
+    vocab = spacy.blank("xx").vocab
+    docs = [Doc(vocab, words=["Nokia", "won", "."]), Doc(vocab, words=["Maria"])]
+    write_docs(docs, tmp_path / "en-toy-train.spacy")
+    (tmp_path / "en.txt").write_text("It rained.\nAll day.\n", encoding="utf-8")
+    texts = read_texts([tmp_path / "en.txt", tmp_path / "en-toy-train.spacy"])
+    assert list(texts) == ["It rained.", "All day.", "Nokia won .", "Maria"]
+
+
+def test_tables_merged_by_language_share_no_word() -> None:
+    english = VectorTable(["die", "two"], numpy.eye(2, dtype="float32"))
+    german = VectorTable(["die", "und"], numpy.eye(2, dtype="float32") * 2)
+    merged = merge_tables([english, german], ["en", "de"])
+    assert merged.words == [
+        key_of(w, lang) for w, lang in (("die", "en"), ("die", "de"), ("two", "en"), ("und", "de"))
+    ]
+    assert merged.vectors.sum(axis=1).tolist() == [1, 2, 1, 2]
+    for languages in (["en"], ["en", "en"]):
+        with pytest.raises(ValueError, match="XNER624"):
+            merge_tables([english, german], languages)
+
+
+def test_a_floret_pipeline_is_no_table(tmp_path: Path) -> None:
+    nlp = spacy.blank("xx")
+    nlp.vocab.vectors = Vectors(data=numpy.ones((9, 2), "float32"), mode="floret", hash_count=1)
+    nlp.to_disk(tmp_path)
+    with pytest.raises(ValueError, match=r"XNER610.*floret"):
+        read_table(tmp_path)
+
+
+def test_dictionaries_in_lower_case_find_words_in_capitals() -> None:
+    rows = index_words(["Haus", "haus", "Berlin", "BERLIN", "und"])
+    assert (rows["haus"], rows["Haus"], rows["berlin"], rows["und"]) == (1, 0, 2, 4)
+    source = VectorTable(["house", "city"], numpy.eye(2, dtype="float32"))
+    target = VectorTable(["Haus", "Stadt"], numpy.eye(2, dtype="float32"))
+    found = precision(source, target, {"house": ["haus"], "city": ["stadt"]}, at=(1,))
+    assert (found.n_words, found.by_neighbours) == (2, {1: 1.0})

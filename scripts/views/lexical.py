@@ -5,7 +5,7 @@ from typing import Any
 
 from spacy_xner.files import read_json
 
-from scripts.results import ALL, Result, long_table
+from scripts.results import ALL, Result, choose, long_table
 from scripts.tables import AVERAGE, Frame, Table, gains, pivot, show, span, steps_of, summarize
 from scripts.variants import VARIANTS
 
@@ -41,11 +41,32 @@ def table_of_selections(frame: Frame, target: str) -> Table:
     return Table(f"{target}: test F1 by what chooses the epoch", header, rows)
 
 
+def table_on_dev(results: list[Result], axes: list[str]) -> Table:
+    """F1 on dev sets by settings: the source's best, and the target's at the same epoch.
+
+    axes: The settings that differ between the runs, besides seed, target and variant.
+    """
+    rows = []
+    for result in results:
+        at = result["curve"][choose([epoch["source_dev"] for epoch in result["curve"]])]
+        head = {name: result["axes"].get(name, 0) for name in [*axes, "seed", "target"]}
+        target = head["target"] or result["targets"][0]
+        rows += [
+            {**head, "set": f"{target}: source dev", "f": 100 * at["source_dev"]},
+            {**head, "set": f"{target}: target dev", "f": 100 * at["languages"][target]["dev"]},
+        ]
+    cells = pivot(Frame(rows), axes).drop(columns=AVERAGE, errors="ignore")
+    return show("F1 on dev, epoch chosen on source dev", cells)
+
+
 def tables(folder: Path, results: list[Result]) -> list[Table]:
     """F1 by variant, differences from the base, by entity length, by what chose the epoch."""
+    axes = [axis for axis in results[0]["axes"] if axis not in ("seed", "target", "variant")]
+    tables = [table_on_dev(results, axes)] if axes else []
+    if any("test" not in scores for scores in results[0]["curve"][0]["languages"].values()):
+        return tables
     frame = long_table(results)
     scores = frame[frame.label == ALL]
-    tables = []
     for criterion in ("source dev", "target dev"):
         selected = scores[scores.selection == criterion]
         cells = pivot(selected, ["variant"], order=_variant_order).drop(columns=AVERAGE, errors="ignore")
@@ -64,9 +85,22 @@ def tables(folder: Path, results: list[Result]) -> list[Table]:
         cells = pivot(lengths, ["set"], "words").drop(columns=AVERAGE, errors="ignore")
         tables.append(show(f"F1 by words in the entity, {base}", cells, best=""))
     tables += [table_of_selections(frame, target) for target in sorted(scores.set.unique())]
+    if augmented := [result for result in results if "admitted" in result]:
+        tables.append(_table_of_bases(augmented))
     if unknown := _unknown_words(folder):
         tables.append(unknown)
     return tables
+
+
+def _table_of_bases(results: list[Result]) -> Table:
+    """What the runs with augmentation went on from, and the share of the text that a drawn length admits."""
+    header = ["", "seed", "base", "admitted"]
+    rows = [
+        [row["target"], str(row.get("seed", 0)), result["base"], f"{100 * result['admitted']:.1f} %"]
+        for result in results
+        for row in [{**result["settings"], **result["axes"]}]
+    ]
+    return Table("Augmented fine-tuning", header, sorted(rows))
 
 
 def _unknown_words(folder: Path) -> Table | None:

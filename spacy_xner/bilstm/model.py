@@ -1,6 +1,6 @@
 """Thinc wiring of the BiLSTM encoder: documents to distinct words, characters, vectors."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy
@@ -15,13 +15,13 @@ from thinc.backends import get_array_ops
 from thinc.types import Floats2d
 from torch import Tensor
 
-from spacy_xner.bilstm.network import BiLSTMNetwork, Initialisation, Words, forget_rare
+from spacy_xner.bilstm.network import Balance, BiLSTMNetwork, Initialisation, Words, forget_rare
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.shim import TorchShim
 from spacy_xner.tagger.model import Encoder
 from spacy_xner.types import Count, Discount, Share, Size
 from spacy_xner.vectors.romanise import romanise
-from spacy_xner.vectors.words import normalise
+from spacy_xner.vectors.words import key_of, normalise
 
 Ints = NDArray[numpy.integer]
 # Longer words are read by their first characters.
@@ -33,6 +33,7 @@ def build_bilstm_encoder(
     use_characters: bool = True,
     lower: bool = False,
     romanise: bool = True,
+    vectors_by_language: bool = False,
     n_characters: Size = 2048,
     character_width: Size = 300,
     character_hidden: Size = 300,
@@ -41,7 +42,7 @@ def build_bilstm_encoder(
     tie_words: bool = False,
     dense_width: Count = 0,
     initialisation: Initialisation = "torch",
-    balance: bool = True,
+    balance: Balance = "scale",
     unknown_rate: Share = 0.0,
     vector_dropout: Discount = 0.0,
 ) -> Encoder:
@@ -54,13 +55,17 @@ def build_bilstm_encoder(
     use_vectors, use_characters: Whether words are read by their vectors and by their characters.
     lower: Read characters in lower case; numbers and addresses are always read as "num" and "url".
     romanise: Read characters of other scripts in Latin ones.
+    vectors_by_language: Look words up by their document's language, in tables that were merged with
+        `languages`: a word that two languages spell alike has a vector in each.
     n_characters: Rows of the character table; a code point's row is its remainder.
     character_hidden, word_hidden: Size of the states of each direction.
     tie_characters, tie_words: Use one set of weights for both directions.
     dense_width: Size of a layer between the words' states and the head; 0 leaves it out.
     initialisation: The weights begin as torch has it, or uniform in [-0.1, 0.1] as in Huang et al.
-    balance: Scale the characters' states so that they differ between words as much as vectors do. Without it
-        they begin 8 (torch) to 100 times (uniform) quieter, and SGD never comes to hear them.
+    balance: How characters come to be as loud as vectors. "scale" multiplies their states so that they differ
+        between words as much as vectors do at the start; "normalise" brings every word's states, and its
+        vector, to a mean of 0 and a variance of 1. With "none" they begin 8 (torch) to 100 times (uniform)
+        quieter, and SGD never comes to hear them.
     unknown_rate: Share of the words with a vector that is read without it in training, rare ones first.
     vector_dropout: Share of the vectors' numbers that is dropped in training.
     SOURCE: Huang et al. 2019, sections 2 and 3.2; Bari et al. 2020 (tied directions, dense layer).
@@ -74,6 +79,7 @@ def build_bilstm_encoder(
         "tie_words": tie_words,
         "dense_width": dense_width,
         "initialisation": initialisation,
+        "normalise": balance == "normalise",
     }
     return Model(
         "bilstm_encoder",
@@ -86,6 +92,7 @@ def build_bilstm_encoder(
             "use_vectors": use_vectors,
             "lower": lower,
             "romanise": romanise,
+            "vectors_by_language": vectors_by_language,
             "balance": balance,
             "unknown_rate": unknown_rate,
             "vector_dropout": vector_dropout,
@@ -103,18 +110,19 @@ def init_bilstm(model: Encoder, X: list[Doc] | None = None, Y: Any = None) -> No
     """
     vocab = X[0].vocab if X and model.attrs["use_vectors"] else None
     width = vocab.vectors.shape[1] if vocab is not None and len(vocab.vectors) else 0
-    scale = _scale(vocab) if vocab is not None and width else 1.0
+    scale = _scale(vocab, X or []) if vocab is not None and width else 1.0
     settings = model.attrs["settings"]
     if not width and (vocab is not None or not settings["n_characters"]):
         raise XnerError(Errors.XNER613.format(name=model.name))
     model.shims[0].start({**settings, "vector_width": width, "vector_scale": scale, "targets": []})
-    words = sorted({token.text for doc in X or () for token in doc})
-    if not X or not words:
+    if not X or not any(map(len, X)):
         return
-    read = read_words(model, X[0].vocab, words)
+    orths, languages, _ = _find_distinct(X, model.attrs["vectors_by_language"])
+    words = [X[0].vocab.strings[orth] for orth in orths.tolist()]
+    read = read_words(model, X[0].vocab, words, languages)
     if width and not read.has_vector.any():
         raise XnerError(Errors.XNER615.format(n=len(words), where="the first documents", first=words[0]))
-    if model.attrs["balance"] and settings["n_characters"] and len(words) > 1:
+    if model.attrs["balance"] == "scale" and settings["n_characters"] and len(words) > 1:
         network: BiLSTMNetwork = model.shims[0].network
         network.character_scale = model.shims[0].cfg["character_scale"] = _character_scale(network, read)
 
@@ -142,13 +150,20 @@ def _is_target(model: Encoder, doc: Doc) -> bool:
     return doc._.language is None or doc._.language in targets
 
 
-def _scale(vocab: Vocab) -> float:
+def _scale(vocab: Vocab, docs: list[Doc]) -> float:
     """Find the factor that brings the vectors' numbers to a mean square of 1.
+
+    The rows of floret are added up to vectors, and have another size: there the words of the documents count.
 
     The numbers of unit-length vectors are a few hundredths. Beside the larger states of characters they would
     hardly count.
     """
-    data = get_array_ops(vocab.vectors.data).to_numpy(vocab.vectors.data).astype("float32")
+    vectors = vocab.vectors
+    if vectors.mode == Mode.floret:
+        data = vectors.get_batch(sorted({token.text for doc in docs for token in doc}) or [""])
+    else:
+        data = vectors.data
+    data = get_array_ops(data).to_numpy(data).astype("float32")
     mean_square = float((data**2).mean()) if data.size else 0.0
     return mean_square**-0.5 if mean_square else 1.0
 
@@ -162,9 +177,9 @@ def forward_bilstm(
     sizes = [len(doc) for doc in docs]
     if not sum(sizes):
         return [model.ops.alloc2f(0, model.get_dim("nO")) for _ in docs], lambda d_vectors: docs
-    orths, tokens = numpy.unique(numpy.concatenate([doc.to_array(ORTH) for doc in docs]), return_inverse=True)
+    orths, languages, tokens = _find_distinct(docs, model.attrs["vectors_by_language"])
     vocab = docs[0].vocab
-    words = read_words(model, vocab, [vocab.strings[orth] for orth in orths.tolist()])
+    words = read_words(model, vocab, [vocab.strings[orth] for orth in orths.tolist()], languages)
     device = words.lengths.device
     lengths = torch.tensor([size for size in sizes if size], device=device)
     is_target = torch.tensor([_is_target(model, doc) for doc in docs if len(doc)], device=device)
@@ -184,6 +199,24 @@ def forward_bilstm(
     return model.ops.unflatten(torch2xp(vectors.detach()), sizes), backprop
 
 
+def _find_distinct(docs: list[Doc], by_language: bool) -> tuple[Ints, list[str], Ints]:
+    """Find the distinct words of documents.
+
+    by_language: A word in another language is another word.
+    RETURNS: Numbers of the words (n_words,), their languages (none unless by language), and which word each
+        token is (n_tokens,).
+    """
+    orths = numpy.concatenate([doc.to_array(ORTH) for doc in docs])
+    if not by_language:
+        distinct, tokens = numpy.unique(orths, return_inverse=True)
+        return distinct, [], tokens
+    names = sorted({doc._.language or "" for doc in docs})
+    codes = [names.index(doc._.language or "") for doc in docs for _ in doc]
+    pairs = numpy.stack((orths, numpy.array(codes, orths.dtype)), axis=1)
+    distinct, tokens = numpy.unique(pairs, axis=0, return_inverse=True)
+    return distinct[:, 0], [names[code] for code in distinct[:, 1].tolist()], tokens.reshape(-1)
+
+
 def _forget_some(network: BiLSTMNetwork, orths: Ints, tokens: Ints, words: Words, rate: float) -> Words:
     """Count the words of a training batch, and read some of them without their vectors.
 
@@ -197,9 +230,10 @@ def _forget_some(network: BiLSTMNetwork, orths: Ints, tokens: Ints, words: Words
     return words._replace(has_vector=forget_rare(words.has_vector, counts, rate))
 
 
-def read_words(model: Encoder, vocab: Vocab, words: list[str]) -> Words:
+def read_words(model: Encoder, vocab: Vocab, words: list[str], languages: Sequence[str] = ()) -> Words:
     """Look words up and spell them.
 
+    languages: Languages of the words, where these are looked up by language.
     RAISES: XNER614 if the vocabulary's vectors are not those of the training.
     """
     shim: TorchShim = model.shims[0]
@@ -212,6 +246,8 @@ def read_words(model: Encoder, vocab: Vocab, words: list[str]) -> Words:
             raise XnerError(Errors.XNER614.format(expected=width, found=vocab.vectors.shape[1]))
         # Floret makes a vector of any word, and has nothing to fall back from.
         forms = normal if vocab.vectors.mode == Mode.floret else written
+        if languages:
+            forms = [key_of(word, lang) for word, lang in zip(forms, languages, strict=True)]
         vectors, has_vector = look_up(vocab, forms, shim.device)
     characters, lengths = numpy.zeros(0, "int64"), [0] * len(words)
     n_characters = shim.cfg["n_characters"]

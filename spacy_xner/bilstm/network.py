@@ -5,12 +5,14 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import layer_norm
 from torch.nn.utils.rnn import PackedSequence
 
 from spacy_xner.cache import TensorCache
 from spacy_xner.tagger.crf import pack
 
 Initialisation = Literal["torch", "uniform"]
+Balance = Literal["none", "scale", "normalise"]
 # Words whose spelling is kept between batches.
 MAX_SPELLINGS = 50_000
 # Weights begin in [-0.1, 0.1] (Huang et al. 2019, section 3.2).
@@ -89,6 +91,7 @@ class BiLSTMNetwork(nn.Module):
         vector_scale: Factor that brings the numbers of word vectors to a mean square of 1.
         character_scale: Factor that brings what differs between words in the characters' states to it too.
         initialisation: The weights begin as torch has it, or uniform in [-0.1, 0.1].
+        normalise: Each word's vector, and its characters' states, are brought to mean 0 and variance 1.
         targets: Languages that a second reader reads, besides the reader of all languages.
     SOURCE: Huang et al. 2019, section 2 (after Lample et al. 2016); Bari et al. 2020, Figure 1 (targets).
     """
@@ -99,10 +102,11 @@ class BiLSTMNetwork(nn.Module):
         super().__init__()
         # Both scales come with the weights, how these began does not matter, and an objective adds a reader.
         apart = ("vector_scale", "character_scale", "initialisation", "targets")
-        self.structure = {key: cfg[key] for key in cfg if key not in apart}
+        self.structure = {"normalise": False} | {key: cfg[key] for key in cfg if key not in apart}
         self.vector_scale: float = cfg["vector_scale"]
-        # Pipelines of version 0.1 have neither of the two settings that are read with a default.
+        # Pipelines of version 0.1 have none of the settings that are read with a default.
         self.character_scale: float = cfg.get("character_scale", 1.0)
+        self.normalise: bool = cfg.get("normalise", False)
         self.vector_dropout = nn.Dropout(0.0)
         # Both readers share the vectors of characters.
         self.characters: nn.Embedding | None = None
@@ -166,9 +170,8 @@ class BiLSTMNetwork(nn.Module):
             by_reader = [self.spell_with(r, words) for r in (self.source, target) if r is not None]
         else:
             by_reader = list(spelled.chunk(1 if self.target is None else 2, dim=1))
-        vectors = torch.where(words.has_vector[:, None], self.vector_scale * words.vectors, self.unknown)
         # Dropout is drawn token by token, not word by word.
-        seen = self.vector_dropout(vectors[tokens])
+        seen = self.vector_dropout(self.read_vectors(words)[tokens])
         inputs = torch.cat((seen, self.dropout(by_reader[0][tokens])), dim=1)
         read = self.squash(self.dense(self.source.word_lstm(inputs, lengths)[0]))
         if target is None or self.target_dense is None:
@@ -182,6 +185,14 @@ class BiLSTMNetwork(nn.Module):
         # If all documents are the target's, the source's reader stays out of the graph: its weights then have
         # no gradient, rather than one of zeros.
         return token_vectors if len(rows) == len(tokens) else read.index_copy(0, rows, token_vectors)
+
+    def read_vectors(self, words: Words) -> Tensor:
+        """Bring the vectors to their size; words without one have the unknown one.
+
+        RETURNS: Shape: (n_words, vector_width).
+        """
+        known = self._level(self.vector_scale * words.vectors)
+        return torch.where(words.has_vector[:, None], known, self.unknown)
 
     def spell(self, words: Words) -> Tensor:
         """Read words by characters, with one reader after the other.
@@ -199,7 +210,11 @@ class BiLSTMNetwork(nn.Module):
         if self.characters is None or reader.character_lstm is None:
             return self.unknown.new_zeros(len(words.lengths), 0)
         states = reader.character_lstm(self.characters(words.characters), words.lengths)[1]
-        return self.character_scale * states
+        return self._level(self.character_scale * states)
+
+    def _level(self, rows: Tensor) -> Tensor:
+        """Bring each row to a mean of 0 and a variance of 1, if that is wanted. Shape: (n_words, width)."""
+        return layer_norm(rows, rows.shape[1:]) if self.normalise and rows.shape[1] else rows
 
 
 def forget_rare(has_vector: Tensor, counts: Tensor, rate: float) -> Tensor:

@@ -24,6 +24,7 @@ def create_multilingual_corpus(
     sources: list[str] | None = None,
     unlabelled: list[str] | None = None,
     limit: Count = 0,
+    max_length: Count = 0,
     temperature: float = 1.0,
     gold_tokens: bool = True,
     known_language: bool = True,
@@ -38,6 +39,7 @@ def create_multilingual_corpus(
         sources=sources or [],
         unlabelled=unlabelled or [],
         limit=limit,
+        max_length=max_length,
         temperature=temperature,
         gold_tokens=gold_tokens,
         known_language=known_language,
@@ -54,6 +56,7 @@ class MultilingualCorpus:
     languages, sources: Which languages and sources of the folder; all of them if empty.
     unlabelled: Languages whose annotation is withheld: text for auxiliary objectives.
     limit: The first so many documents of each file; 0 takes all.
+    max_length: Longer documents are left out; 0 takes all. Unit: tokens.
     temperature: 1 keeps the sizes, greater values even them out: language l gets a share proportional
         to size ** (1 / temperature) of the same total, by repeating or leaving out documents.
     gold_tokens: Predict on the corpus' tokens; otherwise on those of the pipeline's tokenizer.
@@ -71,13 +74,14 @@ class MultilingualCorpus:
         sources: list[str],
         unlabelled: list[str],
         limit: int,
+        max_length: int,
         temperature: float,
         gold_tokens: bool,
         known_language: bool,
         held_out: Path | None,
         seed: int,
     ) -> None:
-        check_counts(limit=limit)
+        check_counts(limit=limit, max_length=max_length)
         if temperature < 1:
             raise XnerError(Errors.XNER112.format(temperature=temperature))
         register_attributes()
@@ -87,6 +91,7 @@ class MultilingualCorpus:
         self.sources = list(sources)
         self.unlabelled = frozenset(unlabelled)
         self.limit = limit
+        self.max_length = max_length
         self.temperature = temperature
         self.gold_tokens = gold_tokens
         self.known_language = known_language
@@ -119,7 +124,8 @@ class MultilingualCorpus:
             if len(remaining) < len(fresh):
                 n = len(fresh) - len(remaining)
                 warnings.warn(Warnings.W103.format(n=n, total=len(fresh), path=path), stacklevel=2)
-            docs.extend(remaining[: self.limit] if self.limit else remaining)
+            short = [doc for doc in remaining if not self.max_length or len(doc) <= self.max_length]
+            docs.extend(short[: self.limit] if self.limit else short)
         if not docs:
             raise XnerError(Errors.XNER103.format(path=", ".join(map(str, paths))))
         return docs

@@ -1,9 +1,10 @@
 """Augmented fine-tuning: a tagger learns from its own labels of another language's text (paper 5)."""
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from spacy.tokens import Doc
 from thinc.api import Model, Optimizer
@@ -14,7 +15,7 @@ from spacy_xner.errors import Errors, XnerError
 from spacy_xner.shim import trained_weights
 from spacy_xner.tagger.component import EntityTagger
 from spacy_xner.tagger.model import encoder_network
-from spacy_xner.types import Count, Size, Weight
+from spacy_xner.types import Count, Rate, Size, Weight
 
 
 def create_augmented_tuning(
@@ -22,8 +23,10 @@ def create_augmented_tuning(
     target_reader: bool = True,
     start_after: Count = 0,
     refresh_every: Size = 150,
-    min_length: Size = 5,
+    min_length: Count = 5,
     max_length: Count = 0,
+    max_quantile: Rate = 1.0,
+    mean: bool = False,
 ) -> "AugmentedTuning":
     """Create the objective of augmented fine-tuning, or self-training where there is one reader.
 
@@ -34,14 +37,55 @@ def create_augmented_tuning(
         tagger to go on from there is nothing to wait for.
     refresh_every: Batches after which the tagger as it is becomes the teacher, and a new length is drawn.
     min_length, max_length: Limits of the drawn length, in tokens: longer documents are left out until the
-        next draw. A maximum of 0 stands for the longest document so far.
+        next draw. 0 stands for the shortest and the longest document so far, as in the paper.
+    max_quantile: Quantile of the lengths so far that a maximum of 0 stands for. One long document makes most
+        draws admit nearly all others; see `admitted_share`.
+    mean: Learn the mean of the losses, that of the labels among them, rather than their sum.
     SOURCE: Bari et al. 2020, "Augmented Fine-tuning", Algorithm 1 and equation 7.
     """
-    return AugmentedTuning(weight, target_reader, start_after, refresh_every, min_length, max_length)
+    lengths = LengthRange(min_length, max_length, max_quantile)
+    return AugmentedTuning(weight, target_reader, start_after, refresh_every, lengths, mean)
+
+
+class LengthRange(NamedTuple):
+    """Between which lengths one is drawn. Units: tokens; see `create_augmented_tuning`."""
+
+    minimum: int = 5
+    maximum: int = 0
+    quantile: float = 1.0
+
+    def ends(self, lengths: Counter[int]) -> tuple[int, int]:
+        """The shortest and the longest length to draw. lengths: How many documents have each length."""
+        longest = self.maximum or quantile_of(lengths, self.quantile)
+        return min(self.minimum or min(lengths), longest), longest
+
+
+def quantile_of(lengths: Counter[int], quantile: float) -> int:
+    """The smallest length that no more than a share of 1 - quantile of the documents exceed."""
+    n_within = 0
+    for length in sorted(lengths):
+        n_within += lengths[length]
+        if n_within >= quantile * lengths.total():
+            break
+    return length
+
+
+def admitted_share(lengths: Counter[int], limits: LengthRange) -> float:
+    """The share of the documents that a drawn length admits on average.
+
+    lengths: How many documents have each length.
+    """
+    shortest, longest = limits.ends(lengths)
+    drawn = range(shortest, longest + 1)
+    n_admitted = sum(n * sum(length <= limit for limit in drawn) for length, n in lengths.items())
+    return n_admitted / (len(drawn) * lengths.total())
 
 
 class AugmentedTuning:
-    """See `create_augmented_tuning`."""
+    """See `create_augmented_tuning`.
+
+    labelled_weight: What the loss of the labels is multiplied by.
+    """
 
     reads_labelled = False
 
@@ -51,15 +95,16 @@ class AugmentedTuning:
         target_reader: bool,
         start_after: int,
         refresh_every: int,
-        min_length: int,
-        max_length: int,
+        lengths: LengthRange,
+        mean: bool,
     ) -> None:
-        self.weight = weight
+        # The labels' loss is one of the losses, each reader has another.
+        self.labelled_weight = 1 / (3 if target_reader else 2) if mean else 1.0
+        self.weight = weight * self.labelled_weight
         self.target_reader = target_reader
         self.start_after = start_after
         self.refresh_every = refresh_every
-        self.min_length = min_length
-        self.max_length = max_length
+        self.lengths = lengths
 
     def start(self, tagger: EntityTagger, languages: Iterable[str | None], name: str) -> None:
         """Add the second reader.
@@ -75,7 +120,8 @@ class AugmentedTuning:
             raise XnerError(Errors.XNER316.format(name=name))
         if tagger.listens:
             raise XnerError(Errors.XNER314.format(name=name))
-        self._n_seen = self._longest = self._limit = self._batch_size = 0
+        self._n_seen = self._limit = self._batch_size = 0
+        self._lengths: Counter[int] = Counter()
         self._waiting: list[Doc] = []
         self._teacher: dict[Any, Any] = {}
         if self.target_reader:
@@ -94,7 +140,7 @@ class AugmentedTuning:
 
         RETURNS: The weighted loss in nats; 0 if there was nothing to learn.
         """
-        self._longest = max(self._longest, *map(len, docs))
+        self._lengths.update(map(len, docs))
         # The last batch of a corpus is a small one.
         self._batch_size = max(self._batch_size, len(docs))
         steps = self._n_seen - self.start_after
@@ -107,8 +153,7 @@ class AugmentedTuning:
             encoder.attrs["reader"] = ""
         if steps % self.refresh_every == 0:
             self._teacher = trained_weights(tagger.model)
-            longest = self.max_length or self._longest
-            self._limit = random.randint(min(self.min_length, longest), longest)
+            self._limit = random.randint(*self.lengths.ends(self._lengths))
         self._waiting = [doc for doc in [*self._waiting, *docs] if len(doc) <= self._limit]
         if len(self._waiting) < self._batch_size:
             return 0.0

@@ -1,6 +1,7 @@
 """The pipeline component that says what language a text is in: `LanguageIdentifier`."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from spacy.language import Language
 from spacy.tokens import Doc

@@ -51,7 +51,7 @@ class Translate(Route):
         target_files = task.files(task.target) if task.has(task.target, "train") else []
         words = {
             task.language: [gold, *task.texts(task.language)],
-            task.target: task.texts(task.target) or target_files,
+            task.target: [*task.texts(task.target), *target_files],
         }
         tables = []
         for language, paths in words.items():
@@ -134,8 +134,15 @@ def distil_words(task: Task, paths: list[Path], dictionary: Path, *, reverse: bo
 
 
 def train_vectors_of(task: Task, language: str, out: Path) -> None:
-    """Train fastText vectors on a language's plain text."""
-    table = train_vectors(task.lines(language), max_words=task.data.words, seed=task.settings.seed)
+    """Train fastText vectors on a language's plain text, with capitals.
+
+    The words of its training files follow, by their n-grams; its labels are not read.
+    """
+    files = task.files(language) if task.has(language, "train") else []
+    table = train_vectors(
+        task.lines(language), words=choose_words(files, lower=False), lower=False,
+        max_words=task.data.words, seed=task.settings.seed,
+    )  # fmt: skip
     write_table(table, out)
 
 

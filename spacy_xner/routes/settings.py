@@ -82,6 +82,14 @@ def count_sentences(corpus: Path, languages: list[str], limit: int, sources: Seq
     return sum(min(limit, size) if limit else size for size in sizes)
 
 
+def mean_length(corpus: Path, languages: list[str], limit: int, sources: Sequence[str] = ()) -> float:
+    """Find the mean length of training sentences in tokens, each file up to the limit; 0 takes all."""
+    files = find_files(corpus, "train", languages, sources)
+    paths = [path for group in files.values() for path in group]
+    sizes = [len(doc) for doc in read_sentences(paths, Vocab(), limit)]
+    return sum(sizes) / max(1, len(sizes))
+
+
 def reader(
     corpus: Path, split: str, languages: list[str], limit: int, sources: Sequence[str] = ()
 ) -> dict[str, Any]:

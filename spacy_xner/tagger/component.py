@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from math import prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -40,7 +41,8 @@ from spacy_xner.types import Scheme
 class Objective(Protocol):
     """A loss on unlabelled documents that is trained together with the tagger.
 
-    reads_labelled: The objective reads the text of the labelled documents too.
+    reads_labelled: The objective reads the text of the labelled documents too. An objective may also have a
+        `labelled_weight`, by which the loss of the labels is multiplied.
     """
 
     reads_labelled: bool
@@ -285,7 +287,9 @@ class EntityTagger(LabelledPipe):
         if not any((gold.ids != MISSING).any() for gold in golds) and not self.listens:
             # No gradient at all, rather than a zero one: zero ones let momentum and decay go on.
             return 0.0
-        return self._learn([eg.predicted for eg in examples], [gold.ids for gold in golds])
+        # An objective may want the mean of all losses, not their sum.
+        weight = prod(getattr(objective, "labelled_weight", 1.0) for objective in self.objectives.values())
+        return self._learn([eg.predicted for eg in examples], [gold.ids for gold in golds], weight)
 
     def _learn(self, docs: list[Doc], tags: list[NDArray[numpy.int64]], weight: float = 1.0) -> float:
         emissions, backprop = self.model.begin_update(docs)

@@ -4,6 +4,7 @@ SOURCE: Bari et al. 2020, equations 3 and 4; Lample et al. 2018, "Word translati
 section 3.
 """
 
+from math import isfinite
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from tqdm import tqdm
 
+from spacy_xner.errors import Errors, XnerError
 from spacy_xner.vectors.mapping import mean_cosine, nearest_rotation
 
 # Slope of the discriminator's activations for negative numbers (Lample et al. 2018).
@@ -32,6 +34,9 @@ class Adversary(NamedTuple):
     discriminator_rate: Rate of the discriminator.
     decay: Factor on both rates after every epoch.
     beta: Strength of the pull towards a rotation, as in `pull_to_rotation`.
+    shrink: Factor on the map's rate after an epoch whose criterion is below the best one's, from the second
+        such epoch on. The criterion also falls on the way to a good map, so 1 leaves the rate.
+    n_scored: Number of most frequent source words by which an epoch is scored.
     """
 
     hidden: int = 256
@@ -46,9 +51,36 @@ class Adversary(NamedTuple):
     discriminator_rate: float = 0.1
     decay: float = 0.98
     beta: float = 0.03
+    shrink: float = 1.0
+    n_scored: int = 2_000
 
 
 ADVERSARY = Adversary()
+# Lample et al. 2018, which Bari et al. use: a million samples an epoch. A run takes hours without a GPU.
+CONNEAU = Adversary(
+    hidden=2048, n_frequent=75_000, n_epochs=5, n_steps=1_000_000 // 32, n_discriminator=5,
+    learning_rate=0.1, beta=0.001, shrink=0.5, n_scored=10_000,
+)  # fmt: skip
+
+
+def parse_adversary(text: str) -> Adversary:
+    """Read settings: "conneau", "NAME=VALUE", or both with commas between; nothing gives the defaults.
+
+    RAISES: XNER625.
+    """
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    settings = CONNEAU if names[:1] == ["conneau"] else ADVERSARY
+    for part in names[1:] if settings is CONNEAU else names:
+        name, _, value = part.partition("=")
+        try:
+            is_known = name in Adversary._fields
+            number = type(getattr(settings, name))(value) if is_known else 0
+        except ValueError:
+            is_known = False
+        if not is_known or not isfinite(number) or number < 0:
+            raise XnerError(Errors.XNER625.format(text=text, known=", ".join(Adversary._fields)))
+        settings = settings._replace(**{name: number})
+    return settings
 
 
 def learn_rotation(x: Tensor, y: Tensor, settings: Adversary, generator: torch.Generator) -> Tensor:
@@ -60,7 +92,7 @@ def learn_rotation(x: Tensor, y: Tensor, settings: Adversary, generator: torch.G
         Shape: (width, width).
     """
     game = _Game(x, y, settings, generator)
-    best, best_score = game.mapping, -1.0
+    best, best_score, has_fallen = game.mapping, -1.0, False
     progress = tqdm(total=settings.n_epochs * settings.n_steps, unit=" steps", disable=None)
     for _ in range(settings.n_epochs):
         for _ in range(settings.n_steps):
@@ -72,11 +104,13 @@ def learn_rotation(x: Tensor, y: Tensor, settings: Adversary, generator: torch.G
         if not game.mapping.isfinite().all():
             break
         rotation = nearest_rotation(game.mapping)
-        score = mean_cosine(x @ rotation, y, n_frequent=2_000)
+        score = mean_cosine(x @ rotation, y, n_frequent=settings.n_scored)
+        game.decay_rates()
         if score > best_score:
             best, best_score = rotation, score
-        # Lample et al. halve the rate when the criterion falls. It also falls on the way to a good map.
-        game.decay_rates()
+        else:
+            game.shrink_rate(settings.shrink if has_fallen else 1.0)
+            has_fallen = True
     progress.close()
     return best
 
@@ -146,6 +180,10 @@ class _Game:
         """Lower both learning rates after an epoch."""
         self._rate *= self._settings.decay
         self._descent.param_groups[0]["lr"] *= self._settings.decay
+
+    def shrink_rate(self, factor: float) -> None:
+        """Lower the map's rate alone."""
+        self._rate *= factor
 
     def _sample(self) -> tuple[Tensor, Tensor]:
         """Draw a batch of words of each language. Shape: (batch_size, width), twice."""

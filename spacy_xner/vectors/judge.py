@@ -1,6 +1,9 @@
 """Choose among starts of a map without a dictionary, and say whether the map can be believed."""
 
+from collections import Counter
 from typing import Any, NamedTuple
+
+import torch
 
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.vectors.mapping import Pairs, normalise_rows, refine
@@ -57,13 +60,27 @@ def choose_start(
     evidence = _compare(starts, min(n_frequent, len(x), len(y)))
     pairs = starts[evidence["best"]].pairs
     evidence |= {"same_words": _find_same(source, target, pairs, n_frequent), "skipped": skipped}
+    agreed = agreed_pairs(starts, settings.consensus) if settings.consensus else pairs
+    evidence["agreed"] = len(agreed.source)
+    # Too few pairs do not tell a map; then the verdict is a poor one anyway.
+    seed = agreed if len(agreed.source) >= max(MIN_PAIRS, len(pairs.source) // 4) else pairs
     mapped = refine(
-        x, y, pairs, n_iterations=2, n_frequent=n_frequent, weighting=settings.weighting,
+        x, y, seed, n_iterations=2, n_frequent=n_frequent, weighting=settings.weighting,
         spelling=compare_spelling(source, target, weight=settings.spelling, n_frequent=n_frequent),
     )  # fmt: skip
     verdict = judge(evidence["agreement"], len(pairs.source))
     first, second = (rows.numpy() for rows in mapped)
     return Unsupervised(source._replace(vectors=first), target._replace(vectors=second), verdict, evidence)
+
+
+def agreed_pairs(starts: dict[str, Start], n_starts: int) -> Pairs:
+    """Pairs that at least so many starts found, the random one aside; most frequent source words first."""
+    counts = Counter(
+        pair for name, start in starts.items() if name != RANDOM for pair in _as_set(start.pairs)
+    )
+    agreed = sorted(pair for pair, n in counts.items() if n >= n_starts)
+    rows = torch.tensor(agreed, dtype=torch.long).reshape(-1, 2)
+    return Pairs(rows[:, 0], rows[:, 1])
 
 
 def judge(agreement: float, n_pairs: int) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.vectors.table import VectorTable
+from spacy_xner.vectors.table import VectorTable, index_words
 
 N_NEIGHBOURS = 10
 
@@ -61,8 +61,7 @@ def find_pairs(source: VectorTable, target: VectorTable, dictionary: Mapping[str
 
     RAISES: XNER612 if fewer pairs than the vectors are wide have vectors.
     """
-    source_rows = {word: row for row, word in enumerate(source.words)}
-    target_rows = {word: row for row, word in enumerate(target.words)}
+    source_rows, target_rows = index_words(source.words), index_words(target.words)
     rows = [
         (source_rows[word], target_rows[translation])
         for word, translations in dictionary.items()
@@ -257,8 +256,7 @@ def precision(
     at: Sequence[int] = (1, 5, 10),
 ) -> Precision:
     """Measure how many words of a dictionary find one of their translations among all target words."""
-    source_rows = {word: row for row, word in enumerate(source.words)}
-    target_rows = {word: row for row, word in enumerate(target.words)}
+    source_rows, target_rows = index_words(source.words), index_words(target.words)
     gold = {
         source_rows[word]: {target_rows[t] for t in translations if t in target_rows}
         for word, translations in dictionary.items()

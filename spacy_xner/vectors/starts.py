@@ -63,6 +63,8 @@ class MapSettings(NamedTuple):
     weighting: Weighting of the last map, see `map_tables`.
     spelling: Weight of spelling in the last map, see `compare_spelling`.
     min_words: Words that either table must have.
+    consensus: The last map begins with the pairs that so many starts have in common; 0 takes those of the
+        best start. Wrong pairs of one start are rarely another's.
     """
 
     initialisers: tuple[str, ...] = INITIALISERS
@@ -73,6 +75,7 @@ class MapSettings(NamedTuple):
     weighting: float = 0.25
     spelling: float = SPELLING
     min_words: int = 5_000
+    consensus: int = 2
     adversary: Adversary = ADVERSARY
     exploration: Exploration = EXPLORATION
 

@@ -10,11 +10,12 @@ import spacy
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
-from spacy.vectors import Vectors
+from spacy.vectors import Mode, Vectors
 
 from spacy_xner.arrays import to_unit_length
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import fresh_folder, numbered_lines, write_bytes
+from spacy_xner.vectors.words import key_of
 
 # Number of rows at the beginning of a text file that are checked: if most of their words end in a number, the
 # header's width is too small.
@@ -52,14 +53,22 @@ def write_table(table: VectorTable, path: Path, *, half_precision: bool = False)
     write_bytes(path, content)
 
 
-def merge_tables(tables: Sequence[VectorTable]) -> VectorTable:
+def merge_tables(tables: Sequence[VectorTable], languages: Sequence[str] = ()) -> VectorTable:
     """Merge tables of one space; a word that several tables have is taken once.
 
     Its vector is that of the table in which the word stands nearest to the front: "die" is the German
     article, not the English verb.
 
-    RAISES: XNER611 for tables of different widths.
+    languages: A language a table keeps words apart that are spelled alike: each is named by `key_of`.
+    RAISES: XNER611 for tables of different widths, XNER624 for more or fewer languages than tables.
     """
+    if languages:
+        if len(set(languages)) != len(tables):
+            raise XnerError(Errors.XNER624.format(n=len(tables), languages=", ".join(languages)))
+        tables = [
+            table._replace(words=[key_of(word, lang) for word in table.words])
+            for table, lang in zip(tables, languages, strict=True)
+        ]
     widths = [table.vectors.shape[1] for table in tables]
     if len(set(widths)) > 1:
         raise XnerError(Errors.XNER611.format(source=min(widths), target=max(widths)))
@@ -99,6 +108,17 @@ def write_pipeline(table: VectorTable, path: Path, *, half_precision: bool = Tru
     with fresh_folder(path) as folder:
         nlp.to_disk(folder)
     return int(data.nbytes)
+
+
+def index_words(words: Sequence[str]) -> dict[str, int]:
+    """Rows of words. A word that the table has in capitals alone is found in lower case too.
+
+    The entries of dictionaries are in lower case; a table with capitals has German nouns as they are written.
+    """
+    rows: dict[str, int] = {}
+    for row, word in enumerate(words):
+        rows.setdefault(word.lower(), row)
+    return rows | {word: row for row, word in enumerate(words)}
 
 
 class Lookup:
@@ -184,6 +204,8 @@ def _read_spacy(path: Path, limit: int) -> VectorTable:
         vocab = spacy.load(path, exclude=spacy.util.get_model_meta(path)["pipeline"]).vocab
     except (OSError, ValueError) as error:
         raise XnerError(Errors.XNER610.format(path=path, reason=error)) from error
+    if vocab.vectors.mode == Mode.floret:
+        raise XnerError(Errors.XNER610.format(path=path, reason="floret vectors have no list of words"))
     rows = {vocab.strings[key]: row for key, row in vocab.vectors.key2row.items() if key in vocab.strings}
     if not rows:
         raise XnerError(Errors.XNER610.format(path=path, reason="the pipeline has no vectors"))

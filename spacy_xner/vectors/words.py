@@ -8,6 +8,15 @@ _NUMBER = re.compile(r"[+-]?\d+([.,:/-]\d+)*[.%]?")
 _ADDRESS = re.compile(r"(https?://|www\.)\S+", re.IGNORECASE)
 
 
+# Stands between a language and its word where tables are merged without sharing words; no token has it.
+SEPARATOR = "\x1f"
+
+
+def key_of(word: str, language: str | None) -> str:
+    """Name a word of one language, for tables in which other languages spell words alike."""
+    return f"{language or ''}{SEPARATOR}{word}"
+
+
 @lru_cache(maxsize=100_000)
 def normalise(word: str, lower: bool = True) -> str:
     """Replace numbers by "num" and addresses by "url"; lower-case the rest if asked for.

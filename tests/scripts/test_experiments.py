@@ -12,6 +12,7 @@ from spacy.vectors import Vectors
 from spacy_xner.errors import XnerError
 from spacy_xner.files import read_json, write_json
 from spacy_xner.routes.settings import learn_from_text
+from spacy_xner.vectors.words import key_of
 
 from scripts.clusters import Clusters
 from scripts.joint import Joint
@@ -24,6 +25,7 @@ from scripts.spaces import count_lengths, place_words
 from scripts.students import Students
 from scripts.teachers import Teachers
 from scripts.variants import RECIPES, VARIANTS, ZERO_RESOURCE
+from scripts.views import tables_of
 from scripts.zero_shot import ZeroShot
 from tests.scripts.corpora import SENTENCES, write_corpus
 
@@ -307,6 +309,8 @@ def write_vectors(folder: Path) -> Path:
     """Write a pipeline with random vectors of all words."""
     nlp = spacy.blank("xx")
     words = sorted({word.lower() for text, _ in SENTENCES for word in text.split()})
+    if folder.suffix in (".unmapped", ".random"):
+        words = [key_of(word, language) for language in ("en", folder.stem) for word in words]
     data = numpy.random.default_rng(0).normal(size=(len(words), 4)).astype("float16")
     keys = [nlp.vocab.strings.add(word) for word in words]
     nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings, data=data, keys=keys)
@@ -325,6 +329,7 @@ def test_a_tagger_is_trained_without_each_of_its_parts(tmp_path: Path) -> None:
     lexical = make(
         Lexical, paths, {"seed": [0], "variant": list(VARIANTS)}, target="es", source="toy", epochs=2,
         hidden=8, characters=8, batch_size=4, refresh_every=1, kept="cross-augmented",
+        bases=["cross-word no characters", "cross-shared"], max_quantile=0.5,
     )  # fmt: skip
     run_experiment(lexical, tmp_path / "results" / "out")
     results = {result["axes"]["variant"]: result for result in read_results(tmp_path / "results" / "out")}
@@ -335,7 +340,16 @@ def test_a_tagger_is_trained_without_each_of_its_parts(tmp_path: Path) -> None:
     sizes = {name: results[name]["parameters"] for name in ZERO_RESOURCE}
     assert sizes["cross-shared"] < sizes["cross-word"] < sizes["cross-augmented"]
     assert sizes["cross-word no characters"] < sizes["cross-word"] == sizes["random"]
-    assert results["cross-augmented"]["curve"][-1]["losses"]["ner_augmented"] > 0
+    augmented = results["cross-augmented"]
+    assert augmented["curve"][-1]["losses"]["ner_augmented"] > 0
+    # The two lengths up to the median of 4, 5, 6 and 6 tokens admit a quarter and a half.
+    assert augmented["admitted"] == pytest.approx(0.375)
+    assert augmented["base"] == results["cross-shared again"]["base"]
+    best = {
+        name: max(epoch["source_dev"] for epoch in results[name]["curve"])
+        for name in ("cross-shared", "cross-word no characters")
+    }
+    assert augmented["base"] == max(best, key=best.__getitem__)
     # Two passes of labels before, then two more with a batch of text beside each.
     steps = {
         name: results[name]["steps"] for name in ("cross-shared", "cross-shared again", "cross-augmented")
@@ -348,10 +362,38 @@ def test_a_tagger_is_trained_without_each_of_its_parts(tmp_path: Path) -> None:
     [section] = experiment_sections(tmp_path / "results")
     assert list(section.figures) == ["Test F1 after every evaluation", "lengths", "words-es"]
     assert "es: test F1 by what chooses the epoch" in {table.title for table in section.tables}
+    _choose_settings(paths, tmp_path / "starts")
     with pytest.raises(XnerError, match=r"XNER814.*vectors merge"):
         make(Lexical, paths, {}, target="de", source="toy").plan()
-    with pytest.raises(XnerError, match="XNER808"):
-        make(Lexical, paths, {}, target="es", variant="fulll").plan()
+    for wrong in ({"variant": "fulll"}, {"start": "loud"}, {"optimizer": "Adam"}):
+        with pytest.raises(XnerError, match="XNER808"):
+            make(Lexical, paths, {}, target="es", **wrong).plan()
+
+
+def _choose_settings(paths: dict[str, Path], out: Path) -> None:
+    """Run with the papers' rates, and score dev sets alone."""
+    axes = {"seed": [0], "optimizer": ["sgd", "adam"], "start": ["paper", "scaled"]}
+    settings = {"target": "es", "source": "toy", "variant": "no translation", "batch_size": 4}
+    settings |= {"splits": ["dev"], "epochs": 3, "patience": 1, "hidden": 8, "characters": 8}
+    lexical = make(Lexical, paths, axes, **settings, learn_rate=0.1, per_sentence=True)
+    run_experiment(lexical, out)
+    assert {tuple(epoch["languages"]["es"]) for r in read_results(out) for epoch in r["curve"]} == {("dev",)}
+    [table] = tables_of(out)
+    assert [row[0] for row in table.rows] == ["adam, paper", "adam, scaled", "sgd, paper", "sgd, scaled"]
+    assert list(table.header) == ["", "es: source dev", "es: target dev"]
+
+
+def test_rates_for_sentences_become_rates_for_tokens(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus", ["en"])
+    lengths = [len(sentence[0].split()) for sentence in SENTENCES]
+    lexical = make(Lexical, {"corpus": corpus, "vectors": tmp_path}, {}, target="es", source="toy")
+    run = Run({}, lexical.defaults | {"limit": 0, "learn_rate": 0.01, "clip": 5.0, "per_sentence": True})
+    rates = lexical._rates(run, "en", ["toy"])
+    mean = sum(lengths) / len(lengths)
+    assert rates["vars.learn_rate"] == pytest.approx(0.01 * mean)
+    assert rates["vars.clip"] == pytest.approx(5 / mean)
+    run = Run({}, lexical.defaults | {"limit": 0, "learn_rate": 0.01})
+    assert lexical._rates(run, "en", ["toy"]) == {"vars.learn_rate": 0.01, "vars.clip": 0.0}
 
 
 def _look_into(paths: dict[str, Path], figures: Path) -> None:

@@ -23,6 +23,8 @@ from tests.scripts.test_experiments import write_vectors
 ROOT = Path(__file__).parents[2]
 PAPERS = sorted(path.parent for path in (ROOT / "papers").glob("*/project.yml"))
 PRESETS = [paper / f"{scale}.cfg" for paper in PAPERS for scale in ("small", "paper")]
+# Languages that the presets without a transformer go to.
+TARGETS = ("es", "de", "bn", "fi", "ar", "ru")
 HAS_VERBS = importlib.util.find_spec("spacy_xner.cli.convert") is not None
 
 
@@ -102,6 +104,7 @@ def prepare(preset: Path, folder: Path) -> dict[str, Any]:
         "de",
         "en",
         "es",
+        "fi",
         "fr",
         "he",
         "hi",
@@ -118,7 +121,7 @@ def prepare(preset: Path, folder: Path) -> dict[str, Any]:
     paths = {name: folder / "paths" / name for name in config["paths"]}
     write_corpus(paths["corpus"], languages, "wikiann")
     write_corpus(paths["corpus"], ["en"], "uner_ewt")
-    for target in ("es", "de", "bn"):
+    for target in TARGETS:
         for source in (f"wikiann.{target}", f"wikiann.{target}.shuffled", "wikiann.shuffled"):
             write_corpus(paths["corpus"], ["en"], source, splits="train")
     for domain in ("news", "un", "subtitles"):
@@ -126,7 +129,7 @@ def prepare(preset: Path, folder: Path) -> dict[str, Any]:
     if "vectors" in paths:
         for name in (
             "en",
-            *(f"{t}{kind}" for t in ("es", "de", "bn") for kind in ("", ".unmapped", ".random")),
+            *(f"{t}{kind}" for t in TARGETS for kind in ("", ".unmapped", ".random")),
         ):
             write_vectors(paths["vectors"] / name)
     shutil.copytree(ROOT / "assets" / "groupings", folder / "assets" / "groupings")
@@ -152,6 +155,7 @@ def test_presets_start(preset: Path, encoder: Path, tmp_path: Path, monkeypatch:
     if config["experiments"].get("zero_resource") or config["experiments"].get("parts"):
         overrides |= {f"experiments.{name}.settings.hidden": 8 for name in config["experiments"]}
         overrides |= {f"experiments.{name}.settings.characters": 8 for name in config["experiments"]}
+        overrides |= {f"experiments.{name}.settings.steps": 1 for name in config["experiments"]}
     for experiment in read_experiments(preset, overrides):
         plan = experiment.plan()
         chosen = covering(plan)

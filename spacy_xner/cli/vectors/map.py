@@ -9,6 +9,8 @@ from wasabi import msg
 from spacy_xner.cli.app import verb
 from spacy_xner.cli.options import split_names
 from spacy_xner.cli.vectors.options import (
+    AdversarySettings,
+    Consensus,
     Limit,
     Measured,
     Reverse,
@@ -37,6 +39,8 @@ def map_cli(
     explored: Annotated[
         int, typer.Option(help="Words of the stochastic dictionary induction; 0 leaves it out.")
     ] = 4000,
+    adversary: AdversarySettings = "",
+    consensus: Consensus = 2,
     weighting: Weighting = 0.25,
     spelling: Spelling = 0.2,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
@@ -50,6 +54,7 @@ def map_cli(
     limit: Limit = 200_000,
 ) -> None:
     """Map two tables into one space without a dictionary; a map that failed is not written (exit code 1)."""
+    from spacy_xner.vectors.adversary import parse_adversary
     from spacy_xner.vectors.dictionary import read_dictionary, split_dictionary
     from spacy_xner.vectors.maps import PRECISION, clear_map, measure_map, write_unsupervised
     from spacy_xner.vectors.starts import EXPLORATION, MapSettings
@@ -61,6 +66,7 @@ def map_cli(
     settings = MapSettings(
         tuple(split_names(initialisers)), restarts=restarts, seed=seed, min_words=min_words,
         weighting=weighting, spelling=spelling, exploration=EXPLORATION._replace(n_words=explored),
+        consensus=consensus, adversary=parse_adversary(adversary),
     )  # fmt: skip
     result = map_without_dictionary(read_table(source, limit), read_table(target, limit), settings)
     _show_starts(result)

@@ -7,6 +7,7 @@ import typer
 from wasabi import msg
 
 from spacy_xner.cli.app import verb
+from spacy_xner.cli.options import split_names
 from spacy_xner.cli.vectors.options import Limit, vectors
 
 
@@ -19,6 +20,9 @@ def merge_cli(
     limit: Limit = 0,
     width: Annotated[int, typer.Option(help="Principal components to keep; 0 keeps all numbers.")] = 0,
     half_precision: Annotated[bool, typer.Option(help="Store 16 bits a number.")] = True,
+    languages: Annotated[
+        str, typer.Option(help="A language a table: a word that several have keeps a vector in each of them.")
+    ] = "",
     randomise: Annotated[
         bool, typer.Option(help="Random numbers for the same words, as a baseline.")
     ] = False,
@@ -32,7 +36,7 @@ def merge_cli(
         write_pipeline,
     )
 
-    table = merge_tables([read_table(path, limit) for path in tables])
+    table = merge_tables([read_table(path, limit) for path in tables], split_names(languages))
     if width:
         table = reduce_width(table, width)
     if randomise:

@@ -26,6 +26,12 @@ Weighting = Annotated[float, typer.Option(help="Power of the weighting of direct
 Spelling = Annotated[
     float, typer.Option(min=0, help="Weight of similar spelling when dictionaries are induced; 0 ignores it.")
 ]
+AdversarySettings = Annotated[
+    str, typer.Option(help="Of the adversary: NAME=VALUE with commas between, or 'conneau', the paper's.")
+]
+Consensus = Annotated[
+    int, typer.Option(min=0, help="Starts that must share a pair for the last map; 0 takes the best's pairs.")
+]
 
 
 def show_precision(measured: "Mapping[str, Precision]", n_entries: int) -> None:

@@ -16,6 +16,14 @@ def train_cli(
         Path, typer.Argument(exists=True, help="Plain text, a sentence or paragraph a line; .gz and .xz too.")
     ],
     out: Annotated[Path, typer.Argument(help="Table to write (.safetensors).")],
+    also: Annotated[
+        list[Path] | None, typer.Option(exists=True, help="Further text, or a corpus (.spacy). Repeatable.")
+    ] = None,
+    words: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, help="Words to add by their n-grams: a corpus, table or text. Repeatable."),
+    ] = None,
+    lower: Annotated[bool, typer.Option(help="Words in lower case.")] = True,
     width: Annotated[int, typer.Option(help="Numbers a vector.")] = 200,
     max_words: Annotated[int, typer.Option(help="Most frequent words to keep; 0 keeps all.")] = 50_000,
     min_count: Annotated[int, typer.Option(help="Times that a word must occur.")] = 5,
@@ -24,13 +32,13 @@ def train_cli(
     seed: Annotated[int, typer.Option(help="Random seed of the first vectors.")] = 0,
 ) -> None:
     """Train fastText vectors; needs the extra [vectors]."""
-    from spacy_xner.files import numbered_lines
+    from spacy_xner.vectors.coverage import choose_words
     from spacy_xner.vectors.table import write_table
-    from spacy_xner.vectors.train import train_vectors
+    from spacy_xner.vectors.train import read_texts, train_vectors
 
     table = train_vectors(
-        (line for _, line in numbered_lines(text)), width=width, max_words=max_words, min_count=min_count,
-        epochs=epochs, workers=workers, seed=seed,
+        read_texts([text, *(also or ())]), words=choose_words(words or (), lower=lower), lower=lower,
+        width=width, max_words=max_words, min_count=min_count, epochs=epochs, workers=workers, seed=seed,
     )  # fmt: skip
     write_table(table, out)
     msg.good(f"{out}: {len(table.words):,} words, width {width}")
