@@ -98,6 +98,18 @@ class Errors:
         "[XNER127] Cannot build the wheel {name!r}: {reason}. A name has letters, digits and single "
         "underscores; setuptools and build must be installed."
     )
+    XNER140 = (
+        "[XNER140] The weights {where} have a number of {value:.3g}, and half precision ends at 65504. Keep "
+        "these weights as they are: --storage float32."
+    )
+    XNER141 = (
+        "[XNER141] Expected the part {part!r}, which components of the pipeline have in common, in {folder}. "
+        "Copy the whole folder of the pipeline, not one component's: or install the pipeline again."
+    )
+    XNER142 = (
+        "[XNER142] {part} is not what was saved: its name is the digest of another content. It was damaged: "
+        "copy or install the pipeline again."
+    )
 
     XNER201 = (
         "[XNER201] Cannot load the encoder {name!r}: {reason}. Give a folder with config.json, "

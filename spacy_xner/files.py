@@ -17,12 +17,13 @@ from typing import IO, Any, BinaryIO
 from filelock import FileLock, Timeout
 
 from spacy_xner.errors import Errors, XnerError
+from spacy_xner.trunk import FOLDER
 
 # What a training leaves in its folder, in the order in which it is moved there.
 TRAINING = ("curves.jsonl", "model-last", "model-best")
-# What spaCy writes for every pipeline, beside a folder for each component; meta.json last, without which
+# What is written for every pipeline, beside a folder for each component; meta.json last, without which
 # nothing loads.
-PIPELINE = ("tokenizer", "vocab", "config.cfg", "meta.json")
+PIPELINE = (FOLDER, "tokenizer", "vocab", "config.cfg", "meta.json")
 # The first bytes of a text file, of which its line ends are told.
 HEAD = 2**20
 _FULL = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})

@@ -15,7 +15,9 @@ from spacy_xner.errors import Errors, Warnings
 PACKAGE = Path(spacy_xner.__file__).parent
 LAYERS = [
     {"errors", "types", "locks", "machine"},
-    {"cache", "storage", "weights"},
+    {"cache", "storage", "weights", "packing"},
+    {"trunk"},
+    {"netfile"},
     {"stored"},
     {"arrays", "tags", "attributes", "tokenizer", "shim", "optimizer", "pipe", "stability", "files"},
     {"loading", "pages"},
@@ -56,6 +58,7 @@ SCRIPT_LAYERS = [
 SCRIPT_RANK = {part: rank for rank, layer in enumerate(SCRIPT_LAYERS) for part in layer}
 TORCH_ONLY = [
     "weights.py",
+    "packing.py",
     "tagger/network.py",
     "tagger/crf.py",
     "tagger/losses.py",

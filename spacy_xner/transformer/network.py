@@ -12,7 +12,7 @@ from spacy_xner.errors import Errors, XnerError
 from spacy_xner.transformer.checkpoint import check_ids, read_tokenizer, rebuild, structure_of
 from spacy_xner.transformer.freezing import freeze, split_at
 from spacy_xner.transformer.pooling import Encoded, Ints, Pooling, TextPooling, pool_texts, pool_tokens
-from spacy_xner.transformer.sharing import FrozenStack, share_stack
+from spacy_xner.transformer.sharing import FrozenStack, find_tokenizer, share_stack
 from spacy_xner.transformer.wordpieces import (
     Pieces,
     Window,
@@ -67,7 +67,8 @@ class TransformerNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder: PreTrainedModel = rebuild(description) if encoder is None else encoder
-        self.tokenizer = read_tokenizer(description["tokenizer"])
+        stored = description["tokenizer"]
+        self.tokenizer = find_tokenizer(stored) or read_tokenizer(stored)
         self.special_ids: dict[str, int] = description["special_ids"]
         check_ids(self.encoder, self.tokenizer, self.special_ids)
         self.space_id = _id_or(-1, self.tokenizer.token_to_id("\u2581"))
@@ -128,7 +129,15 @@ class TransformerNetwork(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # Other networks share the stack, and another process has other ones. See `TorchShim.__setstate__`.
-        return {**self.__dict__, "_stack": None}
+        return {**self.__dict__, "_stack": None, "parts": ()}
+
+    def frozen_names(self) -> list[list[str]]:
+        """Names of the weights that are not trained, by module."""
+        names = {id(tensor): name for name, tensor in self.state_dict(keep_vars=True).items()}
+        return [
+            [names[id(tensor)] for tensor in module.state_dict(keep_vars=True).values()]
+            for module in self._frozen
+        ]
 
     def train(self, mode: bool = True) -> "TransformerNetwork":
         """Set the mode of all layers but the frozen ones, whose dropout stays off."""
