@@ -110,6 +110,16 @@ class Errors:
         "[XNER142] {part} is not what was saved: its name is the digest of another content. It was damaged: "
         "copy or install the pipeline again."
     )
+    XNER143 = "[XNER143] Expected a storage of {known}, got {found!r}."
+    XNER144 = (
+        "[XNER144] Only vocabularies of the kinds Unigram and WordPiece can be trimmed, and this tokenizer's "
+        "is {kind}. Pieces of BPE are made of one another: package the pipeline whole."
+    )
+    XNER145 = (
+        "[XNER145] There is no text to trim by: everything would be left out. Give text of all languages "
+        "that the pipeline is to read (--texts)."
+    )
+    XNER146 = "[XNER146] There is no transformer to trim among the components: {names}."
 
     XNER201 = (
         "[XNER201] Cannot load the encoder {name!r}: {reason}. Give a folder with config.json, "
@@ -599,6 +609,15 @@ class Warnings:
     W106 = (
         "[XNER-W106] {n} lone `#` tagged O in {path} were read as spaces, which WikiAnn writes so. Where "
         "they are real, give a `# text = ...` line before each sentence."
+    )
+    W140 = (
+        "[XNER-W140] The texts have nothing in the script of {languages}: the trimmed pipeline reads these "
+        "languages character by character. Give text of theirs too, if they matter."
+    )
+    W141 = (
+        "[XNER-W141] {n_unknown} of the {n_pieces} wordpieces of a text are unknown to the encoder, and are "
+        "all alike to it. Is its script one that the pipeline was trimmed or trained for? "
+        "`doc._.unknown_pieces` counts them in every document. First: {text!r}."
     )
     W330 = (
         "[XNER-W330] {name!r} was saved with other settings than those of its config: {changes}. If the "

@@ -1,6 +1,7 @@
 """The encoder network: windows of wordpieces in, token vectors out. It knows nothing of spaCy."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from spacy_xner.errors import Errors, XnerError
+from spacy_xner.errors import Errors, Warnings, XnerError
 from spacy_xner.transformer.checkpoint import check_ids, read_tokenizer, rebuild, structure_of
 from spacy_xner.transformer.freezing import freeze, split_at
 from spacy_xner.transformer.pooling import Encoded, Ints, Pooling, TextPooling, pool_texts, pool_tokens
@@ -31,12 +32,14 @@ class TokenizedText(NamedTuple):
 
     starts, ends: Shape: (n_tokens,).
     query: A text that is read before this one as the first segment of a pair, and gets no vectors.
+    report: Called with the number of unknown wordpieces if there are any.
     """
 
     text: str
     starts: Ints
     ends: Ints
     query: str = ""
+    report: Callable[[int], None] | None = None
 
 
 class TransformerNetwork(nn.Module):
@@ -79,6 +82,7 @@ class TransformerNetwork(nn.Module):
         self.budget = budget
         self._description = description
         self._stack: FrozenStack | None = None
+        self._has_warned = False
         self.size, self.overlap = self._check_window(description["config"], window, overlap)
         self.set_frozen(n_frozen_layers)
 
@@ -157,6 +161,7 @@ class TransformerNetwork(nn.Module):
         RETURNS: float32. Shape: (n_tokens, width) or (n_texts, width).
         """
         pieces = self.split([text.text for text in texts])
+        self._report_unknown(texts, pieces)
         queries = self._split_queries(texts)
         windows = [
             window
@@ -177,6 +182,21 @@ class TransformerNetwork(nn.Module):
             for doc_pieces, text in zip(pieces, texts, strict=True)
         ]
         return pool_tokens(encoded, join_tokens(tokens, n_pieces), cast(Pooling, self.pooling))
+
+    def _report_unknown(self, texts: Sequence[TokenizedText], pieces: list[Pieces]) -> None:
+        """Tell who asked how many wordpieces are unknown. Warns once if they are a fourth of a text: W141."""
+        unknown = self.special_ids.get("unk", -1)
+        for text, (ids, _, _) in zip(texts, pieces, strict=True):
+            n_unknown = int((ids == unknown).sum())
+            if not n_unknown or text.report is None:
+                continue
+            text.report(n_unknown)
+            if 4 * n_unknown >= len(ids) and not self._has_warned:
+                self._has_warned = True
+                start = text.text[:60]
+                warnings.warn(
+                    Warnings.W141.format(n_unknown=n_unknown, n_pieces=len(ids), text=start), stacklevel=2
+                )
 
     def encode_windows(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Compute the hidden states of windows of wordpieces, as `pad_windows` makes them.
