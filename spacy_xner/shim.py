@@ -220,10 +220,11 @@ class TorchShim(PyTorchShim):
     def _assign(self, stored: StoredNetwork) -> None:
         """Make the stored tensors themselves the weights: one copy less of the largest thing there is."""
         network: Any = self.network
-        trained = {name for name, p in network.named_parameters() if p.requires_grad} if stored.parts else ()
+        shared = {name for part in stored.parts if isinstance(part.value, dict) for name in part.value}
+        copied = {name for name, p in network.named_parameters() if p.requires_grad and name in shared}
         tensors = {
             # Others use the weights of a shared part: a network that trains its weights leaves them alone.
-            name: (tensor.clone() if name in trained else tensor).to(self.device)
+            name: (tensor.clone() if name in copied else tensor).to(self.device)
             for name, tensor in stored.tensors.items()
         }
         network.load_state_dict(tensors, assign=True)

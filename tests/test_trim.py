@@ -20,7 +20,6 @@ from spacy_xner.deploy.vocabulary import (
     cut_tokenizer,
     read_vocabulary,
     read_words,
-    scripts_of,
     without_letters,
 )
 from spacy_xner.errors import XnerError
@@ -219,12 +218,20 @@ def test_any_vocabulary_cuts_the_texts_into_the_same_pieces(data):
         assert [ids[i] for i in other.ids] == one.ids
 
 
-def test_scripts_and_traces_of_them():
-    assert scripts_of("▁東京へ") == {"CJK", "HIRAGANA"}
-    assert scripts_of("42-!") == frozenset()
-    tokenizer = Tokenizer(models.Unigram([("<unk>", 0.0)], unk_id=0))
-    words = read_words(tokenizer, ["latin letters" * 1000, "α"])
+def test_pieces_in_the_letters_of_the_texts_and_a_to_z_stay_and_traces_bring_no_script():
+    pieces = ["<unk>", "Toll", "łódź", "αβγ", "aα", "東京", "東へ", "ひと", "12", "a", "ł", "Ю"]
+    tokenizer = Tokenizer(models.Unigram([(piece, -1.0) for piece in pieces], unk_id=0))
+    vocabulary = read_vocabulary(tokenizer.to_str())
+
+    def kept(*texts):
+        words = read_words(tokenizer, texts)
+        return [pieces[i] for i in choose_ids(vocabulary, words, "scripts")], words
+
+    always = ["12", "a", "ł", "Ю"]
+    latin, words = kept("the lot " * 1000, "α東")
     assert words.scripts == {"LATIN"}
+    assert latin == ["<unk>", "Toll", *always]
+    assert kept("ł", "大阪" * 9)[0] == ["<unk>", "Toll", "東京", *always]
     assert without_letters(["de", "el", "ja", "zh_hant", "sr"], words) == ["el", "ja", "zh_hant", "sr"]
 
 

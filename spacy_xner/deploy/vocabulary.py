@@ -8,8 +8,9 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from string import ascii_lowercase
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from tokenizers import Tokenizer
@@ -18,8 +19,9 @@ from spacy_xner.errors import Errors, XnerError
 
 Keep: TypeAlias = Literal["scripts", "words", "all"]
 SPACE_MARK = "\u2581"
-# A script counts as one of the texts' from this share of their letters on: a single foreign name or formula
-# would bring a whole script otherwise.
+# Scripts of so many letters that no text has them all. Such a script counts as one of the texts' from this
+# share of their letters on: a single foreign name would bring all of it otherwise.
+LARGE_SCRIPTS = frozenset({"CJK", "HANGUL", "HIRAGANA", "KATAKANA", "ETHIOPIC"})
 SCRIPT_SHARE = 0.001
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 # Scripts as the names of their letters begin, where two names stand for one script.
@@ -50,7 +52,7 @@ class Vocabulary(NamedTuple):
 
 
 class Words(NamedTuple):
-    """What texts are made of: their different words, and how often each script's letters occur."""
+    """What texts are made of: their different words, and how often each small letter occurs."""
 
     words: frozenset[str]
     letters: Counter[str]
@@ -58,8 +60,10 @@ class Words(NamedTuple):
     @property
     def scripts(self) -> frozenset[str]:
         """The scripts that make more than a trace of the letters."""
-        total = sum(self.letters.values())
-        return frozenset(script for script, n in self.letters.items() if n >= SCRIPT_SHARE * total)
+        counts: Counter[str] = Counter()
+        for letter, n in self.letters.items():
+            counts[script_of(letter)] += n
+        return frozenset(s for s, n in counts.items() if n >= SCRIPT_SHARE * self.letters.total())
 
 
 def read_vocabulary(tokenizer_json: str) -> Vocabulary:
@@ -87,26 +91,39 @@ def read_words(tokenizer: Tokenizer, texts: Iterable[str]) -> Words:
         normal = tokenizer.normalizer.normalize_str(text) if tokenizer.normalizer else text
         splitter = tokenizer.pre_tokenizer
         words.update(word for word, _ in splitter.pre_tokenize_str(normal)) if splitter else words.add(normal)
-        letters.update(script_of(char) for char in normal if char.isalpha())
+        letters.update(char for char in normal.lower() if char.isalpha())
     return Words(frozenset(words), letters)
 
 
 def choose_ids(vocabulary: Vocabulary, words: Words, keep: Keep) -> list[int]:
     """Choose the pieces to keep: those in the words, single characters, bytes, special tokens.
 
-    keep: With "scripts" also all pieces in the scripts of the texts, and those without letters; with "all"
-        the whole vocabulary.
+    keep: With "scripts" also all pieces that are written with letters of the texts or a to z, or in one of the
+        texts' scripts if it is a large one, and those without letters; with "all" the whole vocabulary.
     RETURNS: Sorted ids.
     """
     if keep == "all":
         return sorted({*vocabulary.ids.values(), *vocabulary.added})
     chosen = {*vocabulary.added, *vocabulary.required, *_pieces_in(vocabulary, words.words)}
-    scripts = words.scripts if keep == "scripts" else None
+    is_written = _writes(words) if keep == "scripts" else lambda _: False
     for piece, i in vocabulary.ids.items():
         bare = piece.removeprefix(vocabulary.inside or SPACE_MARK)
-        if len(bare) <= 1 or _BYTE.fullmatch(piece) or (scripts is not None and scripts_of(bare) <= scripts):
+        if len(bare) <= 1 or _BYTE.fullmatch(piece) or is_written(bare):
             chosen.add(i)
     return sorted(chosen)
+
+
+def _writes(words: Words) -> Callable[[str], bool]:
+    """Make the test whether texts with these letters may have a piece."""
+    large = words.scripts & LARGE_SCRIPTS
+    # Foreign names stand in Latin letters in texts of every script.
+    small = {*words.letters, *ascii_lowercase}
+
+    def is_written(piece: str) -> bool:
+        letters = (char for char in piece.lower() if char.isalpha())
+        return all(char in small or script_of(char) in large for char in letters)
+
+    return is_written
 
 
 def _pieces_in(vocabulary: Vocabulary, words: Iterable[str]) -> set[int]:
@@ -129,11 +146,6 @@ def script_of(letter: str) -> str:
     """Name the script of a letter, such as LATIN."""
     script = unicodedata.name(letter, "?").split(" ")[0]
     return _SAME_SCRIPT.get(script, script)
-
-
-def scripts_of(piece: str) -> frozenset[str]:
-    """Name the scripts of a piece's letters; none for digits and signs."""
-    return frozenset(script_of(char) for char in piece if char.isalpha())
 
 
 def without_letters(languages: Iterable[str], words: Words) -> list[str]:
