@@ -98,8 +98,8 @@ def read_words(tokenizer: Tokenizer, texts: Iterable[str]) -> Words:
 def choose_ids(vocabulary: Vocabulary, words: Words, keep: Keep) -> list[int]:
     """Choose the pieces to keep: those in the words, single characters, bytes, special tokens.
 
-    keep: With "scripts" also all pieces that are written with letters of the texts or a to z, or in one of the
-        texts' scripts if it is a large one, and those without letters; with "all" the whole vocabulary.
+    keep: With "scripts" also all pieces that are written with letters of the texts or a to z, or in a large
+        script of the texts, and those without letters; with "all" the whole vocabulary.
     RETURNS: Sorted ids.
     """
     if keep == "all":
