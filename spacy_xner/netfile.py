@@ -11,7 +11,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.packing import Storage, pack, unpack
+from spacy_xner.packing import Blocks, Storage, pack, unpack
 from spacy_xner.trunk import Part, current_parts
 
 # The name of the settings among the weights.
@@ -24,6 +24,7 @@ class StoredNetwork(NamedTuple):
     """What a file holds.
 
     cfg: Settings of which the network is built.
+    tables: Weights that may stay in blocks, by name; the other ones are `tensors`.
     tensors: float32 weights by name. Networks may have those of `parts` in common: a copy is to be trained.
     parts: What other components have alike; who uses the weights holds them.
     """
@@ -32,6 +33,7 @@ class StoredNetwork(NamedTuple):
     tensors: dict[str, Tensor]
     storage: Storage = "float32"
     parts: tuple[Part, ...] = ()
+    tables: dict[str, Blocks] = {}  # noqa: RUF012
 
 
 def write_network(
@@ -66,22 +68,23 @@ def read_network(content: bytes) -> StoredNetwork:
         # Format 1: msgpack, which has no brace at the place where a safetensors header begins.
         message = srsly.msgpack_loads(content)
         return StoredNetwork(message["config"], load_tensors(message["state"]))
-    tensors, stored = _read(content)
+    tensors, tables, stored = _read(content)
     cfg = json.loads(tensors.pop(CFG).numpy().tobytes())
     names, tokenizer = stored.get("parts", []), stored.get("tokenizer")
     if not names and tokenizer is None:
-        return StoredNetwork(cfg, tensors, stored.get("storage", "float32"))
+        return StoredNetwork(cfg, tensors, stored.get("storage", "float32"), (), tables)
     parts = current_parts()
     if parts is None:
         raise XnerError(Errors.XNER141.format(part=(names or [tokenizer])[0], folder="none"))
     shared = [parts.get(name, _read_tensors) for name in names]
     for part in shared:
-        tensors.update(part.value)
+        tensors.update(part.value[0])
+        tables.update(part.value[1])
     if tokenizer is not None:
         text = parts.get(tokenizer, lambda content: content.decode("utf-8"))
         cfg["tokenizer"] = text.value
         shared.append(text)
-    return StoredNetwork(cfg, tensors, stored.get("storage", "float32"), tuple(shared))
+    return StoredNetwork(cfg, tensors, stored.get("storage", "float32"), tuple(shared), tables)
 
 
 def _write(tensors: dict[str, Tensor], storage: Storage, stored: dict[str, Any]) -> bytes:
@@ -93,16 +96,16 @@ def _write(tensors: dict[str, Tensor], storage: Storage, stored: dict[str, Any])
     return bytes(save_tensors(tensors))
 
 
-def _read(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(content: bytes) -> tuple[dict[str, Tensor], dict[str, Blocks], dict[str, Any]]:
     tensors = load_tensors(content)
     if STORED not in tensors:
-        return tensors, {}
+        return tensors, {}, {}
     stored = json.loads(tensors.pop(STORED).numpy().tobytes())
-    return unpack(tensors, stored.get("kinds", {})), stored
+    return *unpack(tensors, stored.get("kinds", {})), stored
 
 
-def _read_tensors(content: bytes) -> dict[str, Tensor]:
-    return _read(content)[0]
+def _read_tensors(content: bytes) -> tuple[dict[str, Tensor], dict[str, Blocks]]:
+    return _read(content)[:2]
 
 
 def _from_json(value: Any) -> Tensor:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spacy_xner.errors import Errors, XnerError
 
@@ -19,6 +19,8 @@ BLOCK = 32
 _BLOCK_BYTES = 2 + BLOCK // 2
 # Rows of blocks that are worked on at once: they stay in the processor's cache.
 _CHUNK = 2**14
+# How the weights of wordpieces' embeddings are named.
+_TABLE = ".word_embeddings.weight"
 
 
 def pack(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -39,18 +41,67 @@ def pack(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, st
     return packed, kinds
 
 
-def unpack(tensors: Mapping[str, Tensor], kinds: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Read what `pack` wrote. RAISES: KeyError, ValueError for what it cannot have written."""
-    unpacked = dict(tensors)
+class Blocks(nn.Module):
+    """A table of vectors that stays in 4-bit blocks: a seventh of the memory, for a vocabulary's embeddings.
+
+    It looks rows up as `nn.Embedding` does, and is not trained.
+
+    blocks: See `from_blocks`. Shape: (n_rows, n_blocks * 18).
+    RAISES: ValueError for rows that are not whole blocks.
+    """
+
+    blocks: Tensor
+
+    def __init__(self, blocks: Tensor) -> None:
+        super().__init__()
+        _check_rows(blocks)
+        self.register_buffer("blocks", blocks, persistent=False)
+
+    @property
+    def shape(self) -> torch.Size:
+        """Rows and numbers a row."""
+        return torch.Size((len(self.blocks), self.blocks.shape[1] // _BLOCK_BYTES * BLOCK))
+
+    @property
+    def weight(self) -> Tensor:
+        """The whole table, made anew. Shape: (n_rows, width)."""
+        return from_blocks(self.blocks)
+
+    @property
+    def scales(self) -> Tensor:
+        """The blocks' scales: what may be infinite in blocks that are damaged."""
+        return self.blocks.reshape(-1, _BLOCK_BYTES)[:, :2].contiguous().view(torch.float16)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Look up rows. Shape: (...) to (..., width)."""
+        return from_blocks(self.blocks[ids.reshape(-1)]).view(*ids.shape, -1)
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        # In the state of a network it is what it stands for.
+        destination[f"{prefix}weight"] = self.weight
+
+
+def unpack(
+    tensors: Mapping[str, Tensor], kinds: Mapping[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, Blocks]]:
+    """Read what `pack` wrote.
+
+    RETURNS: The tensors as they were, and those apart that may stay in blocks: embeddings of wordpieces.
+    RAISES: KeyError, ValueError for what `pack` cannot have written.
+    """
+    unpacked, tables = dict(tensors), {}
     for name, kind in kinds.items():
         tensor = tensors[name]
         if kind == "blocks" and tensor.dtype == torch.uint8 and tensor.dim() == 2:
-            unpacked[name] = from_blocks(tensor)
+            if name.endswith(_TABLE):
+                tables[name] = Blocks(unpacked.pop(name))
+            else:
+                unpacked[name] = from_blocks(tensor)
         elif kind == "float16" and tensor.dtype == torch.float16:
             unpacked[name] = tensor.float()
         else:
             raise ValueError(f"{name} is said to be stored as {kind!r}, and is {tensor.dtype}")
-    return unpacked
+    return unpacked, tables
 
 
 def to_blocks(matrix: Tensor) -> Tensor | None:
@@ -90,10 +141,9 @@ def from_blocks(stored: Tensor) -> Tensor:
 
     RAISES: ValueError for rows that are not whole blocks.
     """
-    if stored.shape[1] % _BLOCK_BYTES:
-        raise ValueError(f"rows of {stored.shape[1]} bytes are no blocks of {_BLOCK_BYTES}")
+    _check_rows(stored)
     blocks = stored.contiguous().view(-1, _BLOCK_BYTES)
-    matrix = torch.empty(len(blocks), BLOCK)
+    matrix = torch.empty(len(blocks), BLOCK, device=stored.device)
     for start in range(0, len(blocks), _CHUNK):
         chunk = blocks[start : start + _CHUNK]
         scales = chunk[:, :2].contiguous().view(torch.float16).float()
@@ -103,6 +153,11 @@ def from_blocks(stored: Tensor) -> Tensor:
         place[:, BLOCK // 2 :] = nibbles >> 4
         place.sub_(8).mul_(scales)
     return matrix.view(len(stored), -1)
+
+
+def _check_rows(stored: Tensor) -> None:
+    if stored.shape[1] % _BLOCK_BYTES:
+        raise ValueError(f"rows of {stored.shape[1]} bytes are no blocks of {_BLOCK_BYTES}")
 
 
 def _to_half(name: str, tensor: Tensor) -> Tensor:

@@ -207,8 +207,9 @@ class TorchShim(PyTorchShim):
         """
         with named_damage("network"):
             stored = read_network(bytes_data)
-            check_tensors(self._outline, stored.cfg, stored.tensors)
-            check_finite(stored.tensors)
+            shapes = {name: torch.empty(t.shape, device="meta") for name, t in stored.tables.items()}
+            check_tensors(self._outline, stored.cfg, {**stored.tensors, **shapes})
+            check_finite({**stored.tensors, **{name: t.scales for name, t in stored.tables.items()}})
             self.start(stored.cfg)
             self._assign(stored)
         self.storage = stored.storage
@@ -220,12 +221,16 @@ class TorchShim(PyTorchShim):
     def _assign(self, stored: StoredNetwork) -> None:
         """Make the stored tensors themselves the weights: one copy less of the largest thing there is."""
         network: Any = self.network
-        shared = {name for part in stored.parts if isinstance(part.value, dict) for name in part.value}
+        tensors = dict(stored.tensors)
+        for name, table in stored.tables.items():
+            if not (hasattr(network, "keep_table") and network.keep_table(name, table.to(self.device))):
+                tensors[name] = table.weight
+        shared = {name for part in stored.parts if isinstance(part.value, tuple) for name in part.value[0]}
+        # Others use the weights of a shared part: a network that trains its weights leaves them alone.
         copied = {name for name, p in network.named_parameters() if p.requires_grad and name in shared}
         tensors = {
-            # Others use the weights of a shared part: a network that trains its weights leaves them alone.
             name: (tensor.clone() if name in copied else tensor).to(self.device)
-            for name, tensor in stored.tensors.items()
+            for name, tensor in tensors.items()
         }
         network.load_state_dict(tensors, assign=True)
         network.parts = stored.parts

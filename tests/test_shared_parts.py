@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spacy.util import load_model_from_path
 
+from spacy_xner.deploy.trim import transformer_shims, trim
 from spacy_xner.errors import XnerError
 from spacy_xner.netfile import read_network, write_network
-from spacy_xner.packing import from_blocks, pack, to_blocks, unpack
+from spacy_xner.packing import Blocks, from_blocks, pack, to_blocks, unpack
 from spacy_xner.storage import MANIFEST
 from spacy_xner.trunk import FOLDER
 
@@ -192,7 +193,7 @@ def test_other_numbers_are_no_blocks(change):
 def test_half_precision_is_close(n_rows, n_columns, size):
     tensors = {"matrix": torch.randn(n_rows, n_columns) * size, "vector": torch.randn(n_columns)}
     packed, kinds = pack(tensors)
-    found = unpack(packed, kinds)
+    found, _ = unpack(packed, kinds)
     assert torch.equal(found["vector"], tensors["vector"])
     assert torch.allclose(found["matrix"], tensors["matrix"], rtol=1e-3, atol=1e-6)
     assert packed["matrix"].dtype == torch.float16
@@ -219,3 +220,83 @@ def test_kinds_that_lie_are_refused(kind):
         unpack({"a": torch.zeros(2, 17)}, {"a": kind})
     with pytest.raises(ValueError, match="blocks"):
         unpack({"a": torch.zeros(2, 17, dtype=torch.uint8)}, {"a": "blocks"})
+
+
+def test_a_table_in_blocks_gives_the_same_rows():
+    matrix = block_matrix(50, 96)
+    table = Blocks(to_blocks(matrix))
+    ids = torch.tensor([[3, 49, 3], [0, 7, 1]])
+    assert torch.equal(table(ids), matrix[ids])
+    assert table.shape == matrix.shape
+    assert torch.equal(table.state_dict()["weight"], matrix)
+    with pytest.raises(ValueError, match="blocks"):
+        Blocks(torch.zeros(2, 17, dtype=torch.uint8))
+
+
+@pytest.fixture
+def block_nlp(tmp_path, monkeypatch):
+    """A tagger whose frozen embeddings are numbers out of blocks."""
+    monkeypatch.setattr(tiny, "WIDTH", 32)
+    nlp = tiny.make_nlp(tiny.make_checkpoint(tmp_path / "wide"), n_frozen_layers=1)
+    tiny.train(nlp, 5)
+    (shim,) = transformer_shims(nlp)
+    weight = shim.network.encoder.get_input_embeddings().weight
+    weight.data = block_matrix(*weight.shape) / 64
+    shim.storage = "float16"
+    return nlp
+
+
+def test_embeddings_in_blocks_stay_in_blocks_while_they_are_frozen(block_nlp, tmp_path):
+    block_nlp.to_disk(tmp_path / "nlp")
+    nlp = spacy.load(tmp_path / "nlp")
+    (shim,), (whole,) = transformer_shims(nlp), transformer_shims(block_nlp)
+    assert isinstance(shim.network.encoder.get_input_embeddings(), Blocks)
+    ids = torch.arange(20).view(2, 10)
+    one, other = (n.encoder.get_input_embeddings()(ids) for n in (shim.network, whole.network))
+    assert torch.equal(one, other)
+    nlp.update(tiny.make_examples(nlp), sgd=nlp.resume_training())
+    again = nlp.from_bytes(nlp.to_bytes())
+    assert again.pipe_names == ["ner"]
+    shim.network.set_frozen(-1)
+    embedding = shim.network.encoder.get_input_embeddings()
+    assert torch.equal(embedding.weight, whole.network.encoder.get_input_embeddings().weight)
+    assert embedding.weight.requires_grad
+    nlp.update(tiny.make_examples(nlp), sgd=nlp.resume_training())
+    assert not torch.equal(embedding.weight, whole.network.encoder.get_input_embeddings().weight)
+
+
+def test_a_pipeline_in_blocks_is_shared_and_trimmed_again(block_nlp, tmp_path):
+    trim(block_nlp, tiny.TEXTS, keep="words")
+    block_nlp.to_disk(tmp_path / "nlp")
+    nlp, twin = spacy.load(tmp_path / "nlp"), spacy.load(tmp_path / "nlp")
+    (shim,), (other,) = transformer_shims(nlp), transformer_shims(twin)
+    tables = [s.network.encoder.get_input_embeddings() for s in (shim, other)]
+    assert tables[0].blocks.data_ptr() == tables[1].blocks.data_ptr()
+    before = shim.network.encoder.get_input_embeddings().weight
+    n_before = len(before)
+    sizes = trim(nlp, ["Toyota bought"], keep="words")
+    assert sizes.n_before == n_before >= sizes.n_after
+
+
+def test_other_embeddings_in_blocks_are_not_taken_for_equal_ones(block_nlp, tmp_path):
+    block_nlp.to_disk(tmp_path / "one")
+    (shim,) = transformer_shims(block_nlp)
+    shim.network.encoder.get_input_embeddings().weight.data *= 2
+    block_nlp.to_disk(tmp_path / "two")
+    one, two = (transformer_shims(spacy.load(tmp_path / name))[0].network for name in ("one", "two"))
+    tables = [network.encoder.get_input_embeddings().weight for network in (one, two)]
+    assert torch.equal(tables[0] * 2, tables[1])
+    assert one._stack is not two._stack
+
+
+def test_damaged_scales_are_refused(block_nlp, tmp_path):
+    block_nlp.to_disk(tmp_path / "nlp")
+
+    def spoil(cfg, tensors):
+        name = next(name for name in tensors if name.endswith("word_embeddings.weight"))
+        tensors[name] = tensors[name].copy()
+        tensors[name][3, :2] = [0, 0x7C]
+
+    damage.rewrite_network("ner", 0, spoil, "checksums anew")(tmp_path / "nlp")
+    with pytest.raises(XnerError, match=r"^\[XNER336\]"):
+        spacy.load(tmp_path / "nlp")

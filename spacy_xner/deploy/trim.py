@@ -144,15 +144,13 @@ def _warn_of_missing(languages: Sequence[str], words: Words) -> None:
 
 def _trim_network(shim: TorchShim, ids: list[int], storage: Storage) -> Trimmed:
     network: Any = shim.network
-    cfg, n_before = shim.cfg, network.encoder.get_input_embeddings().weight.shape[0]
+    cfg, tensors, name = shim.cfg, dict(network.state_dict()), network.table_name
+    n_before = len(tensors[name])
     special = set(cfg["special_ids"].values())
     if cfg["config"].get("model_type") in _POSITIONS_FROM_PAD:
         special |= set(range(cfg["special_ids"]["pad"] + 1))
     ids = sorted({*ids, *special})
     new = {old: i for i, old in enumerate(ids)}
-    tensors = dict(network.state_dict())
-    weight = network.encoder.get_input_embeddings().weight
-    name = next(name for name, parameter in network.named_parameters() if parameter is weight)
     tensors[name] = tensors[name][ids]
     trimmed = {
         **cfg,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from spacy_xner.errors import Errors, Warnings, XnerError
+from spacy_xner.packing import Blocks
 from spacy_xner.transformer.checkpoint import check_ids, read_tokenizer, rebuild, structure_of
 from spacy_xner.transformer.freezing import freeze, split_at
 from spacy_xner.transformer.pooling import Encoded, Ints, Pooling, TextPooling, pool_texts, pool_tokens
@@ -118,6 +119,8 @@ class TransformerNetwork(nn.Module):
             self._stack = None
             for parameter in self.encoder.parameters():
                 parameter.data = parameter.data.clone()
+        if n_layers == -1:
+            self._unpack_table()
         self._frozen = freeze(self.encoder, n_layers)
         # In a list, so that these views do not count as modules of their own.
         halves = [split_at(self.encoder, n_layers)] if n_layers >= 0 else []
@@ -137,11 +140,28 @@ class TransformerNetwork(nn.Module):
 
     def frozen_names(self) -> list[list[str]]:
         """Names of the weights that are not trained, by module."""
-        names = {id(tensor): name for name, tensor in self.state_dict(keep_vars=True).items()}
-        return [
-            [names[id(tensor)] for tensor in module.state_dict(keep_vars=True).values()]
-            for module in self._frozen
-        ]
+        prefixes = {id(module): name for name, module in self.named_modules()}
+        return [[f"{prefixes[id(module)]}.{name}" for name in module.state_dict()] for module in self._frozen]
+
+    @property
+    def table_name(self) -> str:
+        """Name of the weights that are the wordpieces' embeddings."""
+        table = self.encoder.get_input_embeddings()
+        return next(f"{name}.weight" for name, module in self.named_modules() if module is table)
+
+    def keep_table(self, name: str, table: Blocks) -> bool:
+        """Look embeddings up in blocks. RETURNS: False if these are others, or are to be trained."""
+        if name != self.table_name or self.encoder.get_input_embeddings().weight.requires_grad:
+            return False
+        self.encoder.set_input_embeddings(table)
+        return True
+
+    def _unpack_table(self) -> None:
+        table = self.encoder.get_input_embeddings()
+        if isinstance(table, Blocks):
+            padding = self.encoder.config.pad_token_id
+            embedding = nn.Embedding.from_pretrained(table.weight, freeze=False, padding_idx=padding)
+            self.encoder.set_input_embeddings(embedding)
 
     def train(self, mode: bool = True) -> "TransformerNetwork":
         """Set the mode of all layers but the frozen ones, whose dropout stays off."""

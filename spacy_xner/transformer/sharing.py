@@ -30,14 +30,14 @@ class FrozenStack:
     whichever thread computed them.
     """
 
-    def __init__(self, parameters: list[nn.Parameter], tokenizer_json: str, tokenizer: Tokenizer) -> None:
+    def __init__(self, parameters: list[Tensor], tokenizer_json: str, tokenizer: Tokenizer) -> None:
         self.tensors = [parameter.data for parameter in parameters]
         self.tokenizer_json = tokenizer_json
         self.tokenizer = tokenizer
         self.users: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self.states: TensorCache[bytes] = TensorCache(CAPACITY)
 
-    def equals(self, parameters: list[nn.Parameter], tokenizer_json: str) -> bool:
+    def equals(self, parameters: list[Tensor], tokenizer_json: str) -> bool:
         """True if these are the same numbers for the same wordpieces."""
         return (
             self.tokenizer_json == tokenizer_json
@@ -84,7 +84,8 @@ def share_stack(
     frozen: Modules of the network that are not trained.
     tokenizer: Makes their wordpieces.
     """
-    parameters = [parameter for module in frozen for parameter in module.parameters()]
+    # Buffers too: embeddings in blocks are no parameters.
+    parameters = [tensor for module in frozen for tensor in (*module.parameters(), *module.buffers())]
     with _stacks_lock:
         for stack in _stacks:
             if stack.equals(parameters, tokenizer_json):
