@@ -50,11 +50,19 @@ def register_attributes() -> None:
     for name in ("language", "language_scores", "cluster", "cluster_score", "projection"):
         if not Doc.has_extension(name):
             Doc.set_extension(name, default=None)
+    if not Doc.has_extension("unknown_pieces"):
+        Doc.set_extension("unknown_pieces", default=0)
     if not Doc.has_extension("source"):
         Doc.set_extension("source", getter=_get_source, setter=_set_source)
     # spaCy keeps it in `doc.user_data` by characters, so that it survives storing and merged tokens.
     if not Span.has_extension("score"):
         Span.set_extension("score", default=None)
+
+
+def count_unknown(doc: Doc, n_unknown: int) -> None:
+    """Write how many wordpieces of a document are unknown to the encoder that read it."""
+    register_attributes()
+    doc._.unknown_pieces = n_unknown
 
 
 def _set_source(doc: Doc, source: Doc | None) -> None:

@@ -145,6 +145,28 @@ class Errors:
         "extra `spacy_xner[languages]`), or choose another detector."
     )
     XNER177 = "[XNER177] The library {library!r} does not know the languages {unknown}. It knows {known}."
+    XNER140 = (
+        "[XNER140] The weights {where} have a number of {value:.3g}, and half precision ends at 65504. Keep "
+        "these weights as they are: --storage float32."
+    )
+    XNER141 = (
+        "[XNER141] Expected the part {part!r}, which components of the pipeline have in common, in {folder}. "
+        "Copy the whole folder of the pipeline, not one component's: or install the pipeline again."
+    )
+    XNER142 = (
+        "[XNER142] {part} is not what was saved: its name is the digest of another content. It was damaged: "
+        "copy or install the pipeline again."
+    )
+    XNER143 = "[XNER143] Expected a storage of {known}, got {found!r}."
+    XNER144 = (
+        "[XNER144] Only vocabularies of the kinds Unigram and WordPiece can be trimmed, and this tokenizer's "
+        "is {kind}. Pieces of BPE are made of one another: package the pipeline whole."
+    )
+    XNER145 = (
+        "[XNER145] There is no text to trim by: everything would be left out. Give text of all languages "
+        "that the pipeline is to read (--texts)."
+    )
+    XNER146 = "[XNER146] There is no transformer to trim among the components: {names}."
 
     XNER160 = (
         "[XNER160] Expected the package {package}, which is not installed. Exported pipelines need it: "
@@ -702,6 +724,15 @@ class Warnings:
     W130 = (
         "[XNER-W130] precision = {precision!r} is forced on a device that has no instructions for it "
         '({device}): it works, and is slow. Set precision = "auto" for what the device is fast with.'
+    )
+    W140 = (
+        "[XNER-W140] The texts have nothing in the script of {languages}: the trimmed pipeline reads these "
+        "languages character by character. Give text of theirs too, if they matter."
+    )
+    W141 = (
+        "[XNER-W141] {n_unknown} of the {n_pieces} wordpieces of a text are unknown to the encoder, and are "
+        "all alike to it. Is its script one that the pipeline was trimmed or trained for? "
+        "`doc._.unknown_pieces` counts them in every document. First: {text!r}."
     )
     W330 = (
         "[XNER-W330] {name!r} was saved with other settings than those of its config: {changes}. If the "

@@ -1,30 +1,25 @@
 """A thinc shim for torch networks: safetensors, half precision on any device, a fast Adam step."""
 
 import contextlib
-import json
 import multiprocessing
 import os
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import srsly
 import torch
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from thinc.api import Model, Optimizer, PyTorchShim, torch2xp, xp2torch
 from thinc.shims import Shim
 from thinc.types import ArgsKwargs
 from thinc.util import convert_recursive, get_torch_default_device, iterate_recursive
 
 from spacy_xner.errors import Errors, Warnings, XnerError, named_damage
+from spacy_xner.netfile import StoredNetwork, read_network, write_network
+from spacy_xner.packing import Storage
 from spacy_xner.precision import GradScaler, choose_precision
 from spacy_xner.steps import dense_part, is_plain_adam, step_fused, step_one_by_one
 from spacy_xner.types import Precision
 from spacy_xner.weights import check_finite, check_tensors
-
-# The name of the settings among the weights.
-CFG = "__cfg__"
 
 
 class TorchShim(PyTorchShim):
@@ -74,6 +69,8 @@ class TorchShim(PyTorchShim):
         self._process = os.getpid()
         # Counts changes of the weights: a cache of what was computed with them asks for it.
         self.version = 0
+        # How weights are stored: as they were when they were loaded, unless `trim` says otherwise.
+        self.storage: Storage = "float32"
 
     @property
     def network(self) -> torch.nn.Module:
@@ -203,28 +200,45 @@ class TorchShim(PyTorchShim):
         return self.learn_rate_factor * limit / rate
 
     def to_bytes(self) -> bytes:
-        """Save settings and weights as one safetensors file, the settings as a tensor of JSON."""
-        tensors = {name: t.contiguous() for name, t in self.network.state_dict().items()}
-        cfg = torch.frombuffer(bytearray(json.dumps(self.cfg), "utf-8"), dtype=torch.uint8)
-        return bytes(save_tensors({CFG: cfg, **tensors}))
+        """Save settings and weights; see `netfile`. RAISES: XNER140."""
+        frozen: list[list[str]] = getattr(self.network, "frozen_names", list)()
+        return write_network(self.cfg, self.network.state_dict(), self.storage, frozen)
 
     def from_bytes(self, bytes_data: bytes) -> "TorchShim":
         """Rebuild the network: settings, structure, weights.
 
-        RAISES: XNER302 for bytes that cannot be read, XNER336 to XNER338 for weights of another network.
+        RAISES: XNER302 for bytes that cannot be read, XNER336 to XNER338 for weights of another network,
+            XNER141 and XNER142 for parts that other components have too.
         """
         with named_damage("network"):
-            cfg, tensors = _read(bytes_data)
-            check_tensors(self._outline, cfg, tensors)
-            check_finite(tensors)
-            self.start(cfg)
-            # The tensors themselves become the weights: one copy less of the largest thing there is.
-            tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
-            self.network.load_state_dict(tensors, assign=True)
+            stored = read_network(bytes_data)
+            shapes = {name: torch.empty(t.shape, device="meta") for name, t in stored.tables.items()}
+            check_tensors(self._outline, stored.cfg, {**stored.tensors, **shapes})
+            check_finite({**stored.tensors, **{name: t.scales for name, t in stored.tables.items()}})
+            self.start(stored.cfg)
+            self._assign(stored)
+        self.storage = stored.storage
         self._grad_scaler.to_(self.device)
         if self._on_load is not None:
             self._on_load(self.network)
         return self
+
+    def _assign(self, stored: StoredNetwork) -> None:
+        """Make the stored tensors themselves the weights: one copy less of the largest thing there is."""
+        network: Any = self.network
+        tensors = dict(stored.tensors)
+        for name, table in stored.tables.items():
+            if not (hasattr(network, "keep_table") and network.keep_table(name, table.to(self.device))):
+                tensors[name] = table.weight
+        shared = {name for part in stored.parts if isinstance(part.value, tuple) for name in part.value[0]}
+        # Others use the weights of a shared part: a network that trains its weights leaves them alone.
+        copied = {name for name, p in network.named_parameters() if p.requires_grad and name in shared}
+        tensors = {
+            name: (tensor.clone() if name in copied else tensor).to(self.device)
+            for name, tensor in tensors.items()
+        }
+        network.load_state_dict(tensors, assign=True)
+        network.parts = stored.parts
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Come out of a pickle, as in the processes that `nlp.pipe(n_process=2)` spawns."""
@@ -258,16 +272,6 @@ class TorchShim(PyTorchShim):
         if os.getpid() != self._process:
             torch.set_num_threads(1)
             self._process = os.getpid()
-
-
-def _read(bytes_data: bytes) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """RETURNS: Settings and weights."""
-    if bytes_data[8:9] != b"{":
-        # Format 1: msgpack, which has no brace at the place where a safetensors header begins.
-        message = srsly.msgpack_loads(bytes_data)
-        return message["config"], load_tensors(message["state"])
-    tensors = load_tensors(bytes_data)
-    return json.loads(tensors.pop(CFG).numpy().tobytes()), tensors
 
 
 def trained_parameters(model: Model) -> dict[tuple[int, str], torch.nn.Parameter]:

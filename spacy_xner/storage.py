@@ -29,16 +29,21 @@ class Manifest:
     settings: The settings under which it was saved.
     checksums: One for every other part, by name.
     vectors: Checksum of the vocabulary's vectors if the component reads them, else empty.
+    shared: Names of the parts that the component has in common with others; see `trunk`.
     """
 
     cfg: Any
     settings: dict[str, Any] = field(default_factory=dict)
     checksums: dict[str, str] = field(default_factory=dict)
     vectors: str = ""
+    shared: list[str] = field(default_factory=list)
 
     def to_bytes(self) -> bytes:
         """Write JSON with a checksum of its own."""
         content = {"format": FORMAT, **vars(self)}
+        if not self.shared:
+            # Versions that know of no shared parts read what has none.
+            content.pop("shared")
         return json.dumps({**content, "checksum": _checksum_json(content)}, indent=2).encode("utf-8")
 
     @classmethod

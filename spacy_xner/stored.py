@@ -24,6 +24,7 @@ from spacy_xner.storage import (
     read_parts,
     write_parts,
 )
+from spacy_xner.trunk import FOLDER, SharedParts, current_names, parts_beside, remove_unused, sharing
 
 Self = TypeVar("Self", bound="StoredPipe")
 
@@ -93,7 +94,14 @@ class StoredPipe:
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
         """Save the component in a folder: `xner.json` and its parts."""
         path, exclude = Path(path), tuple(exclude)
-        write_parts(path, self._save(exclude), self.OLD_CFG)
+        shared = parts_beside(path)
+        with sharing(shared):
+            parts = self._save(exclude)
+        if shared is not None:
+            # The new parts first, and the old ones go when nothing names them any more.
+            shared.write()
+        write_parts(path, parts, self.OLD_CFG)
+        remove_unused(path.parent)
         if "vocab" not in exclude:
             self.vocab.to_disk(path / "vocab", exclude=exclude)
 
@@ -114,7 +122,9 @@ class StoredPipe:
         with named_damage(self.name):
             if "vocab" not in exclude:
                 self.vocab.from_disk(path / "vocab", exclude=exclude)
-            self._load(read_parts(path, _without(self.PARTS, exclude), self.OLD_CFG), exclude)
+            parts = read_parts(path, _without(self.PARTS, exclude), self.OLD_CFG)
+            with sharing(SharedParts(path.parent / FOLDER)):
+                self._load(parts, exclude)
         return self
 
     def from_bytes(self: Self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Self:
@@ -140,6 +150,7 @@ class StoredPipe:
             settings=self.settings(),
             checksums={part: checksum(content) for part, content in parts.items()},
             vectors=checksum_vectors(self.vocab.vectors) if self.reads_vectors else "",
+            shared=current_names(),
         )
         return {MANIFEST: manifest.to_bytes(), **parts}
 

@@ -15,7 +15,9 @@ from spacy_xner.errors import Errors, Warnings
 PACKAGE = Path(spacy_xner.__file__).parent
 LAYERS = [
     {"errors", "types", "locks", "machine"},
-    {"cache", "precision", "steps", "storage", "weights"},
+    {"cache", "precision", "steps", "storage", "weights", "packing"},
+    {"trunk"},
+    {"netfile"},
     {"stored"},
     {
         "arrays",
@@ -68,6 +70,7 @@ SCRIPT_LAYERS = [
 SCRIPT_RANK = {part: rank for rank, layer in enumerate(SCRIPT_LAYERS) for part in layer}
 TORCH_ONLY = [
     "weights.py",
+    "packing.py",
     "tagger/network.py",
     "tagger/crf.py",
     "tagger/losses.py",

@@ -9,6 +9,7 @@ from spacy.tokens import Doc
 from thinc.api import ArgsKwargs, Model, torch2xp, xp2torch
 from thinc.types import Floats2d
 
+from spacy_xner.attributes import count_unknown
 from spacy_xner.precision import read_precision
 from spacy_xner.shim import TorchShim
 from spacy_xner.tagger.gold import token_boundaries
@@ -152,7 +153,9 @@ def forward_encoder(
     model: Encoder, docs: list[Doc], is_train: bool
 ) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Doc]]]:
     """Compute token vectors. Shape: (n_tokens, width) a document."""
-    texts = [TokenizedText(doc.text, *token_boundaries(doc)) for doc in docs]
+    texts = [
+        TokenizedText(doc.text, *token_boundaries(doc), report=partial(count_unknown, doc)) for doc in docs
+    ]
     vectors, backprop_flat = _forward(model, texts, is_train)
 
     def backprop(d_vectors: list[Floats2d]) -> list[Doc]:
@@ -200,7 +203,9 @@ def forward_sentences(
 ) -> tuple[Floats2d, Callable[[Floats2d], list[Doc]]]:
     """Compute one vector a document. Shape: (n_docs, width)."""
     no_tokens = numpy.zeros(0, dtype="int64")
-    texts = [TokenizedText(doc.text, no_tokens, no_tokens) for doc in docs]
+    texts = [
+        TokenizedText(doc.text, no_tokens, no_tokens, report=partial(count_unknown, doc)) for doc in docs
+    ]
     vectors, backprop_flat = _forward(model, texts, is_train)
 
     def backprop(d_vectors: Floats2d) -> list[Doc]:

@@ -1,6 +1,7 @@
 """The encoder network: windows of wordpieces in, token vectors out. It knows nothing of spaCy."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy
@@ -8,12 +9,13 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from spacy_xner.errors import Errors, XnerError
+from spacy_xner.errors import Errors, Warnings, XnerError
+from spacy_xner.packing import Blocks
 from spacy_xner.transformer.checkpoint import check_ids, read_tokenizer, rebuild, structure_of
 from spacy_xner.transformer.exported import ExportedEncoder
 from spacy_xner.transformer.freezing import freeze, make_sparse, split_at
 from spacy_xner.transformer.pooling import Encoded, Ints, Pooling, TextPooling, pool_texts, pool_tokens
-from spacy_xner.transformer.sharing import FrozenStack, share_stack
+from spacy_xner.transformer.sharing import FrozenStack, find_tokenizer, share_stack
 from spacy_xner.transformer.wordpieces import (
     Pieces,
     Window,
@@ -32,12 +34,14 @@ class TokenizedText(NamedTuple):
 
     starts, ends: Shape: (n_tokens,).
     query: A text that is read before this one as the first segment of a pair, and gets no vectors.
+    report: Called with the number of unknown wordpieces if there are any.
     """
 
     text: str
     starts: Ints
     ends: Ints
     query: str = ""
+    report: Callable[[int], None] | None = None
 
 
 class TransformerNetwork(nn.Module):
@@ -68,7 +72,8 @@ class TransformerNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder: PreTrainedModel | ExportedEncoder = rebuild(description) if encoder is None else encoder
-        self.tokenizer = read_tokenizer(description["tokenizer"])
+        stored = description["tokenizer"]
+        self.tokenizer = find_tokenizer(stored) or read_tokenizer(stored)
         self.special_ids: dict[str, int] = description["special_ids"]
         check_ids(self.encoder, self.tokenizer, self.special_ids)
         self.space_id = _id_or(-1, self.tokenizer.token_to_id("\u2581"))
@@ -79,6 +84,7 @@ class TransformerNetwork(nn.Module):
         self.budget = budget
         self._description = description
         self._stack: FrozenStack | None = None
+        self._has_warned = False
         self.size, self.overlap = self._check_window(description["config"], window, overlap)
         self.set_frozen(n_frozen_layers)
 
@@ -118,6 +124,8 @@ class TransformerNetwork(nn.Module):
             self._frozen = self.encoder.frozen
             halves = [self.encoder.halves] if self._frozen else []
         else:
+            if n_layers == -1:
+                self._unpack_table()
             self._frozen = freeze(self.encoder, n_layers)
             make_sparse(self.encoder, n_layers == -1)
             halves = [split_at(self.encoder, n_layers)] if n_layers >= 0 else []
@@ -134,7 +142,32 @@ class TransformerNetwork(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # Other networks share the stack, and another process has other ones. See `TorchShim.__setstate__`.
-        return {**self.__dict__, "_stack": None}
+        return {**self.__dict__, "_stack": None, "parts": ()}
+
+    def frozen_names(self) -> list[list[str]]:
+        """Names of the weights that are not trained, by module."""
+        prefixes = {id(module): name for name, module in self.named_modules()}
+        return [[f"{prefixes[id(module)]}.{name}" for name in module.state_dict()] for module in self._frozen]
+
+    @property
+    def table_name(self) -> str:
+        """Name of the weights that are the wordpieces' embeddings."""
+        table = self.encoder.get_input_embeddings()
+        return next(f"{name}.weight" for name, module in self.named_modules() if module is table)
+
+    def keep_table(self, name: str, table: Blocks) -> bool:
+        """Look embeddings up in blocks. RETURNS: False if these are others, or are to be trained."""
+        if name != self.table_name or self.encoder.get_input_embeddings().weight.requires_grad:
+            return False
+        self.encoder.set_input_embeddings(table)
+        return True
+
+    def _unpack_table(self) -> None:
+        table = self.encoder.get_input_embeddings()
+        if isinstance(table, Blocks):
+            padding = self.encoder.config.pad_token_id
+            embedding = nn.Embedding.from_pretrained(table.weight, freeze=False, padding_idx=padding)
+            self.encoder.set_input_embeddings(embedding)
 
     def train(self, mode: bool = True) -> "TransformerNetwork":
         """Set the mode of all layers but the frozen ones, whose dropout stays off."""
@@ -154,6 +187,7 @@ class TransformerNetwork(nn.Module):
         RETURNS: float32. Shape: (n_tokens, width) or (n_texts, width).
         """
         pieces = self.split([text.text for text in texts])
+        self._report_unknown(texts, pieces)
         queries = self._split_queries(texts)
         windows = [
             window
@@ -174,6 +208,21 @@ class TransformerNetwork(nn.Module):
             for doc_pieces, text in zip(pieces, texts, strict=True)
         ]
         return pool_tokens(encoded, join_tokens(tokens, n_pieces), cast(Pooling, self.pooling))
+
+    def _report_unknown(self, texts: Sequence[TokenizedText], pieces: list[Pieces]) -> None:
+        """Tell who asked how many wordpieces are unknown. Warns once if they are a fourth of a text: W141."""
+        unknown = self.special_ids.get("unk", -1)
+        for text, (ids, _, _) in zip(texts, pieces, strict=True):
+            n_unknown = int((ids == unknown).sum())
+            if not n_unknown or text.report is None:
+                continue
+            text.report(n_unknown)
+            if 4 * n_unknown >= len(ids) and not self._has_warned:
+                self._has_warned = True
+                start = text.text[:60]
+                warnings.warn(
+                    Warnings.W141.format(n_unknown=n_unknown, n_pieces=len(ids), text=start), stacklevel=2
+                )
 
     def encode_windows(self, ids: Tensor, mask: Tensor, segments: Tensor | None = None) -> Tensor:
         """Compute the hidden states of windows of wordpieces, as `pad_windows` makes them.

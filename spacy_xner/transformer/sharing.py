@@ -30,20 +30,23 @@ class FrozenStack:
     whichever thread computed them.
     """
 
-    def __init__(self, parameters: list[nn.Parameter], tokenizer_json: str, tokenizer: Tokenizer) -> None:
+    def __init__(self, parameters: list[Tensor], tokenizer_json: str, tokenizer: Tokenizer) -> None:
         self.tensors = [parameter.data for parameter in parameters]
         self.tokenizer_json = tokenizer_json
         self.tokenizer = tokenizer
         self.users: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self.states: TensorCache[bytes] = TensorCache(CAPACITY)
 
-    def equals(self, parameters: list[nn.Parameter], tokenizer_json: str) -> bool:
+    def equals(self, parameters: list[Tensor], tokenizer_json: str) -> bool:
         """True if these are the same numbers for the same wordpieces."""
         return (
             self.tokenizer_json == tokenizer_json
             and len(self.tensors) == len(parameters)
             and all(
-                a.shape == b.shape and a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
+                a.shape == b.shape
+                and a.dtype == b.dtype
+                and a.device == b.device
+                and (a.data_ptr() == b.data_ptr() or torch.equal(a, b))
                 for a, b in zip(self.tensors, parameters, strict=True)
             )
         )
@@ -67,6 +70,12 @@ class FrozenStack:
         self.states.keep(states)
 
 
+def find_tokenizer(tokenizer_json: str) -> Tokenizer | None:
+    """Find the tokenizer of a living stack: to make one of 250,000 pieces takes a second."""
+    with _stacks_lock:
+        return next((s.tokenizer for s in _stacks if s.tokenizer_json == tokenizer_json), None)
+
+
 def share_stack(
     network: nn.Module, frozen: list[nn.Module], tokenizer_json: str, tokenizer: Tokenizer
 ) -> FrozenStack:
@@ -75,7 +84,8 @@ def share_stack(
     frozen: Modules of the network that are not trained.
     tokenizer: Makes their wordpieces.
     """
-    parameters = [parameter for module in frozen for parameter in module.parameters()]
+    # Buffers too: embeddings in blocks are no parameters.
+    parameters = [tensor for module in frozen for tensor in (*module.parameters(), *module.buffers())]
     with _stacks_lock:
         for stack in _stacks:
             if stack.equals(parameters, tokenizer_json):

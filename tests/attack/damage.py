@@ -12,7 +12,7 @@ import srsly
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from spacy_xner.shim import CFG
+from spacy_xner.netfile import CFG, STORED
 from spacy_xner.storage import MANIFEST, Manifest, checksum
 
 
@@ -186,7 +186,7 @@ def networks(folder: Path) -> list[dict[str, Any]]:
 
 def largest(tensors: dict[str, Any]) -> str:
     """The name of the largest weights."""
-    return max(tensors, key=lambda name: tensors[name].size)
+    return max(set(tensors) - {CFG, STORED}, key=lambda name: tensors[name].size)
 
 
 def recast(tensors: dict[str, Any], dtype: str) -> None:
