@@ -90,8 +90,8 @@ def test_a_folder_without_train_files_is_cut_in_two(tmp_path, english):
 
 def test_all_18_labels_of_a_corpus_can_be_kept(checkpoint, tmp_path, english):
     labels = [
-        "CARDINAL", "DATE", "EVENT", "FAC", "GPE", "LANGUAGE", "LAW", "LOC", "MONEY", "NORP", "ORDINAL", "ORG",
-        "PERCENT", "PERSON", "PRODUCT", "QUANTITY", "TIME", "WORK_OF_ART",
+        "CARDINAL", "DATE", "EVENT", "FAC", "GPE", "LANGUAGE", "LAW", "LOC", "MONEY", "NORP", "ORDINAL",
+        "ORG", "PERCENT", "PERSON", "PRODUCT", "QUANTITY", "TIME", "WORK_OF_ART",
     ]  # fmt: skip
     (english / "train.tsv").write_text("".join(f"w{label}\tB-{label}\nand\tO\n\n" for label in labels))
     convert(tmp_path, "--keep-labels")
