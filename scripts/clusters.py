@@ -16,9 +16,8 @@ from spacy_xner.evaluation import read_examples
 from spacy_xner.files import read_json
 from spacy_xner.router.grouping import Grouping, read_grouping
 from spacy_xner.scoring import annotate, count_by_sentence
-from spacy_xner.training import steps_per_epoch
 
-from scripts.overrides import TRANSFORMER, Trained, schedule
+from scripts.overrides import TRANSFORMER, Trained
 from scripts.results import DESCRIPTION, pack_counts, score_rows
 from scripts.runner import Run, Settings
 
@@ -120,17 +119,11 @@ class Clusters(Trained):
     def train(self, run: Run, work: Path) -> dict[str, Any]:
         """Train one tagger, and score it on the tests of its languages."""
         cluster = self._cluster(run)
-        n_sentences = self.count(run, run["trained_on"], run["sources"])
-        fitted = self.fit(
-            run,
-            {
-                **self.transformer(run, run["trained_on"], run["sources"]),
-                **schedule(run, steps_per_epoch(n_sentences, run["batch_size"]), n_scored=1),
-                "vars.clusters": ["*"] if cluster is None else [cluster],
-                "components.ner.model.tok2vec.window": run["window"],
-            },
-            work,
-        )
+        changes = {
+            "vars.clusters": ["*"] if cluster is None else [cluster],
+            "components.ner.model.tok2vec.window": run["window"],
+        }
+        fitted, outcome = self.fit_labels(run, run["trained_on"], changes, work, n_scored=1)
         nlp = spacy.load(fitted.folder / "model-last")
         where = (self.paths["corpus"], "test", run["tested_on"], run["test_limit"], run["test_sources"])
         examples = read_examples(nlp, *where)
@@ -138,9 +131,7 @@ class Clusters(Trained):
         if cluster is not None:
             (fitted.folder / "model-last").rename(work / "kept")
         return {
-            "sentences": n_sentences,
-            "steps": fitted.steps,
-            "seconds": fitted.seconds,
+            **outcome,
             "scores": score_rows(scores),
             "counts": pack_counts(count_by_sentence(examples)),
         }

@@ -1,6 +1,5 @@
 """Figures of experiments: curves, boxes, bars, words in the plane. Pure functions on result files."""
 
-import io
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,43 +8,36 @@ from typing import Any
 
 import matplotlib
 import pandas
+from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from spacy_xner.files import read_json
+from spacy_xner.report.figures import to_svg
 
-from scripts.results import ALL, Result, long_table, read_description, read_results
+from scripts.results import ALL, Result, long_table, read_description, read_results, settings_of
 from scripts.variants import ZERO_SHOT
 from scripts.views.clusters import by_grouping, read_groupings
 from scripts.views.students import in_domains
 from scripts.views.zero_shot import recipe_name, recipe_order
 
-matplotlib.use("svg")
-from matplotlib import pyplot
-
-# Titles and figures.
-Figures = dict[str, Any]
+# Figures by title.
+Figures = dict[str, Figure]
 
 
-def figures_of(folder: Path) -> dict[str, str]:
+def figures_of(folder: Path) -> dict[str, Markup]:
     """Draw all figures that the finished runs of an experiment allow. RETURNS: SVG by title."""
     described, results = read_description(folder), read_results(folder)
     drawn = DRAW.get(described["kind"], lambda folder, results: {})(folder, results) if results else {}
     return {title: to_svg(figure) for title, figure in drawn.items()}
 
 
-def to_svg(figure: Any) -> str:
-    """Render a figure as inline SVG."""
-    buffer = io.StringIO()
-    figure.tight_layout()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    pyplot.close(figure)
-    content = buffer.getvalue()
-    return content[content.index("<svg") :]
-
-
-def make_panels(names: Sequence[str], *, columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
+def make_panels(
+    names: Sequence[str], *, columns: int, width: float, height: float
+) -> tuple[Figure, list[Any]]:
     """Make a figure with a titled panel a name. RETURNS: Figure, panels."""
     n_rows = -(-len(names) // columns)
-    figure, axes = pyplot.subplots(n_rows, columns, figsize=(width, height * n_rows), squeeze=False)
+    figure = Figure(figsize=(width, height * n_rows))
+    axes = figure.subplots(n_rows, columns, squeeze=False)
     for axis in axes.flat[len(names) :]:
         axis.axis("off")
     for axis, name in zip(axes.flat, names, strict=False):
@@ -57,11 +49,11 @@ def make_panels(names: Sequence[str], *, columns: int, width: float, height: flo
 Curves = dict[str, dict[Any, list[list[float]]]]
 
 
-def draw_curves(curves: Curves, *, ylabel: str, label: Callable[[Any], str] = str) -> Any:
+def draw_curves(curves: Curves, *, ylabel: str, label: Callable[[Any], str] = str) -> Figure:
     """Draw a score after every evaluation, the mean of seeds, a panel a language, a line a kind of run."""
     figure, panels = make_panels(list(curves), columns=4, width=13, height=3)
     for axis, lines in zip(panels, curves.values(), strict=True):
-        axis.set_prop_cycle(color=pyplot.colormaps["tab20"](range(20)))
+        axis.set_prop_cycle(color=matplotlib.color_sequences["tab20"])
         for line, seeds in lines.items():
             means = [100 * mean(values) for values in zip(*seeds, strict=False)]
             axis.plot(range(1, len(means) + 1), means, marker="o", markersize=3, label=label(line))
@@ -84,19 +76,15 @@ def curves_of(
     return {language: dict(lines) for language, lines in sorted(curves.items())}
 
 
-def _setting(result: Result, name: str) -> Any:
-    return {**result["settings"], **result["axes"]}[name]
-
-
 def _joint(folder: Path, results: list[Result]) -> Figures:
     """Dev F1 by frozen layers (Moon et al. 2019, Figures 2 and 3, with labels)."""
     joint = sorted(
-        (result for result in results if _setting(result, "trained_on") == ALL),
-        key=lambda result: _setting(result, "frozen"),
+        (result for result in results if settings_of(result)["trained_on"] == ALL),
+        key=lambda result: settings_of(result)["frozen"],
     )
     if not joint:
         return {}
-    curves = curves_of(joint, lambda result: _setting(result, "frozen"), "dev", all_languages=True)
+    curves = curves_of(joint, lambda result: settings_of(result)["frozen"], "dev", all_languages=True)
     title = "Dev F1 after every evaluation, by frozen layers"
     return {title: draw_curves(curves, ylabel="dev F1", label="{} frozen".format)}
 
@@ -105,7 +93,7 @@ def _zero_shot(folder: Path, results: list[Result]) -> Figures:
     """Test F1 by recipe (Moon et al. 2019, Figures 2 and 3)."""
 
     def recipe(result: Result) -> tuple[Any, ...]:
-        return tuple(_setting(result, name) for name in ("objectives", "weight", "frozen"))
+        return tuple(settings_of(result)[name] for name in ("objectives", "weight", "frozen"))
 
     ordered = sorted(results, key=lambda result: recipe_order(recipe(result)))
     curves = curves_of(ordered, recipe, "test")
@@ -135,7 +123,7 @@ def _students(folder: Path, results: list[Result]) -> Figures:
     return {"Test F1 by domain and entity type": figure} if figure is not None else {}
 
 
-def draw_domains(frame: pandas.DataFrame) -> Any | None:
+def draw_domains(frame: pandas.DataFrame) -> Figure | None:
     """Draw F1 by entity type, a panel a test set, a group of bars a domain (Li et al. 2021, Figure 4).
 
     RETURNS: Nothing for fewer than three domains.
@@ -162,7 +150,7 @@ def draw_domains(frame: pandas.DataFrame) -> Any | None:
 
 def _lexical(folder: Path, results: list[Result]) -> Figures:
     """Curves, and what `lengths` and `words` left in the folder (Bari et al. 2020, Figures 2 and 3)."""
-    curves = curves_of(results, lambda result: _setting(result, "variant"), "test")
+    curves = curves_of(results, lambda result: settings_of(result)["variant"], "test")
     drawn = {"Test F1 after every evaluation": draw_curves(curves, ylabel="test F1")}
     for path in sorted((folder / "figures").glob("*.json")):
         draw = draw_lengths if path.stem == "lengths" else draw_words
@@ -170,7 +158,7 @@ def _lexical(folder: Path, results: list[Result]) -> Figures:
     return drawn
 
 
-def draw_lengths(counts: dict[str, dict[str, tuple[int, int]]]) -> Any:
+def draw_lengths(counts: dict[str, dict[str, tuple[int, int]]]) -> Figure:
     """Draw the share of rightly tagged words by sentence length, a line a language."""
     figure, (axis,) = make_panels(["rightly tagged entity words"], columns=1, width=6, height=3)
     for language, bins in counts.items():
@@ -181,7 +169,7 @@ def draw_lengths(counts: dict[str, dict[str, tuple[int, int]]]) -> Any:
     return figure
 
 
-def draw_words(spaces: dict[str, list[dict[str, Any]]]) -> Any:
+def draw_words(spaces: dict[str, list[dict[str, Any]]]) -> Figure:
     """Draw the words of both languages, a panel a space: colour is the label, shape the language."""
     figure, panels = make_panels(list(spaces), columns=3, width=13, height=4)
     labels = sorted({point["label"] for points in spaces.values() for point in points})

@@ -8,9 +8,8 @@ import spacy
 
 from spacy_xner.evaluation import read_examples
 from spacy_xner.scoring import UNKNOWN_LANGUAGE, annotate
-from spacy_xner.training import steps_per_epoch
 
-from scripts.overrides import TRANSFORMER, Trained, schedule
+from scripts.overrides import TRANSFORMER, Trained
 from scripts.runner import Run
 
 
@@ -33,17 +32,8 @@ class Identifier(Trained):
     def train(self, run: Run, work: Path) -> dict[str, Any]:
         """Train the identifier, and count which languages it finds in test sentences."""
         languages, sources = run["languages"], run["sources"]
-        n_sentences = self.count(run, languages, sources)
-        per_pass = steps_per_epoch(n_sentences, run["batch_size"])
-        fitted = self.fit(
-            run,
-            {
-                **self.transformer(run, languages, sources),
-                **schedule(run, per_pass, n_scored=run["epochs"]),
-                "vars.n_layers": run["layers"],
-            },
-            work,
-        )
+        changes = {"vars.n_layers": run["layers"]}
+        fitted, outcome = self.fit_labels(run, languages, changes, work, n_scored=run["epochs"])
         nlp = spacy.load(fitted.folder / "model-best")
         examples = read_examples(nlp, self.paths["corpus"], "test", languages, run["test_limit"], sources)
         accuracy = annotate(nlp, examples)["language_acc"]
@@ -53,9 +43,7 @@ class Identifier(Trained):
         )
         (fitted.folder / "model-best").rename(work / "kept")
         return {
-            "sentences": n_sentences,
-            "steps": fitted.steps,
-            "seconds": fitted.seconds,
+            **outcome,
             "accuracy": {"dev": max(line["score"] for line in fitted.curve), "test": accuracy},
             "confusion": [
                 {"gold": gold, "found": predicted, "n": n} for (gold, predicted), n in sorted(pairs.items())

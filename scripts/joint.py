@@ -11,10 +11,10 @@ import spacy
 
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.evaluation import read_examples
-from spacy_xner.training import steps_per_epoch
+from spacy_xner.runs import choose
 
-from scripts.overrides import TRANSFORMER, Trained, schedule
-from scripts.results import choose, score_rows
+from scripts.overrides import TRANSFORMER, Trained
+from scripts.results import score_rows
 from scripts.runner import Run, Settings
 
 EVERY_LANGUAGE = "all"
@@ -46,25 +46,14 @@ class Joint(Trained):
         """Train one run, and score it on the tests of all languages."""
         languages = run["languages"] if run["trained_on"] == EVERY_LANGUAGE else [run["trained_on"]]
         watched, sources = [*run["languages"], *run["targets"]], run["sources"]
-        n_sentences = self.count(run, languages, sources)
-        per_pass = steps_per_epoch(n_sentences, run["batch_size"])
-        fitted = self.fit(
-            run,
-            {
-                **self.transformer(run, languages, sources),
-                **schedule(run, per_pass, n_scored=run["epochs"]),
-                "training.logger.watch": {"dev": self.reader(run, "dev", watched, sources)},
-            },
-            work,
-        )
+        changes = {"training.logger.watch": {"dev": self.reader(run, "dev", watched, sources)}}
+        fitted, outcome = self.fit_labels(run, languages, changes, work, n_scored=run["epochs"])
         nlp = spacy.load(fitted.folder / "model-best")
         tests = read_examples(nlp, self.paths["corpus"], "test", watched, run["test_limit"], sources)
         best = fitted.curve[choose([line["score"] for line in fitted.curve])]["watch"]["dev"]
         return {
             "languages": languages,
-            "sentences": n_sentences,
-            "steps": fitted.steps,
-            "seconds": fitted.seconds,
+            **outcome,
             "scores": [*score_rows(nlp.evaluate(tests)), *score_rows(best, split="dev")],
             "curve": [_describe(line, watched) for line in fitted.curve],
         }

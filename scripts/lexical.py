@@ -15,7 +15,8 @@ from spacy_xner.corpus.names import find_files
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import fingerprint
 from spacy_xner.objectives.augmented import LengthRange, admitted_share
-from spacy_xner.routes.settings import augment, choose, mean_length, read_sentences, text_steps
+from spacy_xner.routes.settings import augment, mean_length, read_sentences, text_steps
+from spacy_xner.runs import choose
 from spacy_xner.training import steps_per_epoch
 
 from scripts.overrides import LENGTH, Trained, schedule

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from spacy_xner.files import read_lines
 from spacy_xner.routes.settings import count_sentences, reader
-from spacy_xner.training import config_path, fixed_steps, train_pipeline
+from spacy_xner.training import config_path, fixed_steps, steps_per_epoch, train_pipeline
 
 from scripts.runner import Experiment, Run, Settings
 
@@ -50,6 +50,25 @@ class Trained(Experiment):
         config = self.paths.get("config") or config_path(self.config)
         train_pipeline(config, work / name, overrides, self.gpu)
         return Fitted(work / name, read_lines(curve)[1:], time.perf_counter() - start)
+
+    def fit_labels(
+        self, run: Run, languages: list[str], changes: Settings, work: Path, *, n_scored: int
+    ) -> tuple[Fitted, Settings]:
+        """Train a transformer on the labels of some languages.
+
+        changes: Further overrides of the config.
+        n_scored: See `schedule`.
+        RETURNS: The pipeline, and what every result says of a training: sentences, steps, seconds.
+        """
+        n_sentences = self.count(run, languages, run["sources"])
+        per_pass = steps_per_epoch(n_sentences, run["batch_size"])
+        overrides = {
+            **self.transformer(run, languages, run["sources"]),
+            **schedule(run, per_pass, n_scored=n_scored),
+            **changes,
+        }
+        fitted = self.fit(run, overrides, work)
+        return fitted, {"sentences": n_sentences, "steps": fitted.steps, "seconds": fitted.seconds}
 
     def transformer(self, run: Run, languages: list[str], sources: Sequence[str]) -> Settings:
         """Overrides of configs/transformer.cfg that every experiment has."""

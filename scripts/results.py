@@ -19,6 +19,7 @@ import pandas
 
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import read_json, write_text
+from spacy_xner.runs import choose
 from spacy_xner.significance import Counts
 
 # The file beside the results of an experiment: its kind, axes and settings.
@@ -110,11 +111,6 @@ def unpack_counts(packed: str) -> Counts:
     return numpy.frombuffer(content, dtype="uint8").reshape(-1, 3).astype("float64")
 
 
-def choose(values: list[float]) -> int:
-    """Choose the evaluation with the best value, the last of equals, as spaCy does for model-best."""
-    return max(range(len(values)), key=lambda i: (values[i], i))
-
-
 def _same_density(epoch: Result, sources: list[str], language: str) -> float:
     """How close a language's predicted entities a sentence are to the source's, as a log ratio."""
     source = mean(epoch["languages"][lang]["density"] for lang in sources)
@@ -135,6 +131,11 @@ CRITERIA: dict[str, Criterion] = {
 }
 
 
+def settings_of(result: Result) -> dict[str, Any]:
+    """All settings of a run, those of its axes among them."""
+    return {**result["settings"], **result["axes"]}
+
+
 def long_table(results: Iterable[Result]) -> pandas.DataFrame:
     """One row a score: experiment, run, its axes, language, source, label, selection, F1 in percent.
 
@@ -149,7 +150,7 @@ def _head(result: Result) -> Result:
     """The columns that all rows of a run share; lists and null become text, which rows can be grouped by."""
     axes = {
         axis: "+".join(map(str, value)) if isinstance(value, list) else "" if value is None else value
-        for axis, value in {**result["settings"], **result["axes"]}.items()
+        for axis, value in settings_of(result).items()
     }
     about = {key: result.get(key, 0) for key in ("steps", "sentences", "parameters")}
     return {**axes, **about, "experiment": result["experiment"], "run": _dump(result["axes"])}

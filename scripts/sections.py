@@ -62,6 +62,4 @@ def _section(folder: Path, root: Path) -> Section:
     name = folder.relative_to(root).as_posix() if folder != root else described["name"]
     settings = describe_settings(described["settings"])
     title = f"{TITLES[described['kind']]}: {name}"
-    # Figures are drawn here; text in them is escaped by matplotlib.
-    figures = {title: Markup(figure) for title, figure in figures_of(folder).items()}
-    return Section(title, f"{settings}.", tables_of(folder), figures)
+    return Section(title, f"{settings}.", tables_of(folder), figures_of(folder))

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import pandas
 
+from spacy_xner.routes.advice import to_markdown
+
 AVERAGE = "mean"
 # A frame whose elements are cells or None; its index has the labels of the rows.
 Cells: TypeAlias = pandas.DataFrame
@@ -49,22 +51,33 @@ def summarize(values: Iterable[float]) -> Cell | None:
     return Cell(float(series.mean()), float(series.std()) if len(series) > 1 else 0.0, len(series))
 
 
-def by_seed(frame: pandas.DataFrame, rows: Sequence[str], column: str = "set") -> pandas.DataFrame:
+def by_seed(
+    frame: pandas.DataFrame, rows: Sequence[str], column: str = "set", *, average: bool = True
+) -> pandas.DataFrame:
     """F1 by row labels and seed, a column a value of `column`, and their mean where all of them are there."""
     index = [*rows, "seed"]
     table = frame.pivot_table(index=index, columns=column, values="f", aggfunc="mean", observed=True)
     # Columns in an order of their own are categories, which would refuse the mean.
     table.columns = table.columns.astype(object)
-    if len(table.columns) > 1:
+    if average and len(table.columns) > 1:
         table[AVERAGE] = table.mean(axis=1, skipna=False)
     return table
 
 
 def pivot(
-    frame: pandas.DataFrame, rows: Sequence[str], column: str = "set", order: Order | None = None
+    frame: pandas.DataFrame,
+    rows: Sequence[str],
+    column: str = "set",
+    order: Order | None = None,
+    *,
+    average: bool = True,
 ) -> Cells:
-    """Cells by row labels and column over seeds. order: Sorts the row labels."""
-    return _over_seeds(by_seed(frame, rows, column), rows, order)
+    """Cells by row labels and column over seeds.
+
+    order: Sorts the row labels.
+    average: Add a column with the mean of the others.
+    """
+    return _over_seeds(by_seed(frame, rows, column, average=average), rows, order)
 
 
 def gains(
@@ -73,9 +86,11 @@ def gains(
     baseline: tuple[Any, ...],
     column: str = "set",
     order: Order | None = None,
+    *,
+    average: bool = True,
 ) -> Cells:
     """Differences from the baseline's run with the same seed. baseline: Row labels."""
-    scores = by_seed(frame, rows, column)
+    scores = by_seed(frame, rows, column, average=average)
     labels = scores.index.droplevel("seed")
     is_base = [_as_tuple(label) == baseline for label in labels]
     base = scores[is_base].droplevel(list(rows))
@@ -154,9 +169,3 @@ def show(
 
 def _mean(cell: Cell | float | None) -> float | None:
     return cell.mean if isinstance(cell, Cell) else None
-
-
-def to_markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    """Lines of a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(map(str, line)) + " |" for line in lines]

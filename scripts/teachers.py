@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from spacy_xner.training import steps_per_epoch
-
-from scripts.overrides import TRANSFORMER, Trained, schedule
+from scripts.overrides import TRANSFORMER, Trained
 from scripts.runner import Run
 
 
@@ -26,19 +24,9 @@ class Teachers(Trained):
 
     def train(self, run: Run, work: Path) -> dict[str, Any]:
         """Train one teacher."""
-        languages, sources = run["languages"], run["sources"]
-        n_sentences = self.count(run, languages, sources)
-        per_pass = steps_per_epoch(n_sentences, run["batch_size"])
-        fitted = self.fit(
-            run,
-            {
-                **self.transformer(run, languages, sources),
-                **schedule(run, per_pass, n_scored=run["epochs"]),
-                "components.ner.model.head.loss": {"@misc": "spacy_xner.focal.v1", "gamma": run["gamma"]},
-            },
-            work,
-        )
+        loss = {"@misc": "spacy_xner.focal.v1", "gamma": run["gamma"]}
+        changes = {"components.ner.model.head.loss": loss}
+        fitted, outcome = self.fit_labels(run, run["languages"], changes, work, n_scored=run["epochs"])
         (fitted.folder / "model-best").rename(work / "kept")
         curve = [{"step": line["step"], "source_dev": line["score"]} for line in fitted.curve]
-        head = {"languages": languages, "sentences": n_sentences}
-        return {**head, "steps": fitted.steps, "seconds": fitted.seconds, "curve": curve}
+        return {"languages": run["languages"], **outcome, "curve": curve}

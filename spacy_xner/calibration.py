@@ -32,9 +32,9 @@ class Scaling(NamedTuple):
     temperature: float = 1.0
     offset: float = 0.0
 
-    def apply(self, probabilities: Probabilities) -> Probabilities:
+    def apply(self, probabilities: Sequence[float] | Probabilities) -> Probabilities:
         """Scale probabilities. Shape: (n_entities,) in and out."""
-        return _expit((_logit(probabilities) - self.offset) / self.temperature)
+        return _expit((_logit(numpy.asarray(probabilities)) - self.offset) / self.temperature)
 
 
 class RiskCoverage(NamedTuple):

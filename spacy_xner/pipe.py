@@ -8,8 +8,9 @@ from typing import Any
 
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
+from spacy.training import Example, validate_examples
 from spacy.util import minibatch, raise_error
-from thinc.api import Optimizer
+from thinc.api import Optimizer, set_dropout_rate
 
 from spacy_xner.errors import Errors, Warnings, XnerError
 from spacy_xner.storage import check_array
@@ -107,6 +108,36 @@ class GuardedPipe(StoredPipe, TrainablePipe):
     def settings(self) -> dict[str, Any]:
         """The settings of the component and of its model that change what is found."""
         return {**super().settings(), **model_settings(self.model)}
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Learn from a batch, and step the model if there is an optimizer. Frozen components have no loss.
+
+        RAISES: XNER303 if a loss is not a number, before any weight is changed.
+        """
+        losses = {} if losses is None else losses
+        if not self.is_trainable:
+            return losses
+        losses.setdefault(self.name, 0.0)
+        examples = list(examples)
+        validate_examples(examples, f"{type(self).__name__}.update")
+        set_dropout_rate(self.model, drop)
+        if self.add_gradients(examples, losses) and sgd is not None:
+            self.finish_update(sgd)
+        return losses
+
+    @abstractmethod
+    def add_gradients(self, examples: list[Example], losses: dict[str, float]) -> bool:
+        """Add the gradients of a batch to the model, and its losses to their sums by name.
+
+        RETURNS: False if the batch has nothing to learn, so that no step follows.
+        """
 
     def finish_update(self, sgd: Optimizer) -> None:
         """Step the model. Warns once if the learning rate stays at 0 (XNER-W352)."""

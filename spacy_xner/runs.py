@@ -1,6 +1,6 @@
-"""Results of long runs: who works at one, and whether it is done. Several processes can share a plan."""
+"""Results of long runs: who works at one, whether it is done, and which evaluation counts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,3 +52,8 @@ def is_done(path: Path, settings: dict[str, Any], **run: Any) -> bool:
         changed = {k: (before.get(k), settings.get(k)) for k in names if before.get(k) != settings.get(k)}
         raise XnerError(Errors.XNER640.format(path=path, changed=changed))
     return True
+
+
+def choose(scores: Sequence[float]) -> int:
+    """Choose the evaluation with the best score, the last of equals, as spaCy does for model-best."""
+    return max(range(len(scores)), key=lambda i: (scores[i], i))

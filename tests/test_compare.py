@@ -29,9 +29,9 @@ from spacy_xner.routes.advice import (
 from spacy_xner.routes.base import Training, train
 from spacy_xner.routes.budget import count_steps, limit_time, until_convergence
 from spacy_xner.routes.compare import ROUTES, choose_routes, train_route
-from spacy_xner.routes.settings import choose
 from spacy_xner.routes.taggers import Teacher, find_teacher, write_texts
 from spacy_xner.routes.task import Data, Settings, Task
+from spacy_xner.runs import choose
 from spacy_xner.significance import Comparison
 from spacy_xner.vectors.coverage import choose_words
 from spacy_xner.vectors.distil import distil_vectors

@@ -289,6 +289,9 @@ def test_nothing_to_read_is_answered(learned):
         assert list(pipe.predict([])) == []
     if pipe.is_trainable:
         assert set(pipe.update([], losses={}).values()) <= {0.0}
+        if hasattr(pipe, "add_gradients"):
+            with pytest.raises(TypeError, match=f"{type(pipe).__name__}.update"):
+                pipe.update(learned.docs())
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "foreign"])

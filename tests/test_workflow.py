@@ -41,6 +41,20 @@ def run(*command, code=0, **kwargs):
     return done.stdout
 
 
+def convert(folder, *options):
+    """Convert `folder`/in to corpus files of the source `x`, beside it."""
+    command = ("-m", "spacy", "xner", "convert", "tagged", folder / "in", folder, "--source", "x")
+    return run(*command, *options)
+
+
+@pytest.fixture
+def english(tmp_path):
+    """The folder of English files that `convert` reads."""
+    folder = tmp_path / "in" / "en"
+    folder.mkdir(parents=True)
+    return folder
+
+
 def test_conversion_keeps_texts_languages_and_entities(toy_corpus):
     vocab = spacy.blank("xx").vocab
     found = {}
@@ -56,93 +70,35 @@ def test_conversion_keeps_texts_languages_and_entities(toy_corpus):
     assert found == expected
 
 
-def test_misc_is_dropped_from_kept_labels_too(tmp_path):
-    own = tmp_path / "in" / "en"
-    own.mkdir(parents=True)
-    (own / "train.tsv").write_text("a\tB-MISC\nb\tB-GPE\n")
-    options = ["--source", "x", "--keep-labels", "--no-misc"]
-    run("-m", "spacy", "xner", "convert", "tagged", tmp_path / "in", tmp_path, *options)
+def test_misc_is_dropped_from_kept_labels_too(tmp_path, english):
+    (english / "train.tsv").write_text("a\tB-MISC\nb\tB-GPE\n")
+    convert(tmp_path, "--keep-labels", "--no-misc")
     [doc] = read_docs(tmp_path / "en-x-train.spacy").get_docs(spacy.blank("xx").vocab)
     assert [ent.label_ for ent in doc.ents] == ["GPE"]
 
 
-def test_a_folder_without_train_files_is_cut_in_two(toy_corpus, tmp_path):
-    own = tmp_path / "in" / "en"
-    own.mkdir(parents=True)
+def test_a_folder_without_train_files_is_cut_in_two(tmp_path, english):
     lines = "".join(f"w{i}\tO\n\n" for i in range(10))
-    (own / "dev.tsv").write_text(lines)
-    run(
-        "-m",
-        "spacy",
-        "xner",
-        "convert",
-        "tagged",
-        tmp_path / "in",
-        tmp_path,
-        "--source",
-        "x",
-        "--dev-size",
-        3,
-    )
+    (english / "dev.tsv").write_text(lines)
+    convert(tmp_path, "--dev-size", 3)
     vocab = spacy.blank("xx").vocab
     found = {
         split: [doc.text for doc in read_docs(tmp_path / f"en-x-{split}.spacy").get_docs(vocab)]
         for split in ("train", "dev")
     }
     assert found == {"train": [f"w{i}" for i in range(7)], "dev": ["w7", "w8", "w9"]}
-    (own / "train.tsv").write_text("a\tO\n")
-    run(
-        "-m",
-        "spacy",
-        "xner",
-        "convert",
-        "tagged",
-        tmp_path / "in",
-        tmp_path,
-        "--source",
-        "x",
-        "--dev-size",
-        3,
-    )
+    (english / "train.tsv").write_text("a\tO\n")
+    convert(tmp_path, "--dev-size", 3)
     assert len(read_docs(tmp_path / "en-x-dev.spacy")) == 10
 
 
-def test_all_18_labels_of_a_corpus_can_be_kept(checkpoint, tmp_path):
+def test_all_18_labels_of_a_corpus_can_be_kept(checkpoint, tmp_path, english):
     labels = [
-        "CARDINAL",
-        "DATE",
-        "EVENT",
-        "FAC",
-        "GPE",
-        "LANGUAGE",
-        "LAW",
-        "LOC",
-        "MONEY",
-        "NORP",
-        "ORDINAL",
-        "ORG",
-        "PERCENT",
-        "PERSON",
-        "PRODUCT",
-        "QUANTITY",
-        "TIME",
-        "WORK_OF_ART",
-    ]
-    own = tmp_path / "in" / "en"
-    own.mkdir(parents=True)
-    (own / "train.tsv").write_text("".join(f"w{label}\tB-{label}\nand\tO\n\n" for label in labels))
-    run(
-        "-m",
-        "spacy",
-        "xner",
-        "convert",
-        "tagged",
-        tmp_path / "in",
-        tmp_path,
-        "--source",
-        "x",
-        "--keep-labels",
-    )
+        "CARDINAL", "DATE", "EVENT", "FAC", "GPE", "LANGUAGE", "LAW", "LOC", "MONEY", "NORP", "ORDINAL",
+        "ORG", "PERCENT", "PERSON", "PRODUCT", "QUANTITY", "TIME", "WORK_OF_ART",
+    ]  # fmt: skip
+    (english / "train.tsv").write_text("".join(f"w{label}\tB-{label}\nand\tO\n\n" for label in labels))
+    convert(tmp_path, "--keep-labels")
     nlp = spacy.blank("xx")
     docs = list(read_docs(tmp_path / "en-x-train.spacy").get_docs(nlp.vocab))
     assert [doc.ents[0].label_ for doc in docs] == labels

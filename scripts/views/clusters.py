@@ -9,8 +9,8 @@ from spacy_xner.files import read_json
 from spacy_xner.router.grouping import Grouping
 from spacy_xner.significance import Comparison, bootstrap
 
-from scripts.results import ALL, DESCRIPTION, Result, long_table, unpack_counts
-from scripts.tables import AVERAGE, Frame, Table, pivot, show, span, steps_of, summarize
+from scripts.results import ALL, DESCRIPTION, Result, long_table, settings_of, unpack_counts
+from scripts.tables import Frame, Table, pivot, show, span, steps_of, summarize
 
 LABELS = ("LOC", "ORG", "PER")
 
@@ -39,7 +39,7 @@ def read_groupings(folder: Path) -> list[Grouping]:
 
 def is_cluster_run(result: Result, languages: list[str]) -> bool:
     """True for a run that was trained and tested on exactly these languages, and on no other corpus."""
-    settings = {**result["settings"], **result["axes"]}
+    settings = settings_of(result)
     return settings["trained_on"] == settings["tested_on"] == languages and not settings["combination"]
 
 
@@ -83,20 +83,17 @@ def compare_groupings(
 def tables(folder: Path, results: list[Result]) -> list[Table]:
     """F1 by grouping, differences from the first, zero-shot clusters, combined training sets."""
     groupings = read_groupings(folder)
-    settings = [{**result["settings"], **result["axes"]} for result in results]
     tables = []
     if len(frame := by_grouping(groupings, results)):
         tables += _tables_of_groupings(groupings, frame)
         if len(groupings) > 1:
             tables.append(_table_of_differences(groupings, results, frame))
-    pairs = list(zip(results, settings, strict=True))
-    if held_out := [result for result, settings in pairs if settings["held_out"]]:
+    if held_out := [result for result in results if settings_of(result)["held_out"]]:
         frame = long_table(held_out)
-        cells = pivot(frame[frame.label.isin([ALL, *LABELS])], ["language"], "label")
+        cells = pivot(frame[frame.label.isin([ALL, *LABELS])], ["language"], "label", average=False)
         steps = steps_of(frame, ["language"])
-        cells = cells.drop(columns=AVERAGE, errors="ignore")
         tables.append(show("Zero-shot F1 from the cluster without these languages", cells, steps, best=""))
-    if combined := [result for result, settings in pairs if settings["combination"]]:
+    if combined := [result for result in results if settings_of(result)["combination"]]:
         frame = long_table(combined)
         cells = pivot(frame[frame.label == ALL], ["combination"], "test_sources")
         title = "Test F1 on another corpus, by what was trained on"
@@ -107,7 +104,7 @@ def tables(folder: Path, results: list[Result]) -> list[Table]:
 def _tables_of_groupings(groupings: list[Grouping], frame: Frame) -> list[Table]:
     """Clusters, F1 by language and grouping, and by label."""
     everything = frame[frame.label == ALL]
-    cells = pivot(everything, ["language"], "grouping").drop(columns=AVERAGE, errors="ignore")
+    cells = pivot(everything, ["language"], "grouping", average=False)
     table = show("Test F1 by language and grouping", cells, best="row")
     means = [summarize(c.mean for c in cells[name] if c is not None) for name in cells.columns]
     steps = [span(everything[everything.grouping == name].steps) for name in cells.columns]
@@ -115,7 +112,7 @@ def _tables_of_groupings(groupings: list[Grouping], frame: Frame) -> list[Table]
     rows = [*table.rows, averages, ["steps", *steps]]
     labelled = frame[frame.label.isin(LABELS)]
     labelled = labelled.assign(column=labelled.grouping.astype(str) + " " + labelled.label)
-    by_label = pivot(labelled, ["language"], "column").drop(columns=AVERAGE, errors="ignore")
+    by_label = pivot(labelled, ["language"], "column", average=False)
     order = [name for g in groupings for label in LABELS if (name := f"{g.name} {label}") in by_label]
     clusters = [
         [grouping.name, "; ".join(f"{name}: {' '.join(langs)}" for name, langs in grouping.clusters.items())]

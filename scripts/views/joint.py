@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.results import ALL, Result, long_table
-from scripts.tables import AVERAGE, Table, pivot, show, steps_of
+from scripts.tables import Table, pivot, show, steps_of
 
 
 def tables(folder: Path, results: list[Result]) -> list[Table]:
@@ -18,8 +18,8 @@ def tables(folder: Path, results: list[Result]) -> list[Table]:
     tables = []
     for split in ("test", "dev"):
         of_split = frame[frame.split == split]
-        cells = pivot(of_split, rows, "language").drop(columns=AVERAGE, errors="ignore")
-        groups = pivot(of_split, rows, "group").drop(columns=AVERAGE, errors="ignore").add_prefix("mean ")
+        cells = pivot(of_split, rows, "language", average=False)
+        groups = pivot(of_split, rows, "group", average=False).add_prefix("mean ")
         title = f"{split} F1; languages that a run has labels of are seen"
         tables.append(
             show(title.capitalize(), cells.join(groups), steps_of(of_split, rows), label=_trained_on)

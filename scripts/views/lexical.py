@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from spacy_xner.files import read_json
+from spacy_xner.runs import choose
 
-from scripts.results import ALL, Result, choose, long_table
-from scripts.tables import AVERAGE, Frame, Table, gains, pivot, show, span, steps_of, summarize
+from scripts.results import ALL, Result, long_table
+from scripts.tables import Frame, Table, gains, pivot, show, span, steps_of, summarize
 from scripts.variants import VARIANTS
 
 # Variants that the others are compared with: the whole model of paper 4, the plainest mapped one of paper 5.
@@ -55,7 +56,7 @@ def table_on_dev(results: list[Result], axes: list[str]) -> Table:
             {**head, "set": f"{target}: source dev", "f": 100 * at["source_dev"]},
             {**head, "set": f"{target}: target dev", "f": 100 * at["languages"][target]["dev"]},
         ]
-    cells = pivot(Frame(rows), axes).drop(columns=AVERAGE, errors="ignore")
+    cells = pivot(Frame(rows), axes, average=False)
     return show("F1 on dev, epoch chosen on source dev", cells)
 
 
@@ -69,20 +70,18 @@ def tables(folder: Path, results: list[Result]) -> list[Table]:
     scores = frame[frame.label == ALL]
     for criterion in ("source dev", "target dev"):
         selected = scores[scores.selection == criterion]
-        cells = pivot(selected, ["variant"], order=_variant_order).drop(columns=AVERAGE, errors="ignore")
+        cells = pivot(selected, ["variant"], order=_variant_order, average=False)
         tables.append(show(f"Test F1, epoch chosen on {criterion}", cells, steps_of(selected, ["variant"])))
     selected = scores[scores.selection == "source dev"]
     base = base_variant(selected)
     if selected.variant.nunique() > 1:
-        cells = gains(selected, ["variant"], (base,), order=_variant_order).drop(
-            columns=AVERAGE, errors="ignore"
-        )
+        cells = gains(selected, ["variant"], (base,), order=_variant_order, average=False)
         title = f"Difference from {base} with the same seed, epoch chosen on source dev"
         tables.append(show(title, cells, steps_of(selected, ["variant"]), signed=True))
     lengths = frame[(frame.label != ALL) & (frame.selection == "source dev") & (frame.variant == base)]
     if len(lengths):
         lengths = lengths.assign(words=lengths.label.str.removesuffix(" words"))
-        cells = pivot(lengths, ["set"], "words").drop(columns=AVERAGE, errors="ignore")
+        cells = pivot(lengths, ["set"], "words", average=False)
         tables.append(show(f"F1 by words in the entity, {base}", cells, best=""))
     tables += [table_of_selections(frame, target) for target in sorted(scores.set.unique())]
     if augmented := [result for result in results if "admitted" in result]:

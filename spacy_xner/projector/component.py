@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 import numpy
 from spacy.language import Language
 from spacy.tokens import Doc, Span
-from spacy.training import Example, validate_examples
+from spacy.training import Example
 from spacy.vocab import Vocab
-from thinc.api import Optimizer, set_dropout_rate
 
 from spacy_xner.attributes import register_attributes, without_outer_space
 from spacy_xner.errors import Errors, XnerError
@@ -172,28 +171,15 @@ class EntityProjector(GuardedPipe):
             weights.requires_grad for shim in shims for weights in shim.network.parameters()
         )
 
-    def update(
-        self,
-        examples: Iterable[Example],
-        *,
-        drop: float = 0.0,
-        sgd: Optimizer | None = None,
-        losses: dict[str, float] | None = None,
-    ) -> dict[str, float]:
+    def add_gradients(self, examples: list[Example], losses: dict[str, float]) -> bool:
         """Learn where the entity of the source is: in the gold entities of the target, or nowhere.
 
-        RAISES: XNER303 if the loss is not a number, before any weight is changed; XNER501 for a document
-            without a source, XNER504 if the source has not exactly one entity.
+        RAISES: XNER303; XNER501 for a document without a source, XNER504 if the source has not exactly one
+            entity.
         """
-        losses = {} if losses is None else losses
-        if not self.is_trainable:
-            return losses
-        losses.setdefault(self.name, 0.0)
         examples = [eg for eg in examples if len(eg.predicted)]
-        validate_examples(examples, "EntityProjector.update")
         if not examples:
-            return losses
-        set_dropout_rate(self.model, drop)
+            return False
         pairs = [self._pair(eg.predicted) for eg in examples]
         for pair in pairs:
             if len(pair.entities) != 1:
@@ -202,10 +188,8 @@ class EntityProjector(GuardedPipe):
         loss, backprop = self.model.attrs["learn"](self.model, pairs, [_gold(eg) for eg in examples])
         self.check_loss(loss, [eg.reference for eg in examples])
         backprop()
-        if sgd is not None:
-            self.finish_update(sgd)
         losses[self.name] += loss
-        return losses
+        return True
 
     SETTINGS = ("suppressed", "min_probability", "back_projection", "keep_incomplete", "spans_key")
 

@@ -5,9 +5,8 @@ from typing import Any
 
 from spacy.language import Language
 from spacy.tokens import Doc
-from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.training import Example, validate_get_examples
 from spacy.vocab import Vocab
-from thinc.api import Optimizer, set_dropout_rate
 
 from spacy_xner.attributes import cut_out, is_blank, register_attributes
 from spacy_xner.errors import Errors, XnerError
@@ -126,36 +125,19 @@ class LanguageIdentifier(LabelledPipe):
             if result is not None:
                 write_languages(doc, result, self.labels, self.min_probability)
 
-    def update(
-        self,
-        examples: Iterable[Example],
-        *,
-        drop: float = 0.0,
-        sgd: Optimizer | None = None,
-        losses: dict[str, float] | None = None,
-    ) -> dict[str, float]:
-        """Learn from a batch. Blank documents and those without a known language are left out.
-
-        RAISES: XNER303 if the loss is not a number, before any weight is changed.
-        """
-        losses = {} if losses is None else losses
-        losses.setdefault(self.name, 0.0)
-        examples = list(examples)
-        validate_examples(examples, "LanguageIdentifier.update")
+    def add_gradients(self, examples: list[Example], losses: dict[str, float]) -> bool:
+        """Learn languages; blank documents and those without a known language are left out."""
         useful = [
             eg for eg in examples if eg.reference._.language in self.labels and not is_blank(eg.predicted)
         ]
         if not useful:
-            return losses
-        set_dropout_rate(self.model, drop)
+            return False
         probabilities, backprop = self.model.begin_update([eg.predicted for eg in useful])
         loss, d_scores = self.get_loss(useful, probabilities)
         self.check_loss(loss, [eg.reference for eg in useful])
         backprop(d_scores)
-        if sgd is not None:
-            self.finish_update(sgd)
         losses[self.name] += loss
-        return losses
+        return True
 
     def get_loss(self, examples: list[Example], scores: Any) -> tuple[float, Any]:
         """Compute the cross entropy and its gradient by the scores before the softmax.

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from spacy_xner.routes.settings import choose
+from spacy_xner.runs import choose
 from spacy_xner.significance import Comparison, bootstrap
 
 # Training on the target's labels: the upper bound, which is never recommended.

@@ -7,8 +7,9 @@ from typing import Any, ClassVar, NamedTuple
 
 from spacy_xner.files import read_lines
 from spacy_xner.routes.budget import count_steps, limit_time, measure_step, until_convergence
-from spacy_xner.routes.settings import choose, reader
+from spacy_xner.routes.settings import reader
 from spacy_xner.routes.task import Task
+from spacy_xner.runs import choose
 from spacy_xner.training import train_pipeline
 
 

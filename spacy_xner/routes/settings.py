@@ -1,4 +1,4 @@
-"""Parts of training configs, counts of sentences, and the choice of an evaluation."""
+"""Parts of training configs, and counts of sentences."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -102,8 +102,3 @@ def reader(
         "sources": list(sources),
         "limit": limit,
     }
-
-
-def choose(scores: Sequence[float]) -> int:
-    """Choose the evaluation with the best score, the last of equals, as spaCy does for model-best."""
-    return max(range(len(scores)), key=lambda i: (scores[i], i))

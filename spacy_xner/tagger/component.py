@@ -11,7 +11,7 @@ import numpy
 from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.tokens import Doc, Span
-from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.training import Example, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Optimizer, set_dropout_rate
 from thinc.types import Floats2d
@@ -32,7 +32,7 @@ from spacy_xner.tagger.gold import Gold, align_gold, report_unlearnable
 from spacy_xner.tagger.model import Tagger, grow_head, head_loss, head_network
 from spacy_xner.tagger.rehearsal import Rehearsal
 from spacy_xner.tagger.resume import find_teacher, take_weights
-from spacy_xner.tagger.segments import is_routed_to, parts_of, write_entities
+from spacy_xner.tagger.segments import check_clusters, is_routed_to, parts_of, write_entities
 from spacy_xner.tagger.standing import EarlierPipes
 from spacy_xner.tags import MISSING, TagSet, TokenSpan
 from spacy_xner.types import Scheme
@@ -105,7 +105,7 @@ class EntityTagger(LabelledPipe):
         self.model = model
         self.name = name
         self.scorer = scorer
-        self.clusters = self._check_clusters(name, clusters)
+        self.clusters = check_clusters(name, clusters)
         self.spans_key = spans_key
         self.confidence = confidence
         self.threshold = check_threshold(name, threshold, confidence)
@@ -223,32 +223,18 @@ class EntityTagger(LabelledPipe):
     def _standing(self, doc: Doc) -> list[Span]:
         return [] if self.overwrite else self.earlier.entities(doc, self.spans_key)
 
-    def update(
-        self,
-        examples: Iterable[Example],
-        *,
-        drop: float = 0.0,
-        sgd: Optimizer | None = None,
-        losses: dict[str, float] | None = None,
-    ) -> dict[str, float]:
-        """Learn from a batch. Unlabelled documents add nothing to this loss, but to the objectives'.
+    def add_gradients(self, examples: list[Example], losses: dict[str, float]) -> bool:
+        """Learn entities. Unlabelled documents add nothing to this loss, but to those of the objectives.
 
-        RAISES: XNER303 if a loss is not a number, before any weight is changed; XNER315 for objectives of a
-            tagger that was not initialized.
+        RAISES: XNER303; XNER315 for objectives of a tagger that was not initialized.
         """
-        losses = {} if losses is None else losses
-        examples = list(examples)
-        validate_examples(examples, "EntityTagger.update")
-        set_dropout_rate(self.model, drop)
-        losses[self.name] = losses.get(self.name, 0.0) + self._update_labelled(examples)
+        losses[self.name] += self._update_labelled(examples)
         if self.objectives:
             if not self._has_begun:
                 names = ", ".join(self.objectives)
                 raise XnerError(Errors.XNER315.format(name=self.name, objectives=names))
             self._update_unlabelled(examples, losses)
-        if sgd is not None:
-            self.finish_update(sgd)
-        return losses
+        return True
 
     def rehearse(
         self,
@@ -351,13 +337,6 @@ class EntityTagger(LabelledPipe):
         """Take over labels, scheme and calibration. RAISES: XNER188, XNER335."""
         calibration = check_calibration(self.name, cfg.get("calibration", NO_CALIBRATION))
         super().load_cfg({**cfg, "calibration": calibration})
-
-    @staticmethod
-    def _check_clusters(name: str, clusters: list[str]) -> list[str]:
-        """A copy of the clusters. RAISES: XNER344 for none."""
-        if not clusters or not all(isinstance(cluster, str) and cluster for cluster in clusters):
-            raise XnerError(Errors.XNER344.format(name=name, clusters=clusters))
-        return list(clusters)
 
     def check_loaded(self) -> None:
         """Compare the labels and the encoder with what the head was trained for.

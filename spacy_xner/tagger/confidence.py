@@ -38,9 +38,10 @@ def adjust(
 
 def language_of(doc: Doc, segment: Span | None) -> str | None:
     """The language of a document, or of a segment of one whose sentences have languages of their own."""
-    for span in doc.spans.get(LANGUAGE_SPANS, ()) if segment is not None else ():
-        if span.start <= segment.start < span.end:
-            return str(span.label_)
+    if segment is not None:
+        for span in doc.spans.get(LANGUAGE_SPANS, ()):
+            if span.start <= segment.start < span.end:
+                return str(span.label_)
     language = doc._.language
     return language if isinstance(language, str) else None
 

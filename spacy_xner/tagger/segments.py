@@ -6,6 +6,7 @@ from typing import NamedTuple
 from spacy.tokens import Doc, Span, SpanGroup
 
 from spacy_xner.attributes import CLUSTER_SPANS, cut_out
+from spacy_xner.errors import Errors, XnerError
 from spacy_xner.tagger.decoding import Prediction
 from spacy_xner.tagger.standing import preset_of
 
@@ -23,6 +24,13 @@ class Row(NamedTuple):
     span: Span
     score: float | None
     is_preset: bool
+
+
+def check_clusters(name: str, clusters: list[str]) -> list[str]:
+    """A copy of the clusters of the tagger of this name. RAISES: XNER344 for none."""
+    if not clusters or not all(isinstance(cluster, str) and cluster for cluster in clusters):
+        raise XnerError(Errors.XNER344.format(name=name, clusters=clusters))
+    return list(clusters)
 
 
 def is_routed_to(doc: Doc, clusters: Collection[str]) -> bool:

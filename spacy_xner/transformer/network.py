@@ -157,14 +157,16 @@ class TransformerNetwork(nn.Module):
 
     def keep_table(self, name: str, table: Blocks) -> bool:
         """Look embeddings up in blocks. RETURNS: False if these are others, or are to be trained."""
-        if name != self.table_name or self.encoder.get_input_embeddings().weight.requires_grad:
+        if isinstance(self.encoder, ExportedEncoder) or name != self.table_name:
+            return False
+        if self.encoder.get_input_embeddings().weight.requires_grad:
             return False
         self.encoder.set_input_embeddings(table)
         return True
 
     def _unpack_table(self) -> None:
         table = self.encoder.get_input_embeddings()
-        if isinstance(table, Blocks):
+        if isinstance(table, Blocks) and not isinstance(self.encoder, ExportedEncoder):
             padding = self.encoder.config.pad_token_id
             embedding = nn.Embedding.from_pretrained(table.weight, freeze=False, padding_idx=padding)
             self.encoder.set_input_embeddings(embedding)
