@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from typer.main import get_command
+from weasel.util.config import load_project_config
 
 from spacy_xner.files import read_json, write_json
 
@@ -56,6 +57,16 @@ def test_projects_are_described_and_name_what_exists(project: Path) -> None:
                 known = read_config(project.parent / config)["experiments"]
                 names = words[words.index("--only") + 1].split(",") if "--only" in words else []
                 assert set(names) <= set(known), line
+
+
+@pytest.mark.parametrize("project", [ROOT, *PAPERS], ids=lambda folder: folder.name)
+def test_lists_of_projects_keep_their_elements(project: Path, tmp_path: Path) -> None:
+    """Variables that stand alone side by side in a list are read as one text by weasel."""
+    shutil.copy(project / "project.yml", tmp_path)
+    raw = yaml.safe_load((tmp_path / "project.yml").read_text(encoding="utf-8"))["commands"]
+    for written, read in zip(raw, load_project_config(tmp_path)["commands"], strict=True):
+        for key in ("deps", "outputs", "script"):
+            assert len(written.get(key, ())) == len(read.get(key, ())), (written["name"], key)
 
 
 @pytest.mark.skipif(not HAS_VERBS, reason="the verbs of spacy xner are not all there")
