@@ -33,7 +33,7 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 # The scripts are above the package; they import one another down too.
 SCRIPTS = Path("scripts")
 SCRIPT_LAYERS = [
-    {"versions", "sample", "unpack", "variants"},
+    {"versions", "sample", "unpack", "variants", "following"},
     {"results"},
     {"runner", "tables"},
     {"overrides", "views"},
