@@ -90,15 +90,22 @@ def report(
         "metrics"
     ),
     training: Annotated[Path, typer.Option(help="Folder of trained pipelines.")] = Path("training"),
+    packages: Annotated[
+        Path | None, typer.Option(help="Folder of wheels; with it the commands to type next are printed.")
+    ] = None,
 ) -> None:
     """Write the page of `spacy xner report` with the tables and figures of experiments at its end."""
     from spacy_xner.report.page import collect_report, write_report
 
+    from scripts.following import next_commands
     from scripts.sections import experiment_sections
 
     sections = [section.html() for section in experiment_sections(results)]
     write_report(out, collect_report(metrics, training), sections)
     msg.good(f"Wrote {out}: {len(sections)} experiments")
+    if packages is not None:
+        # Not by wasabi, which breaks long lines.
+        print("\nNext:", *next_commands(training, packages, out), sep="\n")
 
 
 @add_verb(app)

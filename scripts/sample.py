@@ -1,6 +1,7 @@
 """Convert the bundled sample, `id TAB text` with [text](LABEL:number) marks, to corpus files."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -39,13 +40,14 @@ def main(
     """Convert the sample; the split stands in the sentences' identifiers."""
     register_attributes()
     nlp = blank_pipeline()
+    total: Counter[str] = Counter()
     with hold(out):
         for path in sorted(folder.glob("*.tsv")):
             if not languages or path.stem in languages.split(","):
                 for split, docs in read_docs_by_split(nlp, path).items():
-                    target = out / f"{path.stem}-sample-{split}.spacy"
-                    counts = write_docs(docs, target)
-                    msg.good(f"{target.name}: " + ", ".join(f"{counts[k]:,} {k}" for k in sorted(counts)))
+                    total += write_docs(docs, out / f"{path.stem}-sample-{split}.spacy")
+                    total["files"] += 1
+    msg.good(f"{out}: " + ", ".join(f"{total[name]:,} {name}" for name in sorted(total)))
 
 
 def read_docs_by_split(nlp: Language, path: Path) -> dict[str, list[Doc]]:

@@ -47,7 +47,7 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 # The scripts are above the package; they import one another down too.
 SCRIPTS = Path("scripts")
 SCRIPT_LAYERS = [
-    {"assets", "versions", "sample", "unpack", "variants"},
+    {"assets", "versions", "sample", "unpack", "variants", "following"},
     {"results"},
     {"runner", "tables"},
     {"overrides", "views"},

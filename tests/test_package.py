@@ -45,6 +45,13 @@ def test_each_pipeline_becomes_a_wheel(pipelines, tmp_path):
     assert output.count("pip install") == 2
 
 
+def test_building_says_nothing_unless_it_fails(pipelines, tmp_path, capfd):
+    wheel = build_wheel(pipelines / "asian", tmp_path / "out", "xner_quiet", "1.0.0")
+    assert wheel.is_file()
+    # The descriptors of the process, which those that it starts write to as well.
+    assert "".join(capfd.readouterr()) == ""
+
+
 @pytest.mark.parametrize(
     ("name", "version"),
     [("xner_a b", "1"), ("xner__x", "1"), ("1", "1"), ("xner_ü-x", "1"), ("xner_x", "one"), ("xner_x", "")],

@@ -232,6 +232,11 @@ def test_the_config_for_a_gpu_trains_a_step_of_several_batches(toy_corpus, check
     assert len(batches) >= 2 * 3
 
 
+def test_the_gpu_benchmark_says_that_there_is_no_gpu(toy_corpus):
+    printed = run("benchmarks/gpu.py", toy_corpus, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+    assert "No GPU" in printed
+
+
 def runs_of_the_projects():
     """Every line of every project's commands, with the options of the command that it runs."""
     for path in PROJECTS:
