@@ -9,7 +9,7 @@ import torch
 from spacy.language import Language
 from thinc.api import Model
 
-from spacy_xner.deploy.onnx_graph import GraphSettings, LayerShape, Peaks, import_onnx, write_layers
+from spacy_xner.deploy.onnx_graph import GraphSettings, LayerShape, Peaks, write_layers
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.machine import describe_machine
 from spacy_xner.shim import TorchShim
@@ -17,7 +17,6 @@ from spacy_xner.transformer.exported import (
     VERSION,
     ExportedEncoder,
     ExportSettings,
-    import_onnxruntime,
     rebuild_exported,
 )
 from spacy_xner.transformer.freezing import encoder_layers
@@ -72,8 +71,6 @@ def export_encoder(encoder: Encoder, settings: GraphSettings, texts: list[str]) 
     texts: What the ranges of the layers' inputs are measured on.
     RAISES: XNER160 without the packages, XNER162 for another kind of encoder.
     """
-    import_onnx()
-    import_onnxruntime()
     network, source = encoder.network, encoder.network.encoder
     check_kind(encoder.component, source)
     parts = encoder_layers(source)
