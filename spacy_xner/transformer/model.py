@@ -38,8 +38,8 @@ def build_transformer_encoder(
     n_frozen_layers: Frozen = 0,
     n_layers: Count = 0,
     pooling: Pooling = "first",
-    window: Window = 512,
-    overlap: Count = 64,
+    window: Window = 128,
+    overlap: Count = 16,
     token_budget: Size = 512,
     mixed_precision: bool = False,
     grad_scaler_config: dict[str, Any] | None = None,
@@ -53,7 +53,10 @@ def build_transformer_encoder(
     grad_scaler_config: Settings of thinc's gradient scaler, for GPUs.
     max_learn_rate: See `TorchShim`. The limit is that of this encoder alone: the head behind it learns with
         the optimizer's rate.
-    The other settings are those of `TransformerNetwork`.
+    The other settings are those of `TransformerNetwork`. Windows are about as long as the sentences that
+    taggers are trained on: longer ones are slower and find less (see `benchmarks/windows.py`). Encoders that
+    share their frozen layers share what these compute where their windows are alike. A stored pipeline names
+    its windows.
     """
     return _build_encoder(
         "transformer_encoder", forward_encoder, name, n_layers, mixed_precision, grad_scaler_config,
@@ -68,8 +71,8 @@ def build_sentence_encoder(
     n_frozen_layers: Frozen = -1,
     n_layers: Count = 0,
     pooling: TextPooling = "first",
-    window: Window = 512,
-    overlap: Count = 64,
+    window: Window = 128,
+    overlap: Count = 16,
     token_budget: Size = 512,
     mixed_precision: bool = False,
     grad_scaler_config: dict[str, Any] | None = None,
