@@ -1,8 +1,8 @@
 """Seconds of a step of the word embeddings: gradients of all rows, or of those that occur.
 
 Backward pass and fused Adam step with clipping and decay, for the default encoder's embeddings and batches of
-wordpieces as frequent as Zipf's law has it. Seconds are those of the processor, the two ways take turns, and the
-fastest step of each counts.
+wordpieces as frequent as Zipf's law has it. Seconds are those of the processor, the two ways take turns, and
+the fastest step of each counts.
 
 python benchmarks/embeddings.py --out benchmarks/results/embeddings.json
 """
