@@ -64,8 +64,8 @@ def main(
     names = [name for name in languages.split(",") if name]
     record = Record(
         command,
-        f"Test sentences ({languages or 'all languages'}) joined to documents, about {n_words:,} words a "
-        "length; seconds of the processor, the settings in turns, one thread.",
+        f"WikiAnn test sentences ({languages or 'all languages'}) joined to documents, about {n_words:,} "
+        "words a length; seconds of the processor, the settings in turns, one thread.",
     )
     tables, more = [], {}
     for length in LENGTHS:

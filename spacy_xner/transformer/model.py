@@ -45,8 +45,8 @@ def build_transformer_encoder(
     n_frozen_layers: Frozen = 0,
     n_layers: Count = 0,
     pooling: Pooling = "first",
-    window: Window = 512,
-    overlap: Count = 64,
+    window: Window = 128,
+    overlap: Count = 16,
     token_budget: Size = 512,
     precision: Precision | None = None,
     grad_scaler_config: dict[str, Any] | None = None,
@@ -62,7 +62,10 @@ def build_transformer_encoder(
     max_learn_rate: See `TorchShim`. The limit is that of this encoder alone: the head behind it learns with
         the optimizer's rate.
     mixed_precision: The setting of earlier configs in place of `precision`; see `precision.read_precision`.
-    The other settings are those of `TransformerNetwork`.
+    The other settings are those of `TransformerNetwork`. Windows are about as long as the sentences that
+    taggers are trained on: longer ones are slower and find less (see `benchmarks/windows.py`). Encoders that
+    share their frozen layers share what these compute where their windows are alike. A stored pipeline names
+    its windows.
     """
     return _build_encoder(
         "transformer_encoder", forward_encoder, name, n_layers, read_precision(precision, mixed_precision),
@@ -77,8 +80,8 @@ def build_sentence_encoder(
     n_frozen_layers: Frozen = -1,
     n_layers: Count = 0,
     pooling: TextPooling = "first",
-    window: Window = 512,
-    overlap: Count = 64,
+    window: Window = 128,
+    overlap: Count = 16,
     token_budget: Size = 512,
     precision: Precision | None = None,
     grad_scaler_config: dict[str, Any] | None = None,
