@@ -52,7 +52,7 @@ def tables(
         bool, typer.Option(help="Change nothing; fail if a table is not as the results.")
     ] = False,
 ) -> None:
-    """Write the generated tables of Markdown pages anew from result files."""
+    """Write the generated tables of Markdown pages, and the figures of the papers, anew from result files."""
     from scripts.pages import check as check_pages
     from scripts.pages import find_pages, refresh
 

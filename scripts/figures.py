@@ -12,7 +12,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from spacy_xner.files import read_json
-from spacy_xner.report.figures import to_svg
+from spacy_xner.report.figures import draw_sentences, to_svg
 
 from scripts.results import ALL, Result, long_table, read_description, read_results, settings_of
 from scripts.variants import ZERO_SHOT
@@ -20,15 +20,15 @@ from scripts.views.clusters import by_grouping, read_groupings
 from scripts.views.students import in_domains
 from scripts.views.zero_shot import recipe_name, recipe_order
 
-# Figures by title.
-Figures = dict[str, Figure]
+# Figures by title; a figure that is drawn by the package is SVG already.
+Figures = dict[str, Any]
 
 
 def figures_of(folder: Path) -> dict[str, Markup]:
     """Draw all figures that the finished runs of an experiment allow. RETURNS: SVG by title."""
     described, results = read_description(folder), read_results(folder)
     drawn = DRAW.get(described["kind"], lambda folder, results: {})(folder, results) if results else {}
-    return {title: to_svg(figure) for title, figure in drawn.items()}
+    return {title: figure if isinstance(figure, str) else to_svg(figure) for title, figure in drawn.items()}
 
 
 def make_panels(
@@ -101,11 +101,16 @@ def _zero_shot(folder: Path, results: list[Result]) -> Figures:
 
 
 def _clusters(folder: Path, results: list[Result]) -> Figures:
-    """Spread of F1 over seeds, a panel a language, a box a grouping (Shaffer 2021, Figure 2)."""
+    """Sentences in the plane (Shaffer 2021, Figure 1), and F1 over seeds, a box a grouping (Figure 2)."""
+    sentences = folder / "figures" / "sentences.json"
+    drawn = {"Sentences by language": str(draw_sentences(read_json(sentences)))} if sentences.exists() else {}
     frame = by_grouping(read_groupings(folder), results)
     frame = frame[frame.label == ALL]
-    if frame.empty:
-        return {}
+    return drawn if frame.empty else {**drawn, "Test F1 over seeds by grouping": draw_boxes(frame)}
+
+
+def draw_boxes(frame: pandas.DataFrame) -> Any:
+    """Draw the spread of F1 over seeds, a panel a language, a box a grouping."""
     languages = sorted(frame.language.unique())
     figure, panels = make_panels(languages, columns=5, width=13, height=2.4)
     names = list(frame.grouping.cat.categories)
@@ -114,7 +119,7 @@ def _clusters(folder: Path, results: list[Result]) -> Figures:
         boxes = [of_language[of_language.grouping == name].f.tolist() or [float("nan")] for name in names]
         axis.boxplot(boxes)
         axis.set_xticks(range(1, len(names) + 1), names, fontsize=6, rotation=20)
-    return {"Test F1 over seeds by grouping": figure}
+    return figure
 
 
 def _students(folder: Path, results: list[Result]) -> Figures:

@@ -27,7 +27,8 @@ class Joint(Trained):
     """
 
     kind = "joint"
-    required = ("languages", "targets")
+    required = ("languages",)
+    # targets: Languages without labels that are scored too.
     # trained_on: "all" languages, or one of them.
     defaults = TRANSFORMER | {
         "languages": [], "targets": [], "sources": [], "trained_on": EVERY_LANGUAGE, "epochs": 2,

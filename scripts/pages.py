@@ -2,8 +2,10 @@
 
 `<!-- table: PATH -->` and `<!-- /table -->` enclose what is made of the path, which is relative to the page:
 a result file with tables as they were published; a folder of runs; or a config, for what has been run of it.
+Figures of the runs are drawn into the folder `figures` of the paper, and linked.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from confection import Config
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import read_json, write_text
 
+from scripts.figures import figures_of
 from scripts.results import DESCRIPTION
 from scripts.tables import Table
 from scripts.views import tables_of
@@ -31,10 +34,45 @@ def find_pages(root: Path) -> list[Path]:
 def refresh(page: Path) -> bool:
     """Write the tables of a page anew. RETURNS: True if that changed the page. RAISES: XNER811, XNER815."""
     before = page.read_text(encoding="utf-8")
+    for folder in _folders_of(before, page):
+        draw_figures(folder)
     after = render_page(before, page)
     if after != before:
         write_text(page, after)
     return after != before
+
+
+def _folders_of(content: str, page: Path) -> list[Path]:
+    """Folders of runs that a page has tables of."""
+    paths = [
+        page.parent / mark[1] for line in content.splitlines() if (mark := BEGIN.fullmatch(line.strip()))
+    ]
+    folders = [path for path in paths if not path.suffix]
+    for path in paths:
+        if path.suffix == ".cfg" and path.is_file():
+            results = path.parent / "results" / path.stem
+            folders += [results / name for name in Config().from_disk(path).get("experiments", {})]
+    return [folder for folder in folders if (folder / DESCRIPTION).exists()]
+
+
+def draw_figures(folder: Path) -> list[Path]:
+    """Draw the figures of an experiment beside the results, and remove those of before.
+
+    RETURNS: SVG files, {paper}/figures/{scale}/{experiment}/{title}.svg.
+    """
+    out = figures_folder(folder)
+    for path in out.glob("*.svg"):
+        path.unlink()
+    paths = []
+    for title, figure in figures_of(folder).items():
+        paths.append(out / f"{re.sub(r'[^a-z0-9]+', '-', title.lower()).strip('-')}.svg")
+        write_text(paths[-1], figure)
+    return paths
+
+
+def figures_folder(folder: Path) -> Path:
+    """Where the figures of a folder of runs, {paper}/results/{scale}/{experiment}, are."""
+    return folder.parents[2] / "figures" / folder.parent.name / folder.name
 
 
 def check(pages: list[Path]) -> None:
@@ -70,10 +108,10 @@ def _render(page: Path, where: str, line: int) -> list[str]:
     if path.suffix == ".json" and path.is_file():
         return render_published(path)
     if path.suffix == ".cfg" and path.is_file():
-        return render_status(path)
+        return render_status(path, page)
     if path.suffix in (".json", ".cfg"):
         raise XnerError(Errors.XNER811.format(page=page, line=line, found=where))
-    return render_runs(path)
+    return render_runs(path, page)
 
 
 def render_published(path: Path) -> list[str]:
@@ -93,14 +131,17 @@ def render_published(path: Path) -> list[str]:
     return ["", *lines]
 
 
-def render_runs(folder: Path) -> list[str]:
-    """The tables of an experiment's runs, with its settings. RAISES: XNER815."""
+def render_runs(folder: Path, page: Path) -> list[str]:
+    """The tables of an experiment's runs, with its settings, and its figures. RAISES: XNER815."""
     if not (folder / DESCRIPTION).exists():
         return ["", "*Not run yet.*", ""]
     described = read_json(folder / DESCRIPTION)
     lines = ["", f"Settings: {describe_settings(described['settings'])}.", ""]
     for table in tables_of(folder):
         lines += table.markdown()
+    for path in sorted(figures_folder(folder).glob("*.svg")):
+        where = Path(os.path.relpath(path, page.parent)).as_posix()
+        lines += [f"![{path.stem.replace('-', ' ')}]({where})", ""]
     return lines
 
 
@@ -113,8 +154,8 @@ def describe_settings(settings: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in shown.items() if value not in ("", None))
 
 
-def render_status(path: Path) -> list[str]:
-    """Describe the state of a config: axes, finished runs, the command that goes on, and all tables."""
+def render_status(path: Path, page: Path) -> list[str]:
+    """Describe the state of a config: axes, finished runs, the command that goes on, tables and figures."""
     config = Config().from_disk(path)
     results = path.parent / "results" / path.stem
     rows, finished_tables = [], []
@@ -128,6 +169,6 @@ def render_status(path: Path) -> list[str]:
         command = f"`python ../../scripts experiment {path.name} results/{path.stem} --only {name}`"
         rows.append([name, section.get("about", ""), axes, state, command])
         if finished:
-            finished_tables += ["", f"### {path.stem}: {name}", *render_runs(folder)]
+            finished_tables += ["", f"### {path.stem}: {name}", *render_runs(folder, page)]
     header = ["experiment", "tables", "axes", "runs", "command"]
     return ["", *Table("", header, rows).markdown(), *finished_tables]

@@ -140,6 +140,9 @@ def create_language_scorer() -> Callable[..., dict[str, Any]]:
 def score_languages(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
     """Score predicted languages; references without a language are left out.
 
+    A guess, where `doc._.language` stays empty, counts as the likeliest language: a training whose identifier
+    is not sure of anything yet would be scored 0 throughout.
+
     RETURNS: `language_acc`, `language_macro_f` (mean over the languages), and p, r, f, support by
         language (`language_per_type`).
     """
@@ -147,7 +150,7 @@ def score_languages(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any
     scores: dict[str, PRFScore] = defaultdict(PRFScore)
     n_right = n_examples = 0
     for example in examples:
-        gold, predicted = example.reference._.language, example.predicted._.language
+        gold, predicted = example.reference._.language, likeliest_language(example.predicted)
         if gold is None:
             continue
         n_examples += 1
@@ -161,6 +164,13 @@ def score_languages(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any
         "language_macro_f": sum(score.fscore for score in scores.values()) / len(scores),
         "language_per_type": _to_dicts(scores),
     }
+
+
+def likeliest_language(doc: Doc) -> str | None:
+    """The language of a document, or the one with the greatest probability where it is a guess."""
+    language: str | None = doc._.language
+    scores: dict[str, float] = doc._.language_scores or {}
+    return language or max(scores, key=scores.__getitem__, default=None)
 
 
 def _known(entities: set[Entity], reference: Doc) -> set[Entity]:

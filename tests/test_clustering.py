@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from spacy_xner.router.clustering import (
     choose_k,
     cluster_sentences,
+    compare_numbers,
     make_grouping,
     nearest,
     stability,
@@ -195,3 +196,21 @@ def test_groupings_survive_json(sizes):
     again = Grouping.from_json(json.loads(json.dumps(grouping.to_json())), "test")
     assert again == grouping
     assert set(again.cluster_of.values()) == set(clusters)
+
+
+def test_several_numbers_of_clusters_stand_side_by_side():
+    """Four tight groups of languages: with fewer clusters the nearest ones fall together."""
+    rng = numpy.random.default_rng(0)
+    centres = {"de": 0.0, "nl": 1.0, "ja": 20.0, "ar": 60.0}
+    languages = [language for language in centres for _ in range(10)]
+    rows = [
+        [centres[language] + noise]
+        for language, noise in zip(languages, rng.normal(0, 0.01, 40), strict=True)
+    ]
+    found = compare_numbers(numpy.array(rows, dtype="float32"), languages, [2, 3, 4])
+    groups = {k: sorted(map(tuple, clusters.values())) for k, clusters in found.items()}
+    assert groups == {
+        2: [("ar",), ("de", "ja", "nl")],
+        3: [("ar",), ("de", "nl"), ("ja",)],
+        4: [("ar",), ("de",), ("ja",), ("nl",)],
+    }

@@ -51,9 +51,9 @@ SCRIPT_LAYERS = [
     {"results"},
     {"runner", "tables"},
     {"overrides", "views"},
+    {"figures"},
     {
         "clusters",
-        "figures",
         "identifier",
         "joint",
         "lexical",

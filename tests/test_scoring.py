@@ -10,7 +10,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from spacy_xner.attributes import register_attributes
-from spacy_xner.scoring import score_entities
+from spacy_xner.scoring import score_entities, score_languages
 from spacy_xner.tags import spans_to_tags, tags_to_spans
 
 from tests import tiny
@@ -111,3 +111,14 @@ def test_confidence_in_unlabelled_text_is_the_mean_of_its_languages():
     gold = make_example(["B-PER"], ["B-PER"], "en")
     assert score_entities([*examples, gold], spans_key="own")["ents_confidence"] == pytest.approx(0.4)
     assert score_entities([gold])["ents_confidence"] is None
+
+
+def test_a_guess_of_a_language_counts_as_the_likeliest_one():
+    register_attributes()
+    nlp = spacy.blank("xx")
+    examples = []
+    for language, scores in (("de", {"de": 0.4, "en": 0.3}), ("en", {"de": 0.4, "en": 0.3}), ("de", None)):
+        example = Example(nlp.make_doc("a"), nlp.make_doc("a"))
+        example.reference._.language, example.predicted._.language_scores = language, scores
+        examples.append(example)
+    assert score_languages(examples)["language_acc"] == pytest.approx(1 / 3)

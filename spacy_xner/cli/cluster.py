@@ -26,6 +26,7 @@ def cluster_cli(
     out: Annotated[Path, typer.Argument(help="Grouping file to write.")],
     k: Annotated[int, typer.Option(min=0, help="Clusters; 0 chooses the most stable number.")] = 4,
     candidates: Annotated[str, typer.Option(help="Numbers of clusters to choose from.")] = "2,3,4,5,6,7,8",
+    show: Annotated[str, typer.Option(help="Numbers of clusters to print beside, such as 3,4,5,6.")] = "",
     vectors: Annotated[
         Vectors, typer.Option(help="The identifier's, or the untrained encoder's first token or maximum.")
     ] = Vectors.identifier,
@@ -50,7 +51,7 @@ def cluster_cli(
     from spacy_xner.corpus.reader import create_multilingual_corpus
     from spacy_xner.files import write_json
     from spacy_xner.loading import load_pipeline
-    from spacy_xner.router.clustering import find_grouping
+    from spacy_xner.router.clustering import compare_numbers, find_grouping
     from spacy_xner.router.grouping import grouping_name
     from spacy_xner.router.sentences import embed_sentences, place_sentences, select_sentences
 
@@ -66,6 +67,11 @@ def cluster_cli(
         discovery = find_grouping(
             matrix, [doc._.language for doc in docs], k, name=name, candidates=numbers, seed=seed
         )
+    if show:
+        others = compare_numbers(matrix, [doc._.language for doc in docs], split_numbers(show), seed=seed)
+        table = [(n, "; ".join(map(" ".join, groups.values()))) for n, groups in others.items()]
+        msg.table(table, header=("k", "languages of the clusters"), divider=True)
+        discovery.grouping.about["others"] = others
     discovery.grouping.about.update(vectors=vectors.value, source="found by spacy xner cluster")
     write_json(out, discovery.grouping.to_json())
     if discovery.stabilities:

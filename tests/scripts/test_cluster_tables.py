@@ -7,6 +7,7 @@ import numpy
 import pytest
 
 from spacy_xner.errors import XnerError
+from spacy_xner.files import write_json
 from spacy_xner.significance import bootstrap
 
 from scripts.figures import figures_of
@@ -69,6 +70,13 @@ def test_runs_stand_for_every_grouping_with_their_cluster(tmp_path: Path) -> Non
     assert combined == [["cluster", "**60.0**", "300"]]
     assert list(tables["Test F1 by label"][0]) == ["de", "85.0 (7.1)", "40.0", "300–301"]
     assert list(figures_of(tmp_path)) == ["Test F1 over seeds by grouping"]
+    points = [[float(i), -float(i)] for i in range(4)]
+    content = {"languages": ["de", "de", "en", "zh"], "points": {"base-max": points, "identifier": points}}
+    write_json(tmp_path / "figures" / "sentences.json", content)
+    drawn = figures_of(tmp_path)
+    assert list(drawn) == ["Sentences by language", "Test F1 over seeds by grouping"]
+    # Three languages in two panels, and in the legend.
+    assert drawn["Sentences by language"].count("PathCollection") == 9
 
 
 def test_runs_on_another_corpus_stand_for_no_grouping() -> None:

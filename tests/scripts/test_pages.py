@@ -85,6 +85,28 @@ def test_new_results_make_a_page_stale(page: Path) -> None:
     assert content.index("| 1 of 4 |") < content.index("### small: parts") < content.index("The end.")
 
 
+def test_figures_are_drawn_beside_the_results_and_linked(page: Path) -> None:
+    folder = page.parent / "results" / "small" / "parts"
+    write_result(folder / "experiment.json", {"name": "parts", "kind": "lexical", "axes": {}, "settings": {}})
+    write_result(folder / "a.json", RUNS[0])
+    out = page.parent / "figures" / "small" / "parts"
+    out.mkdir(parents=True)
+    (out / "of-before.svg").write_text("<svg/>")
+    refresh(page)
+    [path] = out.glob("*.svg")
+    assert path.read_text().startswith("<svg")
+    link = f"![test f1 after every evaluation](figures/small/parts/{path.name})"
+    assert link in page.read_text().splitlines()
+    check([page])
+    before = path.read_bytes()
+    assert not refresh(page)
+    # Equal results make equal bytes.
+    assert path.read_bytes() == before
+    path.unlink()
+    with pytest.raises(XnerError, match="XNER812"):
+        check([page])
+
+
 @pytest.mark.parametrize(
     "content",
     [

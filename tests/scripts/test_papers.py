@@ -132,6 +132,8 @@ def prepare(preset: Path, folder: Path) -> dict[str, Any]:
     paths = {name: folder / "paths" / name for name in config["paths"]}
     write_corpus(paths["corpus"], languages, "wikiann")
     write_corpus(paths["corpus"], ["en"], "uner_ewt")
+    write_corpus(paths["corpus"], ["es", "nl"], "conll02")
+    write_corpus(paths["corpus"], ["ar", "en", "zh"], "ontonotes")
     for target in TARGETS:
         for source in (f"wikiann.{target}", f"wikiann.{target}.shuffled", "wikiann.shuffled"):
             write_corpus(paths["corpus"], ["en"], source, splits="train")
