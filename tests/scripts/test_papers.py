@@ -49,6 +49,8 @@ def test_projects_are_described_and_name_what_exists(project: Path) -> None:
         assert asset["description"]
         assert asset["url"].startswith("https://")
     lines = [line for command in commands.values() for line in command["script"]]
+    # Words of test sets are not to have vectors because they are in the test sets.
+    assert not [line for line in lines if re.search(r"vectors (distil|train) .*-test\.", line)]
     # Configs and experiments that commands name are there.
     for line in lines:
         words = shlex.split(line)
@@ -134,8 +136,12 @@ def prepare(preset: Path, folder: Path) -> dict[str, Any]:
     write_corpus(paths["corpus"], ["en"], "uner_ewt")
     write_corpus(paths["corpus"], ["es", "nl"], "conll02")
     write_corpus(paths["corpus"], ["ar", "en", "zh"], "ontonotes")
+    write_corpus(paths["corpus"], ["en", "es", "de"], "wikineural")
     for target in TARGETS:
-        for source in (f"wikiann.{target}", f"wikiann.{target}.shuffled", "wikiann.shuffled"):
+        corpora = ("wikiann", "wikineural")
+        for source in (
+            f"{c}{kind}" for c in corpora for kind in (f".{target}", f".{target}.shuffled", ".shuffled")
+        ):
             write_corpus(paths["corpus"], ["en"], source, splits="train")
     for domain in ("news", "un", "subtitles"):
         write_corpus(paths.get("silver", folder / "silver"), ["de", "es", "zh"], domain, splits="train")

@@ -11,8 +11,10 @@ from spacy_xner.cli.options import split_names
 from spacy_xner.cli.vectors.options import (
     AdversarySettings,
     Consensus,
+    Initialisers,
     Limit,
     Measured,
+    MeasuredBy,
     Reverse,
     Skip,
     SourceTable,
@@ -32,9 +34,7 @@ def map_cli(
     source: SourceTable,
     target: TargetTable,
     out: Annotated[Path, typer.Argument(help="Folder for both tables and verdict.json, or failed.json.")],
-    initialisers: Annotated[
-        str, typer.Option(help="Starts to try.")
-    ] = "identical,cognates,distributions,adversarial",
+    initialisers: Initialisers = "identical,cognates,distributions,adversarial",
     restarts: Annotated[int, typer.Option(help="Number of adversarial starts in each direction.")] = 2,
     explored: Annotated[
         int, typer.Option(help="Words of the stochastic dictionary induction; 0 leaves it out.")
@@ -44,9 +44,7 @@ def map_cli(
     weighting: Weighting = 0.25,
     spelling: Spelling = 0.2,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    dictionary: Annotated[
-        Path | None, typer.Option(exists=True, help="Pairs to measure by, no more.")
-    ] = None,
+    dictionary: MeasuredBy = None,
     reverse: Reverse = False,
     skip: Skip = 5000,
     n_test: Measured = 1500,
@@ -65,8 +63,8 @@ def map_cli(
     clear_map(out, source, target)
     settings = MapSettings(
         tuple(split_names(initialisers)), restarts=restarts, seed=seed, min_words=min_words,
-        weighting=weighting, spelling=spelling, exploration=EXPLORATION._replace(n_words=explored),
-        consensus=consensus, adversary=parse_adversary(adversary),
+        weighting=weighting, spelling=spelling, consensus=consensus,
+        adversary=parse_adversary(adversary), exploration=EXPLORATION._replace(n_words=explored),
     )  # fmt: skip
     result = map_without_dictionary(read_table(source, limit), read_table(target, limit), settings)
     _show_starts(result)

@@ -26,6 +26,8 @@ Weighting = Annotated[float, typer.Option(help="Power of the weighting of direct
 Spelling = Annotated[
     float, typer.Option(min=0, help="Weight of similar spelling when dictionaries are induced; 0 ignores it.")
 ]
+MeasuredBy = Annotated[Path | None, typer.Option(exists=True, help="Pairs to measure by, no more.")]
+Initialisers = Annotated[str, typer.Option(help="Starts to try.")]
 AdversarySettings = Annotated[
     str, typer.Option(help="Of the adversary: NAME=VALUE with commas between, or 'conneau', the paper's.")
 ]
