@@ -50,7 +50,8 @@ def write_network(
     parts = current_parts()
     cfg, remaining = dict(cfg), {name: tensor.contiguous() for name, tensor in tensors.items()}
     stored: dict[str, Any] = {} if storage == "float32" else {"storage": storage}
-    if parts is not None and frozen:
+    # Parts that are small are read one after the other: the peak of memory is lower than with one file.
+    if parts is not None and frozen and (parts.has_others or storage != "float32"):
         stored["parts"] = [
             parts.put(_write({name: remaining.pop(name) for name in names}, storage, {})) for names in frozen
         ]

@@ -44,11 +44,13 @@ class SharedParts:
     """The parts in a pipeline's folder, seen by one component that is saved or loaded.
 
     folder: Where the files are.
+    has_others: True if other components of the pipeline may have the same parts.
     used: Parts that the component saves, by their names.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, has_others: bool = True) -> None:
         self.folder = folder
+        self.has_others = has_others
         self.used: dict[str, bytes] = {}
 
     def put(self, content: bytes) -> str:
@@ -81,7 +83,8 @@ class SharedParts:
 
     def write(self) -> None:
         """Write the files that are not there yet, each as a whole."""
-        self.folder.mkdir(exist_ok=True)
+        if self.used:
+            self.folder.mkdir(exist_ok=True)
         for name, content in self.used.items():
             path = self.folder / name
             if not path.is_file() or path.read_bytes() != content:
@@ -93,14 +96,14 @@ class SharedParts:
 def parts_beside(component: Path) -> SharedParts | None:
     """Find the place for parts that a component shares.
 
-    component: Its folder. It may share if it lies in the folder of a pipeline with several encoders;
-        spaCy writes a pipeline's config before its components.
-    RETURNS: None for a component that is saved by itself or has the pipeline's only encoder.
+    component: Its folder, in that of a pipeline; spaCy writes a pipeline's config before its components.
+    RETURNS: None for a component that is saved by itself.
     """
     config = component.parent / "config.cfg"
-    if not config.is_file() or len(_ENCODER.findall(config.read_text(encoding="utf-8"))) < 2:
+    if not config.is_file():
         return None
-    return SharedParts(component.parent / FOLDER)
+    n_encoders = len(_ENCODER.findall(config.read_text(encoding="utf-8")))
+    return SharedParts(component.parent / FOLDER, has_others=n_encoders > 1)
 
 
 def remove_unused(pipeline: Path) -> None:

@@ -290,13 +290,26 @@ def test_other_embeddings_in_blocks_are_not_taken_for_equal_ones(block_nlp, tmp_
 
 
 def test_damaged_scales_are_refused(block_nlp, tmp_path):
-    block_nlp.to_disk(tmp_path / "nlp")
+    (tmp_path / "alone").mkdir()
+    tagger = block_nlp.get_pipe("ner")
+    tagger.to_disk(tmp_path / "alone" / "ner")
 
     def spoil(cfg, tensors):
         name = next(name for name in tensors if name.endswith("word_embeddings.weight"))
         tensors[name] = tensors[name].copy()
         tensors[name][3, :2] = [0, 0x7C]
 
-    damage.rewrite_network("ner", 0, spoil, "checksums anew")(tmp_path / "nlp")
+    damage.rewrite_network("ner", 0, spoil, "checksums anew")(tmp_path / "alone")
     with pytest.raises(XnerError, match=r"^\[XNER336\]"):
-        spacy.load(tmp_path / "nlp")
+        tagger.from_disk(tmp_path / "alone" / "ner")
+
+
+def test_a_lone_tagger_has_parts_only_in_half_precision(block_nlp, tmp_path):
+    (shim,) = transformer_shims(block_nlp)
+    block_nlp.to_disk(tmp_path / "half")
+    shim.storage = "float32"
+    block_nlp.to_disk(tmp_path / "whole")
+    assert len(names(tmp_path / "half")) == 3
+    assert not (tmp_path / "whole" / FOLDER).exists()
+    spacy.load(tmp_path / "half").to_disk(tmp_path / "whole")
+    assert names(tmp_path / "whole") == names(tmp_path / "half")
