@@ -172,7 +172,8 @@ def test_windows_lose_no_wordpiece(checkpoint):
     network = encoder.shims[0].network
     docs = [nlp.make_doc("Lisbon in rain " * 30), nlp.make_doc("Nokia")]
     batch = Batch(network, docs, window=64, overlap=8)
-    assert batch.ids.shape[1] == 64
+    [length] = {w.end - w.start for w in batch.windows if w.doc == 0}
+    assert batch.ids.shape[1] == length + 2 <= 64
     seen = {(w.doc, i) for w in batch.windows for i in range(w.start, w.end)}
     assert seen == {(doc, i) for doc, pieces in enumerate(batch.pieces) for i in range(len(pieces.ids))}
     starts = [w.start for w in batch.windows if w.doc == 0]

@@ -259,7 +259,7 @@ def damage_config() -> Iterator[Case]:
         ("routed", "fallback = null", 'fallback = "nowhere"'),
         ("routed", 'spans_key = "xner"', 'spans_key = "other"'),
         ("tagger", 'pooling = "first"', 'pooling = "mean"'),
-        ("tagger", "window = 512", "window = 18"),
+        ("tagger", "window = 128", "window = 18"),
         ("tagger", "confidence = true", "confidence = false"),
         ("tagger", 'scheme = "IOB2"', 'scheme = "BIOES"'),
         ("bilstm", 'clusters = ["*"]', 'clusters = ["asian"]'),
