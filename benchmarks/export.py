@@ -49,6 +49,7 @@ def main(
     if has_cpu_bfloat16():
         ways["bfloat16"] = None
     ways |= {"onnx float32": GraphSettings(int8=False), "onnx int8": choose_settings(int8=True)}
+    ways["onnx int8, 4 float layers"] = choose_settings(int8=True, n_float_layers=4)
     if not choose_settings(int8=True).reduced_range:
         ways["onnx int8, reduced range"] = GraphSettings(int8=True, reduced_range=True)
     results: dict[str, Any] = {}

@@ -185,8 +185,9 @@ class Errors:
         "export that again."
     )
     XNER164 = (
-        "[XNER164] Nothing is exported: these languages lose more than {limit} F1.\n{table}\nAllow more "
-        "with --max-loss, give more text to calibrate on, or leave the pipeline as it is."
+        "[XNER164] Nothing is exported: these languages lose more than {limit} F1.\n{table}\nKeep "
+        "more layers in float32 with --float-layers, allow more with --max-loss, or leave the pipeline "
+        "as it is."
     )
     XNER165 = (
         "[XNER165] {path} has no component with a transformer encoder that is not exported yet. Expected "

@@ -79,6 +79,21 @@ def test_graphs_compute_what_the_network_computes(trained, settings, error):
     assert (numpy.abs(differences).max() > 1e-4) == settings.int8
 
 
+def test_layers_in_float32_are_nearer_to_the_original(trained):
+    before = numpy.concatenate(vectors(trained, tiny.TEXTS))
+    errors, sizes = [], []
+    for n_float_layers in range(tiny.N_LAYERS + 1):
+        nlp = copy_of(trained)
+        export(nlp, GraphSettings(int8=True, n_float_layers=n_float_layers))
+        errors.append(numpy.abs(numpy.concatenate(vectors(nlp, tiny.TEXTS)) - before).mean())
+        sizes.append(sum(networks(nlp)[0].encoder.settings.sizes))
+    assert errors == sorted(errors, reverse=True)
+    assert sizes == sorted(sizes)
+    assert errors[-1] < errors[0] / 2
+    with pytest.raises(XnerError, match="XNER122"):
+        onnx.choose_settings(int8=True, n_float_layers=-1)
+
+
 def test_the_same_entities_are_found(trained, exported):
     assert any(entities(trained))
     assert entities(exported) == entities(trained)

@@ -18,6 +18,7 @@ def export_cli(
     pipeline: Annotated[str, typer.Argument(help="Trained pipeline: a folder or an installed package.")],
     out: Annotated[Path, typer.Argument(help="Folder for the exported pipeline.")],
     int8: Annotated[bool, typer.Option(help="Whole numbers of a byte; else float32.")] = True,
+    float_layers: Annotated[int, typer.Option(help="Last layers that stay in float32, for precision.")] = 0,
     corpus: Annotated[Path, typer.Option(help="Folder of {lang}-{source}-{split}.spacy.")] = Path("corpus"),
     split: Annotated[str, typer.Option(help="Split that both pipelines are scored on.")] = "test",
     calibrate_on: Annotated[str, typer.Option(help="Split that ranges are measured on.")] = "dev",
@@ -35,6 +36,7 @@ def export_cli(
 
     EXAMPLE: python -m spacy xner export training/mine/model-best training/mine-int8 --corpus corpus/mine
     """
+    from spacy_xner.deploy.onnx import choose_settings
     from spacy_xner.deploy.parity import export_pipeline
     from spacy_xner.evaluation import read_examples
     from spacy_xner.files import fresh_folder, write_json
@@ -47,7 +49,7 @@ def export_cli(
         nlp,
         lambda: read_examples(nlp, corpus, split, chosen[0], limit, chosen[1]),
         [example.reference.text for example in texts],
-        int8=int8,
+        settings=choose_settings(int8=int8, n_float_layers=float_layers),
         max_loss=max_loss,
         path=pipeline,
     )

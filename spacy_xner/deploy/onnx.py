@@ -10,7 +10,7 @@ from spacy.language import Language
 from thinc.api import Model
 
 from spacy_xner.deploy.onnx_graph import GraphSettings, LayerShape, Peaks, write_layers
-from spacy_xner.errors import Errors, XnerError
+from spacy_xner.errors import Errors, XnerError, check_counts
 from spacy_xner.machine import describe_machine
 from spacy_xner.shim import TorchShim
 from spacy_xner.transformer.exported import (
@@ -59,10 +59,16 @@ def find_encoders(nlp: Language) -> list[Encoder]:
     ]
 
 
-def choose_settings(*, int8: bool) -> GraphSettings:
-    """Weights get a smaller range where this processor is without VNNI; the export runs on any."""
+def choose_settings(*, int8: bool, n_float_layers: int = 0) -> GraphSettings:
+    """Choose how to write the layers for this machine.
+
+    Weights get a smaller range where this processor is without VNNI; the export runs on any.
+
+    RAISES: XNER122 for a negative number.
+    """
+    check_counts(n_float_layers=n_float_layers)
     has_vnni = bool({"avx512_vnni", "avx_vnni", "i8mm"} & set(describe_machine().instruction_sets))
-    return GraphSettings(int8=int8, reduced_range=int8 and not has_vnni)
+    return GraphSettings(int8=int8, reduced_range=int8 and not has_vnni, n_float_layers=n_float_layers)
 
 
 def export_encoder(encoder: Encoder, settings: GraphSettings, texts: list[str]) -> None:
@@ -78,7 +84,9 @@ def export_encoder(encoder: Encoder, settings: GraphSettings, texts: list[str]) 
     layers, config = list(parts[1]), source.config
     n_frozen = encoder.node.attrs["settings"]["n_frozen_layers"]
     shape = LayerShape(config.hidden_size, config.num_attention_heads, config.layer_norm_eps)
-    peaks = measure_peaks(network, layers, texts)
+    peaks: list[Peaks | None] = [*measure_peaks(network, layers, texts)]
+    n_rounded = max(0, len(layers) - settings.n_float_layers)
+    peaks[n_rounded:] = [None] * (len(layers) - n_rounded)
     n_lower = max(0, n_frozen)
     graphs = [
         write_layers(layers[:n_lower], peaks[:n_lower], shape, settings),

@@ -11,6 +11,7 @@ token has to reach them. They are made smaller and the weights that meet them la
 SOURCE: Xiao et al. 2023, "SmoothQuant", https://proceedings.mlr.press/v202/xiao23c.html, strength 0.5.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy
@@ -33,10 +34,12 @@ class GraphSettings(NamedTuple):
     int8: Products of whole numbers.
     reduced_range: Weights of seven bits. Processors without VNNI add two products of a token's and a
         weight's byte in 16 bits, which two of eight bits overflow.
+    n_float_layers: So many of the last layers multiply in float32: slower, larger, nearer to the original.
     """
 
     int8: bool
     reduced_range: bool = False
+    n_float_layers: int = 0
 
 
 class Peaks(NamedTuple):
@@ -64,11 +67,11 @@ class LayerShape(NamedTuple):
 
 
 def write_layers(
-    layers: list[nn.Module], peaks: list[Peaks], shape: LayerShape, settings: GraphSettings
+    layers: list[nn.Module], peaks: Sequence[Peaks | None], shape: LayerShape, settings: GraphSettings
 ) -> bytes:
     """Write layers as one graph: hidden states and mask in, hidden states out.
 
-    peaks: Of each layer on some texts; read for whole numbers alone.
+    peaks: Of each layer on some texts; None for a layer that multiplies in float32.
     RETURNS: The graph; empty for no layers.
     RAISES: XNER160 without the package onnx.
     """
@@ -123,19 +126,20 @@ class _Writer:
         """Add a constant without a name of its own."""
         return self.constant(f"w{len(self._constants)}", value, dtype)
 
-    def add_layer(self, layer: Any, peaks: Peaks, hidden: str) -> str:
+    def add_layer(self, layer: Any, peaks: Peaks | None, hidden: str) -> str:
         """Add attention and the feed-forward network, each with its residual and normalisation."""
+        queries, attended_peaks, inner_peaks, outer_peaks = peaks or (None, None, None, None)
         attention, inner, outer = layer.attention, layer.intermediate.dense, layer.output
-        attended = self._attend(attention.self, peaks.queries, hidden)
-        [product] = self._multiply(attended, peaks.attended, [attention.output.dense])
+        attended = self._attend(attention.self, queries, hidden)
+        [product] = self._multiply(attended, attended_peaks, [attention.output.dense])
         hidden = self._normalise(product, attention.output, hidden)
-        [product] = self._multiply(hidden, peaks.inner, [inner])
+        [product] = self._multiply(hidden, inner_peaks, [inner])
         inputs = [product, self.weights(_numbers(inner.bias))]
         activated = self.add("BiasGelu", inputs, domain=MICROSOFT)
-        [product] = self._multiply(activated, peaks.outer, [outer.dense])
+        [product] = self._multiply(activated, outer_peaks, [outer.dense])
         return self._normalise(product, outer, hidden)
 
-    def _attend(self, attention: Any, peaks: Floats, hidden: str) -> str:
+    def _attend(self, attention: Any, peaks: Floats | None, hidden: str) -> str:
         projections = [attention.query, attention.key, attention.value]
         products = self._multiply(hidden, peaks, projections)
         queries, keys, values = (self.add("Reshape", [product, self.cube]) for product in products)
@@ -153,10 +157,10 @@ class _Writer:
         inputs = [product, hidden, *(self.weights(part) for part in parts)]
         return self.add("SkipLayerNormalization", inputs, domain=MICROSOFT, epsilon=self._shape.eps)
 
-    def _multiply(self, tokens: str, peaks: Floats, denses: list[nn.Linear]) -> list[str]:
+    def _multiply(self, tokens: str, peaks: Floats | None, denses: list[nn.Linear]) -> list[str]:
         """Multiply by the weights of linear layers that read the same numbers, without their biases."""
         matrices = [_numbers(dense.weight).T for dense in denses]
-        if not self._settings.int8:
+        if peaks is None or not self._settings.int8:
             return [self.add("MatMul", [tokens, self.weights(matrix)]) for matrix in matrices]
         factors = smoothing(peaks, matrices)
         rounded, scale = self._round(self.add("Mul", [tokens, self.weights(1 / factors)]))

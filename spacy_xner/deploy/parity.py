@@ -8,6 +8,7 @@ from spacy.language import Language
 from spacy.training import Example
 
 from spacy_xner.deploy.onnx import choose_settings, export_encoder, find_encoders, restore_encoder
+from spacy_xner.deploy.onnx_graph import GraphSettings
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.evaluation import count_words_per_second
 from spacy_xner.scoring import UNKNOWN_LANGUAGE, annotate
@@ -58,7 +59,7 @@ def export_pipeline(
     read: Callable[[], list[Example]],
     texts: list[str],
     *,
-    int8: bool = True,
+    settings: GraphSettings | None = None,
     max_loss: float = MAX_LOSS,
     path: object = "the pipeline",
 ) -> ExportReport:
@@ -68,6 +69,7 @@ def export_pipeline(
 
     read: Gives the test examples anew.
     texts: What the ranges of whole numbers are measured on; no test texts.
+    settings: How the layers are written; by default in whole numbers, as suits this machine.
     max_loss: Points of F1 that a language may lose.
     RAISES: XNER160, XNER162, XNER165; XNER164 if a language loses more, and nothing is left to keep.
     """
@@ -75,7 +77,7 @@ def export_pipeline(
     if not encoders:
         raise XnerError(Errors.XNER165.format(path=path))
     before = _run(nlp, read())
-    settings = choose_settings(int8=int8)
+    settings = settings or choose_settings(int8=True)
     for encoder in encoders:
         export_encoder(encoder, settings, texts)
     after = _run(nlp, read())
