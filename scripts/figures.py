@@ -28,7 +28,9 @@ def figures_of(folder: Path) -> dict[str, Markup]:
     """Draw all figures that the finished runs of an experiment allow. RETURNS: SVG by title."""
     described, results = read_description(folder), read_results(folder)
     drawn = DRAW.get(described["kind"], lambda folder, results: {})(folder, results) if results else {}
-    return {title: figure if isinstance(figure, str) else to_svg(figure) for title, figure in drawn.items()}
+    return {
+        title: figure if isinstance(figure, Markup) else to_svg(figure) for title, figure in drawn.items()
+    }
 
 
 def make_panels(
@@ -103,7 +105,7 @@ def _zero_shot(folder: Path, results: list[Result]) -> Figures:
 def _clusters(folder: Path, results: list[Result]) -> Figures:
     """Sentences in the plane (Shaffer 2021, Figure 1), and F1 over seeds, a box a grouping (Figure 2)."""
     sentences = folder / "figures" / "sentences.json"
-    drawn = {"Sentences by language": str(draw_sentences(read_json(sentences)))} if sentences.exists() else {}
+    drawn = {"Sentences by language": draw_sentences(read_json(sentences))} if sentences.exists() else {}
     frame = by_grouping(read_groupings(folder), results)
     frame = frame[frame.label == ALL]
     return drawn if frame.empty else {**drawn, "Test F1 over seeds by grouping": draw_boxes(frame)}
