@@ -24,8 +24,8 @@ from spacy_xner.evaluation import read_examples
 from spacy_xner.files import read_json, write_json
 from spacy_xner.loading import load_pipeline
 from spacy_xner.machine import describe_machine
+from spacy_xner.precision import choose_precision, has_cpu_bfloat16
 from spacy_xner.scoring import annotate
-from spacy_xner.shim import has_cpu_bfloat16
 from spacy_xner.stability import entity_set
 
 
@@ -57,7 +57,7 @@ def main(
     for way, settings in ways.items():
         for encoder in encoders:
             restore_encoder(encoder)
-            encoder.shim.cpu_bfloat16 = way == "bfloat16"
+            encoder.shim.choice = choose_precision("bfloat16" if way == "bfloat16" else "float32", "cpu")
             if settings is not None:
                 export_encoder(encoder, settings, texts)
         examples = read_examples(nlp, corpus, split, chosen, limit)
