@@ -136,7 +136,7 @@ class Lexical(Trained):
                 language, target, refresh_every=min(texts, run["refresh_every"]), mean=run["mean"],
                 min_length=lengths.minimum, max_quantile=lengths.quantile,
             )  # fmt: skip
-            overrides |= _length(run, per_pass + texts)
+
         fitted = self.fit(run, overrides, work)
         if self.place(run) is not None:
             # The source's dev set cannot see what is learnt of the target, and would keep the teacher.

@@ -87,13 +87,14 @@ def train_curve(
 
 
 def count_batches(config: Path, overrides: dict[str, Any]) -> int:
-    """Count the batches of one pass over the training corpus. RAISES: XNER123."""
+    """Count the batches that the config's batcher makes of one pass over the corpus. RAISES: XNER123."""
     settings = load_config(config, overrides=overrides, interpolate=True)
     if "batch_size" not in settings.get("vars", {}):
         raise XnerError(Errors.XNER123.format(config=config))
-    read = registry.resolve({"corpus": settings["corpora"]["train"]})["corpus"]
-    n_docs = sum(1 for _ in read(spacy.blank("xx")))
-    return steps_per_epoch(n_docs, settings["vars"]["batch_size"])
+    resolved = registry.resolve(
+        {"corpus": settings["corpora"]["train"], "batcher": settings["training"]["batcher"]}
+    )
+    return sum(1 for _ in resolved["batcher"](resolved["corpus"](spacy.blank("xx"))))
 
 
 def steps_per_epoch(n_sentences: int, batch_size: int = 32) -> int:

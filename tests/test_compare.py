@@ -27,7 +27,7 @@ from spacy_xner.routes.advice import (
     tabulate,
 )
 from spacy_xner.routes.base import Training, train
-from spacy_xner.routes.budget import count_steps, limit_time, until_convergence
+from spacy_xner.routes.budget import limit_time, until_convergence
 from spacy_xner.routes.compare import ROUTES, choose_routes, train_route
 from spacy_xner.routes.taggers import Teacher, find_teacher, write_texts
 from spacy_xner.routes.task import Data, Settings, Task
@@ -376,11 +376,6 @@ def test_other_files_make_other_runs(corpus, checkpoint):
     (corpus.parent / "plain" / "es.txt~").write_text("", encoding="utf-8")
     assert [path.name for path in task.texts("es")] == ["es.txt"]
     assert ROUTES["self-training"].inputs(task) != before
-
-
-def test_text_counts_in_a_pass():
-    # Batches of four: three of labels take three of five along, and one of one.
-    assert [count_steps(12, n, 4) for n in (20, 4, 0)] == [6, 4, 3]
 
 
 def test_time_is_divided_by_the_speed_of_a_step_and_into_evaluations():

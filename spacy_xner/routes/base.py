@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from spacy_xner.files import read_lines
-from spacy_xner.routes.budget import count_steps, limit_time, measure_step, until_convergence
+from spacy_xner.routes.budget import limit_time, measure_step, until_convergence
 from spacy_xner.routes.settings import reader
 from spacy_xner.routes.task import Task
 from spacy_xner.runs import choose
-from spacy_xner.training import train_pipeline
+from spacy_xner.training import steps_per_epoch, train_pipeline
 
 
 class Trained(NamedTuple):
@@ -34,7 +34,7 @@ class Training(NamedTuple):
     folder: Folder for the pipeline and its curve.
     config: Training config.
     n_sentences: Labelled sentences of the training set.
-    n_texts: Sentences without labels.
+
     share: Share of the route's minutes.
     max_epochs: Upper limit of a training to convergence.
     is_watched: The target's files are scored at every evaluation.
@@ -44,7 +44,7 @@ class Training(NamedTuple):
     config: Path
     overrides: dict[str, Any]
     n_sentences: int
-    n_texts: int = 0
+
     share: float = 1.0
     max_epochs: int = 20
     is_watched: bool = True
@@ -86,7 +86,7 @@ def train(task: Task, training: Training) -> Trained:
         seconds_per_step = measure_step(training.config, overrides, task.gpu)
         overrides = limit_time(overrides, 60 * minutes * training.share, seconds_per_step)
     else:
-        steps = count_steps(training.n_sentences, training.n_texts, task.settings.batch_size)
+        steps = steps_per_epoch(training.n_sentences, task.settings.batch_size)
         overrides = until_convergence(overrides, steps, training.max_epochs)
     train_pipeline(training.config, folder / "training", overrides, task.gpu)
     lines = read_lines(folder / "curves.jsonl")

@@ -11,19 +11,12 @@ from spacy.training.initialize import init_nlp
 from spacy.training.loop import create_train_batches
 from spacy.util import load_config, registry, resolve_dot_names
 
-from spacy_xner.routes.settings import text_steps
-from spacy_xner.training import fixed_steps, steps_per_epoch
+from spacy_xner.training import fixed_steps
 
 # Evaluations of every training with a time limit.
 N_EVALUATIONS = 8
 # Steps that warm up, and then steps whose time is measured.
 N_WARM, N_TIMED = 3, 20
-
-
-def count_steps(n_sentences: int, n_texts: int, batch_size: int) -> int:
-    """Batches of a pass: of labels, and of the text that they take along, at most one each."""
-    labelled = steps_per_epoch(n_sentences, batch_size)
-    return labelled + text_steps(labelled, n_texts, batch_size)
 
 
 def limit_time(overrides: dict[str, Any], seconds: float, seconds_per_step: float) -> dict[str, Any]:

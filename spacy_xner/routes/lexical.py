@@ -7,10 +7,10 @@ from typing import Any
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import describe_file
 from spacy_xner.routes.base import Route, Trained, Training, train
-from spacy_xner.routes.budget import count_steps
 from spacy_xner.routes.settings import augment, count_sentences
 from spacy_xner.routes.taggers import REFRESH_EVERY, write_labels, write_texts
 from spacy_xner.routes.task import Task
+from spacy_xner.training import steps_per_epoch
 from spacy_xner.vectors.coverage import choose_words
 from spacy_xner.vectors.dictionary import read_dictionary
 from spacy_xner.vectors.distil import distil_vectors
@@ -101,13 +101,13 @@ class ZeroResource(Route):
         shape = {"vars.tie": True, "vars.dense": 100}
         source = bilstm_training(task, folder / "source", folder, shape, n_sentences)
         train(task, source._replace(share=0.5, is_watched=False))
-        n_texts = write_texts(task, folder)
+        write_texts(task, folder)
         changes = {
             **shape,
             "paths.weights": str(source.folder / "pipeline"),
             **augment(task.language, task.target, refresh_every=REFRESH_EVERY),
         }
-        student = bilstm_training(task, folder, folder, changes, n_sentences, n_texts)
+        student = bilstm_training(task, folder, folder, changes, n_sentences)
         trained = train(task, student._replace(share=0.5))
         shutil.rmtree(source.folder)
         return trained
@@ -159,7 +159,7 @@ def map_vectors_of(task: Task, paths: list[Path], folder: Path) -> list[VectorTa
 
 
 def bilstm_training(
-    task: Task, folder: Path, data: Path, changes: dict[str, Any], n_sentences: int, n_texts: int = 0
+    task: Task, folder: Path, data: Path, changes: dict[str, Any], n_sentences: int
 ) -> Training:
     """Describe a training of the BiLSTM-CRF on a corpus and vectors.
 
@@ -176,11 +176,11 @@ def bilstm_training(
         "corpora.dev.sources": task.sources,
         "vars.dev_limit": settings.dev_limit,
         "vars.batch_size": settings.batch_size,
-        "vars.steps_per_epoch": count_steps(n_sentences, n_texts, settings.batch_size),
+        "vars.steps_per_epoch": steps_per_epoch(n_sentences, settings.batch_size),
         "system.seed": settings.seed,
         **changes,
     }
-    return Training(folder, task.config("bilstm"), overrides, n_sentences, n_texts, max_epochs=100)
+    return Training(folder, task.config("bilstm"), overrides, n_sentences, max_epochs=100)
 
 
 def _describe_texts(task: Task) -> list[list[str | int]]:

@@ -117,7 +117,7 @@ class SelfTraining(Route):
     def run(self, task: Task, folder: Path) -> Trained:
         teacher = find_teacher(task, folder)
         write_labels(task, folder)
-        n_texts = write_texts(task, folder)
+        write_texts(task, folder)
         changes = {
             "paths.train": str(folder / "corpus"),
             "paths.weights": str(teacher.folder / "pipeline"),
@@ -127,7 +127,7 @@ class SelfTraining(Route):
             **augment(task.language, task.target, target_reader=False, refresh_every=REFRESH_EVERY),
         }
         training = tagger_training(task, folder, [task.language], changes)
-        trained = train(task, training._replace(n_texts=n_texts, share=teacher.share))
+        trained = train(task, training._replace(share=teacher.share))
         return _finish(trained, teacher, folder)
 
     def missing(self, task: Task) -> str:

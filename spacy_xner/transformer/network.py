@@ -27,6 +27,8 @@ from spacy_xner.transformer.wordpieces import (
 )
 
 Unit = Literal["token", "text"]
+# Fewer unknown characters, such as emojis, say nothing about a text's script.
+MANY_UNKNOWN = 12
 
 
 class TokenizedText(NamedTuple):
@@ -212,14 +214,18 @@ class TransformerNetwork(nn.Module):
         return pool_tokens(encoded, join_tokens(tokens, n_pieces), cast(Pooling, self.pooling))
 
     def _report_unknown(self, texts: Sequence[TokenizedText], pieces: list[Pieces]) -> None:
-        """Tell who asked how many wordpieces are unknown. Warns once if they are a fourth of a text: W141."""
+        """Tell who asked how many wordpieces are unknown. Warns once (W141) if they are most of a text."""
         unknown = self.special_ids.get("unk", -1)
-        for text, (ids, _, _) in zip(texts, pieces, strict=True):
-            n_unknown = int((ids == unknown).sum())
+        for text, (ids, starts, ends) in zip(texts, pieces, strict=True):
+            is_unknown = ids == unknown
+            n_unknown = int(is_unknown.sum())
             if not n_unknown or text.report is None:
                 continue
             text.report(n_unknown)
-            if 4 * n_unknown >= len(ids) and not self._has_warned:
+            # A whole word, or a line of a script without spaces, is one unknown piece.
+            n_characters = int((ends - starts)[is_unknown].sum())
+            is_most = n_characters >= max(MANY_UNKNOWN, len(text.text) / 2)
+            if is_most and not self._has_warned:
                 self._has_warned = True
                 start = text.text[:60]
                 warnings.warn(
