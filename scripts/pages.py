@@ -15,7 +15,6 @@ from confection import Config
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import read_json, write_text
 
-from scripts.figures import figures_of
 from scripts.results import DESCRIPTION
 from scripts.tables import Table
 from scripts.views import tables_of
@@ -60,6 +59,9 @@ def draw_figures(folder: Path) -> list[Path]:
 
     RETURNS: SVG files, {paper}/figures/{scale}/{experiment}/{title}.svg.
     """
+    # The modules that draw import spaCy's.
+    from scripts.figures import figures_of
+
     out = figures_folder(folder)
     for path in out.glob("*.svg"):
         path.unlink()

@@ -17,13 +17,13 @@ from typing import IO, Any, BinaryIO
 from filelock import FileLock, Timeout
 
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.trunk import FOLDER
+from spacy_xner.types import SHARED_FOLDER
 
 # Names that a training leaves in its folder, in the order in which they are moved there.
 TRAINING = ("curves.jsonl", "model-last", "model-best")
 # Names that are written for every pipeline, beside a folder for each component; meta.json comes last,
 # because nothing loads without it.
-PIPELINE = (FOLDER, "tokenizer", "vocab", "config.cfg", "meta.json")
+PIPELINE = (SHARED_FOLDER, "tokenizer", "vocab", "config.cfg", "meta.json")
 # The first bytes of a text file, of which its line ends are told.
 HEAD = 2**20
 _FULL = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})

@@ -24,7 +24,8 @@ from spacy_xner.storage import (
     read_parts,
     write_parts,
 )
-from spacy_xner.trunk import FOLDER, SharedParts, current_names, parts_beside, remove_unused, sharing
+from spacy_xner.trunk import SharedParts, current_names, parts_beside, remove_unused, sharing
+from spacy_xner.types import SHARED_FOLDER
 
 Self = TypeVar("Self", bound="StoredPipe")
 
@@ -123,7 +124,7 @@ class StoredPipe:
             if "vocab" not in exclude:
                 self.vocab.from_disk(path / "vocab", exclude=exclude)
             parts = read_parts(path, _without(self.PARTS, exclude), self.OLD_CFG)
-            with sharing(SharedParts(path.parent / FOLDER)):
+            with sharing(SharedParts(path.parent / SHARED_FOLDER)):
                 self._load(parts, exclude)
         return self
 

@@ -18,8 +18,8 @@ from typing import Any
 
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.storage import MANIFEST, read_part
+from spacy_xner.types import SHARED_FOLDER
 
-FOLDER = "xner_shared"
 # Encoders that the components of a pipeline may have alike, as `config.cfg` names them.
 _ENCODER = re.compile(r'^@architectures = "spacy_xner\.\w+Encoder\.v\d+"$', re.MULTILINE)
 _NAME = re.compile(r"[0-9a-f]{32}")
@@ -103,12 +103,12 @@ def parts_beside(component: Path) -> SharedParts | None:
     if not config.is_file():
         return None
     n_encoders = len(_ENCODER.findall(config.read_text(encoding="utf-8")))
-    return SharedParts(component.parent / FOLDER, has_others=n_encoders > 1)
+    return SharedParts(component.parent / SHARED_FOLDER, has_others=n_encoders > 1)
 
 
 def remove_unused(pipeline: Path) -> None:
     """Remove the parts in a pipeline's folder that no component names any more."""
-    folder = pipeline / FOLDER
+    folder = pipeline / SHARED_FOLDER
     if not folder.is_dir():
         return
     used = {name for manifest in pipeline.glob(f"*/{MANIFEST}") for name in _names_in(manifest)}

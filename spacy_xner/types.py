@@ -1,8 +1,11 @@
-"""Values with limits, as they stand in the signatures of registered functions; confection checks them."""
+"""Values with limits, as they stand in the signatures of registered functions; names that modules share."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
+
+# Folder of a pipeline with the parts that its components have alike.
+SHARED_FOLDER = "xner_shared"
 
 # Whole numbers.
 Count = Annotated[int, Field(ge=0)]

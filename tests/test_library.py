@@ -7,11 +7,11 @@ import pytest
 import spacy
 
 from spacy_xner.errors import XnerError
+from spacy_xner.factories import make_library_identifier
 from spacy_xner.router.library import (
     LibraryIdentifier,
     create_lingua_detector,
     create_py3langid_detector,
-    make_library_identifier,
 )
 
 from tests import tiny

@@ -15,7 +15,7 @@ from spacy_xner.errors import XnerError
 from spacy_xner.netfile import read_network, write_network
 from spacy_xner.packing import Blocks, from_blocks, pack, to_blocks, unpack
 from spacy_xner.storage import MANIFEST
-from spacy_xner.trunk import FOLDER
+from spacy_xner.types import SHARED_FOLDER as FOLDER
 
 from tests import tiny
 from tests.attack import damage

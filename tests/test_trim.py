@@ -23,7 +23,7 @@ from spacy_xner.deploy.vocabulary import (
     without_letters,
 )
 from spacy_xner.errors import XnerError
-from spacy_xner.trunk import FOLDER
+from spacy_xner.types import SHARED_FOLDER as FOLDER
 
 from tests import tiny
 from tests.cli import invoke

@@ -354,7 +354,7 @@ def test_a_tagger_is_trained_without_each_of_its_parts(tmp_path: Path) -> None:
     steps = {
         name: results[name]["steps"] for name in ("cross-shared", "cross-shared again", "cross-augmented")
     }
-    assert steps == {"cross-shared": 6, "cross-shared again": 12, "cross-augmented": 6 + 12}
+    assert steps == {"cross-shared": 6, "cross-shared again": 12, "cross-augmented": 12}
     encoder = spacy.load(tmp_path / "kept" / "es").get_pipe("ner").model.get_ref("tok2vec")
     assert encoder.shims[0].cfg["targets"] == ["es"]
     assert list(results["full"]["inputs"]["made_of"]) == ["vectors", "en-toy-train", "en-toy.es-train"]
