@@ -71,7 +71,8 @@ def make_checkpoint(folder: Path) -> Path:
         eos_token_id=2,
     )
     model = XLMRobertaModel(config, add_pooling_layer=False)
-    model.load_state_dict(load_file(WEIGHTS))
+    if WIDTH == 16:  # A test makes wider ones, whose numbers do not matter.
+        model.load_state_dict(load_file(WEIGHTS))
     model.save_pretrained(folder)
     return folder
 
