@@ -55,7 +55,7 @@ class SharedParts:
 
     def put(self, content: bytes) -> str:
         """Take a part to be saved. RETURNS: Its name."""
-        name = hashlib.blake2b(content, digest_size=16).hexdigest()
+        name = _digest(content)
         self.used[name] = content
         return name
 
@@ -74,8 +74,7 @@ class SharedParts:
             if part is not None and part.stamp == stamp:
                 return part
             content = read_part(path)
-            if hashlib.blake2b(content, digest_size=16).hexdigest() != name:
-                raise XnerError(Errors.XNER142.format(part=path))
+            check_part(content, path)
             if part is None:
                 part = _living[str(name)] = Part(read(content), stamp)
             part.stamp = stamp
@@ -91,6 +90,16 @@ class SharedParts:
                 half = path.with_name(f".{name}.part")
                 half.write_bytes(content)
                 half.replace(path)
+
+
+def check_part(content: bytes, path: Path) -> None:
+    """Compare the content of a part's file with its name. RAISES: XNER142."""
+    if _digest(content) != path.name:
+        raise XnerError(Errors.XNER142.format(part=path))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def parts_beside(component: Path) -> SharedParts | None:
