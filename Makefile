@@ -22,7 +22,7 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@echo 'Installing pinned packages into $(VENV), a few minutes the first time'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt "torch==2.13.0"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[offline,shared,onnx,ray,vectors,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[offline,shared,onnx,ray,vectors,serve,dev]"
 	touch $(STAMP)
 
 clean:  ## Remove all corpora, pipelines, runs, wheels and reports in here, your own too

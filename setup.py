@@ -9,5 +9,9 @@ from setuptools import find_packages, setup
 setup(
     packages=[*find_packages(include=["spacy_xner*"]), "spacy_xner.configs"],
     package_dir={"spacy_xner.configs": "configs"},
-    package_data={"spacy_xner": ["py.typed"], "spacy_xner.configs": ["*.cfg"], "": ["*.jinja"]},
+    package_data={
+        "spacy_xner": ["py.typed"],
+        "spacy_xner.configs": ["*.cfg"],
+        "": ["*.jinja", "*.js", "*.css"],
+    },
 )

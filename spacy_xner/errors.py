@@ -646,6 +646,24 @@ class Errors:
         "it was, or remove the folder."
     )
     XNER715 = "[XNER715] The engine ray needs the package ray: pip install 'spacy_xner[ray]' ({reason})."
+    XNER720 = "[XNER720] The service needs other packages: pip install 'spacy_xner[serve]' ({reason})."
+    XNER721 = "[XNER721] A request may have {limit:,} bytes. Send its texts in several requests."
+    XNER722 = (
+        "[XNER722] The request is no query ({reason}). Expected JSON in UTF-8 with the field text (a string) "
+        "or texts (a list of strings), and optionally language and threshold (0 to 1)."
+    )
+    XNER723 = "[XNER723] A request may have {limit:,} {unit}, got {n:,}. Send them in several requests."
+    XNER724 = "[XNER724] {limit:,} texts wait already. Ask again in a second, or start more services."
+    XNER725 = (
+        "[XNER725] There was no answer within {seconds:g} seconds. Ask again later, or send fewer texts."
+    )
+    XNER726 = "[XNER726] The service is ending and takes no more texts. Ask again when it has started anew."
+    XNER727 = "[XNER727] The pipeline failed on a text ({reason}). The log of the service has more."
+    XNER728 = "[XNER728] {setting}: expected a number above 0, got {value}. The service would answer nothing."
+    XNER729 = (
+        "[XNER729] The service has no such path or method ({status}). It has POST /entities, and GET /, "
+        "/health and /metrics."
+    )
 
     XNER801 = (
         "[XNER801] {path}: expected sections [experiments.NAME] with a `kind` among {known}, got {found}. "

@@ -18,6 +18,7 @@ from spacy_xner.cli import (  # noqa: F401
     export,
     package,
     report,
+    serve,
     silver,
     train,
     translate,
