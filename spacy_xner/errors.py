@@ -604,6 +604,19 @@ class Errors:
     XNER645 = "[XNER645] Routes {unknown}: expected some of {known}."
     XNER646 = "[XNER646] The route {route!r} needs {missing}. Give it, or leave the route out."
 
+    XNER650 = (
+        "[XNER650] Only the one tagger of a pipeline, on a transformer in float weights, can be distilled, "
+        "but {found}. Distil each cluster's pipeline before `assemble`, and before `export`."
+    )
+    XNER651 = (
+        "[XNER651] Expected fewer layers than the {n_layers} that the pipeline has, and at least 1, got "
+        "{found}. Choose another --layers."
+    )
+    XNER652 = (
+        "[XNER652] Expected at least {least} texts to learn from and to compare on, got {found}. Give more "
+        "text in the languages that the pipeline is to read."
+    )
+
     XNER701 = (
         "[XNER701] {path} has {names}, which are not of this package and would be replaced. Choose another "
         "folder."

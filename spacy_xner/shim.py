@@ -64,7 +64,7 @@ class TorchShim(PyTorchShim):
         self._outline = outline or build
         self._on_load = on_load
         self.learn_rate_factor = learn_rate_factor
-        self._max_learn_rate = max_learn_rate
+        self.max_learn_rate = max_learn_rate
         self._has_warned = False
         self._process = os.getpid()
         # Counts changes of the weights: a cache of what was computed with them asks for it.
@@ -191,7 +191,7 @@ class TorchShim(PyTorchShim):
 
     def _rate_scale(self, optimizer: Optimizer) -> float:
         """Multiplier of the optimizer's learning rate: the factor, or less where the limit is reached."""
-        limit, rate = self._max_learn_rate, float(optimizer.learn_rate) * self.learn_rate_factor
+        limit, rate = self.max_learn_rate, float(optimizer.learn_rate) * self.learn_rate_factor
         if limit is None or rate <= limit:
             return self.learn_rate_factor
         if not self._has_warned:
