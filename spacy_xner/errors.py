@@ -616,6 +616,14 @@ class Errors:
         "[XNER652] Expected at least {least} texts to learn from and to compare on, got {found}. Give more "
         "text in the languages that the pipeline is to read."
     )
+    XNER653 = (
+        "[XNER653] The weights of {name!r} cannot be averaged: its network is a {kind}, which is not of this "
+        "package. Take the usual logger, or an encoder of this package."
+    )
+    XNER654 = (
+        "[XNER654] The learning rate cannot fall from layer to layer in a {kind}: expected embeddings and a "
+        "list of layers. Set `layer_decay = 1.0`."
+    )
 
     XNER701 = (
         "[XNER701] {path} has {names}, which are not of this package and would be replaced. Choose another "
@@ -781,6 +789,10 @@ class Warnings:
     W501 = (
         "[XNER-W501] The {side} side should be in {expected!r}, but of {total} lines the identifier finds "
         "{found}. Are the sides swapped, or the files of other languages?"
+    )
+    W650 = (
+        "[XNER-W650] The mean of the weights begins with evaluation {first}, but there were {n}: {path} is "
+        "not written. Train longer, evaluate more often, or lower `first`."
     )
 
 

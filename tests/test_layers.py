@@ -35,7 +35,7 @@ LAYERS = [
     {"loading", "pages"},
     {"corpus", "scoring"},
     {"logger", "training", "significance", "runs", "evaluation"},
-    {"tagger"},
+    {"tagger", "averaging"},
     {"transformer"},
     {"vectors"},
     {"bilstm", "router", "projector"},

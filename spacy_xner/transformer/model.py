@@ -19,7 +19,7 @@ from spacy_xner.transformer.freezing import keep_lowest
 from spacy_xner.transformer.network import TokenizedText, TransformerNetwork
 from spacy_xner.transformer.pooling import Pooling, TextPooling
 from spacy_xner.transformer.wordpieces import Pieces, TokenPieces, align_tokens
-from spacy_xner.types import Count, Frozen, Positive, Precision, Size, Window
+from spacy_xner.types import Count, Frozen, Positive, Precision, Rate, Size, Window
 
 # From documents to one vector a document.
 SentenceEncoder: TypeAlias = Model[list[Doc], Floats2d]
@@ -52,6 +52,7 @@ def build_transformer_encoder(
     grad_scaler_config: dict[str, Any] | None = None,
     max_learn_rate: Positive | None = 0.00005,
     mixed_precision: bool | None = None,
+    layer_decay: Rate = 1.0,
 ) -> Encoder:
     """Build an encoder of tokens on a pretrained transformer; weights are read at initialization.
 
@@ -61,6 +62,7 @@ def build_transformer_encoder(
     grad_scaler_config: Settings of thinc's gradient scaler, which float16 needs.
     max_learn_rate: See `TorchShim`. The limit is that of this encoder alone: the head behind it learns with
         the optimizer's rate.
+    layer_decay: See `TorchShim`; 0.9 or so keeps the lower layers nearer to the pretrained ones.
     mixed_precision: The setting of earlier configs in place of `precision`; see `precision.read_precision`.
     The other settings are those of `TransformerNetwork`. Windows are about as long as the sentences that
     taggers are trained on: longer ones are slower and find less (see `benchmarks/windows.py`). Encoders that
@@ -69,7 +71,7 @@ def build_transformer_encoder(
     """
     return _build_encoder(
         "transformer_encoder", forward_encoder, name, n_layers, read_precision(precision, mixed_precision),
-        grad_scaler_config, max_learn_rate,
+        grad_scaler_config, max_learn_rate, layer_decay,
         unit="token", n_frozen_layers=n_frozen_layers, pooling=pooling, window=window, overlap=overlap,
         budget=token_budget,
     )  # fmt: skip
@@ -131,6 +133,7 @@ def _build_encoder(
     precision: Precision,
     grad_scaler_config: dict[str, Any] | None,
     max_learn_rate: float | None,
+    layer_decay: float = 1.0,
     **settings: Any,
 ) -> Model:
     """Build the model of an encoder. settings: Arguments of the `TransformerNetwork`."""
@@ -141,6 +144,7 @@ def _build_encoder(
         grad_scaler_config=grad_scaler_config,
         on_load=TransformerNetwork.share_frozen,
         max_learn_rate=max_learn_rate,
+        layer_decay=layer_decay,
     )
     return Model(
         kind,

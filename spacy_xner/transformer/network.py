@@ -13,7 +13,7 @@ from spacy_xner.errors import Errors, Warnings, XnerError
 from spacy_xner.packing import Blocks
 from spacy_xner.transformer.checkpoint import check_ids, read_tokenizer, rebuild, structure_of
 from spacy_xner.transformer.exported import ExportedEncoder
-from spacy_xner.transformer.freezing import freeze, make_sparse, split_at
+from spacy_xner.transformer.freezing import freeze, layer_depths, make_sparse, split_at
 from spacy_xner.transformer.pooling import Encoded, Ints, Pooling, TextPooling, pool_texts, pool_tokens
 from spacy_xner.transformer.sharing import FrozenStack, find_tokenizer, share_stack
 from spacy_xner.transformer.wordpieces import (
@@ -148,6 +148,10 @@ class TransformerNetwork(nn.Module):
         """Names of the weights that are not trained, by module."""
         prefixes = {id(module): name for name, module in self.named_modules()}
         return [[f"{prefixes[id(module)]}.{name}" for name in module.state_dict()] for module in self._frozen]
+
+    def depths(self) -> dict[str, int]:
+        """Count the layers above each parameter, by its name. RAISES: XNER654."""
+        return {f"encoder.{name}": depth for name, depth in layer_depths(self.encoder).items()}
 
     @property
     def table_name(self) -> str:
