@@ -624,6 +624,10 @@ class Errors:
         "[XNER654] The learning rate cannot fall from layer to layer in a {kind}: expected embeddings and a "
         "list of layers. Set `layer_decay = 1.0`."
     )
+    XNER655 = (
+        "[XNER655] Cannot mix {n_mixed} layers of an encoder with {n_layers}, {n_frozen} of them frozen: "
+        "only layers that are trained are mixed. Freeze fewer, or set `mix_layers = false`."
+    )
 
     XNER701 = (
         "[XNER701] {path} has {names}, which are not of this package and would be replaced. Choose another "

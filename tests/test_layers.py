@@ -81,6 +81,7 @@ TORCH_ONLY = [
     "transformer/pooling.py",
     "transformer/sharing.py",
     "transformer/freezing.py",
+    "transformer/mixing.py",
     "objectives/network.py",
 ]
 

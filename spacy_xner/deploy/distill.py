@@ -132,12 +132,13 @@ def distill(
 def cut_tagger(nlp: Language, name: str, n_layers: int) -> None:
     """Give a tagger an encoder with its lowest layers alone, in place; its config says so too.
 
-    The layers that were frozen stay frozen, but for the highest one that is left.
+    The layers that were frozen stay frozen, but for the highest one that is left. A mix of layers goes.
     """
     tagger: Any = nlp.get_pipe(name)
     config = nlp.get_pipe_config(name)["model"]["tok2vec"]
     config["n_layers"] = n_layers
     config["n_frozen_layers"] = min(config.get("n_frozen_layers", 0), n_layers - 1)
+    config["mix_layers"] = False
     model = registry.resolve({"encoder": config})["encoder"]
     before, shim = tagger.model.get_ref("tok2vec").shims[0], model.shims[0]
     shim.from_bytes(_lowest(before, n_layers))
@@ -181,8 +182,11 @@ def _lowest(shim: TorchShim, n_layers: int) -> bytes:
     assert parts is not None
     prefixes = {id(module): name for name, module in network.named_modules()}
     dropped = tuple(f"{prefixes[id(layer)]}." for layer in parts[1][n_layers:])
+    # A mix of layers is one of the highest, most of which the student does not have.
+    dropped = (*dropped, "mix.")
     tensors = {key: value for key, value in network.state_dict().items() if not key.startswith(dropped)}
-    cfg = {**shim.cfg, "config": {**shim.cfg["config"], "num_hidden_layers": n_layers}}
+    cfg = {key: value for key, value in shim.cfg.items() if key != "mixed_layers"}
+    cfg["config"] = {**cfg["config"], "num_hidden_layers": n_layers}
     return write_network(cfg, tensors, "float32")
 
 

@@ -14,6 +14,7 @@ from spacy_xner.packing import Blocks
 from spacy_xner.transformer.checkpoint import check_ids, read_tokenizer, rebuild, structure_of
 from spacy_xner.transformer.exported import ExportedEncoder
 from spacy_xner.transformer.freezing import freeze, layer_depths, make_sparse, split_at
+from spacy_xner.transformer.mixing import make_mix
 from spacy_xner.transformer.pooling import Encoded, Ints, Pooling, TextPooling, pool_texts, pool_tokens
 from spacy_xner.transformer.sharing import FrozenStack, find_tokenizer, share_stack
 from spacy_xner.transformer.wordpieces import (
@@ -86,6 +87,8 @@ class TransformerNetwork(nn.Module):
         self._stack: FrozenStack | None = None
         self._has_warned = False
         self.size, self.overlap = self._check_window(description["config"], window, overlap)
+        n_layers = int(getattr(self.encoder.config, "num_hidden_layers", 0))
+        self.mix = make_mix(int(description.get("mixed_layers", 0)), n_layers, n_frozen_layers)
         self.set_frozen(n_frozen_layers)
 
     @property
@@ -151,7 +154,8 @@ class TransformerNetwork(nn.Module):
 
     def depths(self) -> dict[str, int]:
         """Count the layers above each parameter, by its name. RAISES: XNER654."""
-        return {f"encoder.{name}": depth for name, depth in layer_depths(self.encoder).items()}
+        depths = {f"encoder.{name}": depth for name, depth in layer_depths(self.encoder).items()}
+        return {name: depths.get(name, 0) for name, _ in self.named_parameters()}
 
     @property
     def table_name(self) -> str:
@@ -236,7 +240,13 @@ class TransformerNetwork(nn.Module):
         ids, mask, segments: Shape: (n_windows, longest).
         RETURNS: Shape: (n_windows, longest, width).
         """
-        return self.encoder(input_ids=ids, attention_mask=mask, **_typed(segments))[0]
+        return self._hidden(self.encoder, input_ids=ids, attention_mask=mask, **_typed(segments))
+
+    def _hidden(self, encoder: nn.Module, **inputs: Tensor) -> Tensor:
+        """Run an encoder, or its upper half. RETURNS: The states of its last layer, or the mix of several."""
+        if self.mix is None:
+            return encoder(**inputs)[0]
+        return self.mix(encoder(**inputs, output_hidden_states=True, return_dict=True).hidden_states)
 
     def _split_queries(self, texts: Sequence[TokenizedText]) -> list[Ints]:
         """Wordpieces of the queries with the special tokens behind them; empty where there is none.
@@ -340,7 +350,7 @@ class TransformerNetwork(nn.Module):
         hidden = nn.utils.rnn.pad_sequence(states, batch_first=True)
         lengths = torch.tensor([len(window) for window in states], device=hidden.device)
         mask = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
-        return upper(inputs_embeds=hidden, attention_mask=mask.long())[0]
+        return self._hidden(upper, inputs_embeds=hidden, attention_mask=mask.long())
 
     def _pad(self, ids: list[Ints]) -> tuple[Tensor, Tensor]:
         """Wordpieces and attention mask. Shape: (n_windows, longest) each."""
