@@ -628,6 +628,10 @@ class Errors:
         "[XNER655] Cannot mix {n_mixed} layers of an encoder with {n_layers}, {n_frozen} of them frozen: "
         "only layers that are trained are mixed. Freeze fewer, or set `mix_layers = false`."
     )
+    XNER656 = (
+        "[XNER656] Other segmentations can be drawn from a unigram vocabulary alone, and the encoder's is of "
+        "the kind {kind}. Leave the objective out, or take an encoder with such a vocabulary (XLM-R, e5)."
+    )
 
     XNER701 = (
         "[XNER701] {path} has {names}, which are not of this package and would be replaced. Choose another "

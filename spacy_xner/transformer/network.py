@@ -1,7 +1,8 @@
 """The encoder network: windows of wordpieces in, token vectors out. It knows nothing of spaCy."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy
@@ -16,6 +17,7 @@ from spacy_xner.transformer.exported import ExportedEncoder
 from spacy_xner.transformer.freezing import freeze, layer_depths, make_sparse, split_at
 from spacy_xner.transformer.mixing import make_mix
 from spacy_xner.transformer.pooling import Encoded, Ints, Pooling, TextPooling, pool_texts, pool_tokens
+from spacy_xner.transformer.sampling import Sampler, resegment
 from spacy_xner.transformer.sharing import FrozenStack, find_tokenizer, share_stack
 from spacy_xner.transformer.wordpieces import (
     Pieces,
@@ -86,6 +88,7 @@ class TransformerNetwork(nn.Module):
         self._description = description
         self._stack: FrozenStack | None = None
         self._has_warned = False
+        self._sampler: Sampler | None = None
         self.size, self.overlap = self._check_window(description["config"], window, overlap)
         n_layers = int(getattr(self.encoder.config, "num_hidden_layers", 0))
         self.mix = make_mix(int(description.get("mixed_layers", 0)), n_layers, n_frozen_layers)
@@ -190,6 +193,15 @@ class TransformerNetwork(nn.Module):
         """Tokenize texts into wordpieces in one call, without special tokens."""
         return split_texts(self.tokenizer, texts)
 
+    @contextmanager
+    def sampling(self, sampler: Sampler) -> Iterator[None]:
+        """Cut words into other wordpieces in a block. Only for training: other threads would see it."""
+        self._sampler = sampler
+        try:
+            yield
+        finally:
+            self._sampler = None
+
     def forward(self, texts: Sequence[TokenizedText]) -> Tensor:
         """Compute the vectors of all tokens of all texts, one after the other, or one a text.
 
@@ -198,6 +210,7 @@ class TransformerNetwork(nn.Module):
         """
         pieces = self.split([text.text for text in texts])
         self._report_unknown(texts, pieces)
+        pieces = resegment(pieces, self._sampler)
         queries = self._split_queries(texts)
         windows = [
             window
