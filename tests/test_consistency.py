@@ -140,6 +140,7 @@ def test_the_divergence_is_symmetric_and_its_gradient_right(trained, detached):
 def make_nlp(checkpoint, objective, **tok2vec):
     nlp = tiny.make_nlp(checkpoint, {"objectives": {"same": objective}}, **tok2vec)
     examples = [*tiny.make_examples(nlp), *tiny.make_unlabelled(nlp, tiny.TEXTS)]
+    fix_random_seed(0)
     optimizer = nlp.initialize(lambda: examples)
     optimizer.learn_rate = 0.01
     return nlp, optimizer, examples
