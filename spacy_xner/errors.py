@@ -605,6 +605,35 @@ class Errors:
     XNER645 = "[XNER645] Routes {unknown}: expected some of {known}."
     XNER646 = "[XNER646] The route {route!r} needs {missing}. Give it, or leave the route out."
 
+    XNER650 = (
+        "[XNER650] Only the one tagger of a pipeline, on a transformer in float weights, can be distilled, "
+        "but {found}. Distil each cluster's pipeline before `assemble`, and before `export`."
+    )
+    XNER651 = (
+        "[XNER651] Expected fewer layers than the {n_layers} that the pipeline has, and at least 1, got "
+        "{found}. Choose another --layers."
+    )
+    XNER652 = (
+        "[XNER652] Expected at least {least} texts to learn from and to compare on, got {found}. Give more "
+        "text in the languages that the pipeline is to read."
+    )
+    XNER653 = (
+        "[XNER653] The weights of {name!r} cannot be averaged: its network is a {kind}, which is not of this "
+        "package. Take the usual logger, or an encoder of this package."
+    )
+    XNER654 = (
+        "[XNER654] The learning rate cannot fall from layer to layer in a {kind}: expected embeddings and a "
+        "list of layers. Set `layer_decay = 1.0`."
+    )
+    XNER655 = (
+        "[XNER655] Cannot mix {n_mixed} layers of an encoder with {n_layers}, {n_frozen} of them frozen: "
+        "only layers that are trained are mixed. Freeze fewer, or set `mix_layers = false`."
+    )
+    XNER656 = (
+        "[XNER656] Other segmentations can be drawn from a unigram vocabulary alone, and the encoder's is of "
+        "the kind {kind}. Leave the objective out, or take an encoder with such a vocabulary (XLM-R, e5)."
+    )
+
     XNER701 = (
         "[XNER701] {path} has {names}, which are not of this package and would be replaced. Choose another "
         "folder."
@@ -787,6 +816,10 @@ class Warnings:
     W501 = (
         "[XNER-W501] The {side} side should be in {expected!r}, but of {total} lines the identifier finds "
         "{found}. Are the sides swapped, or the files of other languages?"
+    )
+    W650 = (
+        "[XNER-W650] The mean of the weights begins with evaluation {first}, but there were {n}: {path} is "
+        "not written. Train longer, evaluate more often, or lower `first`."
     )
 
 

@@ -20,7 +20,7 @@ from spacy_xner.errors import Errors, XnerError
 from spacy_xner.types import SHARED_FOLDER
 
 # Names that a training leaves in its folder, in the order in which they are moved there.
-TRAINING = ("curves.jsonl", "model-last", "model-best")
+TRAINING = ("curves.jsonl", "model-average", "model-last", "model-best")
 # Names that are written for every pipeline, beside a folder for each component; meta.json comes last,
 # because nothing loads without it.
 PIPELINE = (SHARED_FOLDER, "tokenizer", "vocab", "config.cfg", "meta.json")

@@ -17,7 +17,7 @@ from spacy_xner.errors import Errors, Warnings, XnerError, named_damage
 from spacy_xner.netfile import StoredNetwork, read_network, write_network
 from spacy_xner.packing import Storage
 from spacy_xner.precision import GradScaler, choose_precision
-from spacy_xner.steps import dense_part, is_plain_adam, step_fused, step_one_by_one
+from spacy_xner.steps import Parameters, dense_part, is_plain_adam, step_fused, step_one_by_one
 from spacy_xner.types import Precision
 from spacy_xner.weights import check_finite, check_tensors
 
@@ -44,6 +44,8 @@ class TorchShim(PyTorchShim):
     learn_rate_factor: The optimizer's learning rate is multiplied by it for this network.
     max_learn_rate: The network is stepped with this rate where the optimizer has a greater one; None for no
         limit. spaCy's default, Adam with 0.001, destroys a pretrained transformer within a few steps.
+    layer_decay: The rate of a layer is that of the layer above it times this factor; 1 for one rate. The
+        network's method `depths` counts the layers above each parameter.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class TorchShim(PyTorchShim):
         on_load: Callable[[Any], None] | None = None,
         learn_rate_factor: float = 1.0,
         max_learn_rate: float | None = None,
+        layer_decay: float = 1.0,
     ) -> None:
         self.choice = choose_precision(precision, get_torch_default_device().type)
         scaler = GradScaler(self.choice.is_scaled, **(grad_scaler_config or {}))
@@ -64,7 +67,8 @@ class TorchShim(PyTorchShim):
         self._outline = outline or build
         self._on_load = on_load
         self.learn_rate_factor = learn_rate_factor
-        self._max_learn_rate = max_learn_rate
+        self.max_learn_rate = max_learn_rate
+        self.layer_decay = layer_decay
         self._has_warned = False
         self._process = os.getpid()
         # Counts changes of the weights: a cache of what was computed with them asks for it.
@@ -174,24 +178,39 @@ class TorchShim(PyTorchShim):
         """
         self.version += 1
         scale = self._rate_scale(optimizer)
-        if scale != 1 and not isinstance(optimizer, Optimizer):
+        if (scale != 1 or self.layer_decay != 1) and not isinstance(optimizer, Optimizer):
             # `nlp.rehearse` collects gradients and steps them later with the full rate. Instead they wait for
             # the next update.
             return
         parameters = [(n, p) for n, p in self.network.named_parameters() if p.grad is not None]
         if parameters and not self._grad_scaler.found_inf:
-            if is_plain_adam(optimizer):
-                step_fused(optimizer, self.id, parameters, float(optimizer.learn_rate) * scale)
-            else:
-                step_one_by_one(optimizer, self.id, parameters, scale)
+            for decay, group in self._by_decay(parameters).items():
+                if is_plain_adam(optimizer):
+                    step_fused(optimizer, self.id, group, float(optimizer.learn_rate) * scale * decay)
+                else:
+                    step_one_by_one(optimizer, self.id, group, scale * decay)
         for _, parameter in parameters:
             # Not zero_(): a parameter that is frozen later must not be stepped by its momentum.
             parameter.grad = None
         self._grad_scaler.update()
 
+    def _by_decay(self, parameters: Parameters) -> dict[float, Parameters]:
+        """Group parameters by the factor of their rate: every layer further down has a lower one.
+
+        Gradients are clipped parameter by parameter, so that groups change nothing else.
+        """
+        network: Any = self.network
+        if self.layer_decay == 1:
+            return {1.0: parameters}
+        depths: dict[str, int] = network.depths()
+        groups: dict[float, Parameters] = {}
+        for name, parameter in parameters:
+            groups.setdefault(self.layer_decay ** depths[name], []).append((name, parameter))
+        return groups
+
     def _rate_scale(self, optimizer: Optimizer) -> float:
         """Multiplier of the optimizer's learning rate: the factor, or less where the limit is reached."""
-        limit, rate = self._max_learn_rate, float(optimizer.learn_rate) * self.learn_rate_factor
+        limit, rate = self.max_learn_rate, float(optimizer.learn_rate) * self.learn_rate_factor
         if limit is None or rate <= limit:
             return self.learn_rate_factor
         if not self._has_warned:

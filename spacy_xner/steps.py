@@ -8,6 +8,8 @@ where decay is on. A row that occurs in every batch is stepped as Adam does it, 
 row that occurs for the first time is too; the two differ only behind a row's first absence.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy
@@ -97,12 +99,26 @@ def step_one_by_one(optimizer: Optimizer, shim_id: int, parameters: Parameters, 
 
     scale: Multiplier of the learning rate.
     """
-    options = {} if scale == 1 else {"lr_scale": scale}
-    for name, parameter in parameters:
-        assert parameter.grad is not None
-        grad = parameter.grad.to_dense() if parameter.grad.is_sparse else parameter.grad
-        stepped, _ = optimizer((shim_id, name), torch2xp(parameter.data), torch2xp(grad), **options)
-        parameter.data = xp2torch(stepped, device=parameter.device)
+    with _scaled_rate(optimizer, scale):
+        for name, parameter in parameters:
+            assert parameter.grad is not None
+            grad = parameter.grad.to_dense() if parameter.grad.is_sparse else parameter.grad
+            stepped, _ = optimizer((shim_id, name), torch2xp(parameter.data), torch2xp(grad))
+            parameter.data = xp2torch(stepped, device=parameter.device)
+
+
+@contextmanager
+def _scaled_rate(optimizer: Optimizer, scale: float) -> Iterator[None]:
+    """Let an optimizer have another rate in a block. thinc's RAdam does not read its argument `lr_scale`."""
+    if scale == 1:
+        yield
+        return
+    rate = optimizer.learn_rate
+    optimizer.learn_rate = rate * scale
+    try:
+        yield
+    finally:
+        optimizer.learn_rate = rate
 
 
 def _choose_rows(optimizer: Optimizer, key: tuple[int, str], parameter: torch.nn.Parameter) -> _Rows:

@@ -41,6 +41,8 @@ def config_names() -> list[str]:
 def train_pipeline(config: Path, out: Path, overrides: dict[str, Any], gpu: int = -1) -> None:
     """Train beside `out`, and move model-best, model-last and the curve there when they are whole.
 
+    A config with `paths.average` (see `averaging`) has model-average there too.
+
     RAISES: XNER167 if a shared transformer's package is absent, XNER702 if another process trains into
         `out`, XNER703 if it cannot be written.
     """
@@ -49,7 +51,10 @@ def train_pipeline(config: Path, out: Path, overrides: dict[str, Any], gpu: int 
     if gpu >= 0:
         overrides = {**overrides, "system.gpu_allocator": "pytorch"}
     with fresh_folder(out, TRAINING) as folder:
-        overrides = {"paths.curves": str(folder / "curves.jsonl"), **overrides}
+        paths = {"paths.curves": str(folder / "curves.jsonl")}
+        if "average" in load_config(config, interpolate=False).get("paths", {}):
+            paths["paths.average"] = str(folder / "model-average")
+        overrides = {**paths, **overrides}
         nlp = init_nlp(load_config(config, overrides=overrides, interpolate=False), use_gpu=gpu)
         train(nlp, folder, use_gpu=gpu)
 

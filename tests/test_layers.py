@@ -35,7 +35,7 @@ LAYERS = [
     {"loading", "pages"},
     {"corpus", "scoring"},
     {"logger", "training", "significance", "runs", "evaluation"},
-    {"tagger"},
+    {"tagger", "averaging"},
     {"transformer"},
     {"vectors"},
     {"bilstm", "router", "projector"},
@@ -81,6 +81,7 @@ TORCH_ONLY = [
     "transformer/pooling.py",
     "transformer/sharing.py",
     "transformer/freezing.py",
+    "transformer/mixing.py",
     "objectives/network.py",
 ]
 

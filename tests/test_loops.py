@@ -317,7 +317,7 @@ def test_a_rehearsal_alone_moves_nothing_from_where_it_is(one):
 
 def test_an_encoder_with_a_limit_is_not_rehearsed_at_the_full_rate(one):
     shim = one.get_pipe("ner").model.get_ref("tok2vec").shims[0]
-    shim._max_learn_rate = 0.00005
+    shim.max_learn_rate = 0.00005
     raw = [Example(one.make_doc(text), one.make_doc(text)) for text in tiny.TEXTS]
     optimizer = one.resume_training()
     optimizer.learn_rate = 0.001

@@ -14,6 +14,7 @@ from spacy_xner.cli import (  # noqa: F401
     compare,
     config,
     convert,
+    distill,
     evaluate,
     export,
     package,

@@ -78,6 +78,9 @@ def export_encoder(encoder: Encoder, settings: GraphSettings, texts: list[str]) 
     RAISES: XNER160 without the packages, XNER162 for another kind of encoder.
     """
     network, source = encoder.network, encoder.network.encoder
+    if network.mix is not None:
+        reason = "it mixes its layers"
+        raise XnerError(Errors.XNER162.format(name=encoder.component, reason=reason, kinds=", ".join(KINDS)))
     check_kind(encoder.component, source)
     parts = encoder_layers(source)
     assert parts is not None

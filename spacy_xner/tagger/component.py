@@ -30,7 +30,7 @@ from spacy_xner.tagger.confidence import (
 from spacy_xner.tagger.decoding import Prediction, decode
 from spacy_xner.tagger.gold import Gold, align_gold, report_unlearnable
 from spacy_xner.tagger.model import Tagger, grow_head, head_loss, head_network
-from spacy_xner.tagger.rehearsal import Rehearsal
+from spacy_xner.tagger.rehearsal import Rehearsal, divergence
 from spacy_xner.tagger.resume import find_teacher, take_weights
 from spacy_xner.tagger.segments import check_clusters, is_routed_to, parts_of, write_entities
 from spacy_xner.tagger.standing import EarlierPipes
@@ -302,6 +302,17 @@ class EntityTagger(LabelledPipe):
         """Add the gradients of documents with these entities, for objectives. RETURNS: The weighted loss."""
         tags = [self.tag_set.encode(spans, len(doc)) for doc, spans in zip(docs, entities, strict=True)]
         return self._learn(docs, tags, weight)
+
+    def learn_scores(self, docs: list[Doc], scores: list[Floats2d], *, weight: float = 1.0) -> float:
+        """Add the gradients of documents with a teacher's tag scores. RETURNS: The weighted loss in nats.
+
+        The loss is the divergence of the tags' probabilities, token by token; see `rehearsal.divergence`.
+        scores: Shape: (n_tokens, n_tags) a document, the tags in this tagger's order.
+        """
+        emissions, backprop = self.model.begin_update(docs)
+        loss, gradients = divergence(self.model, scores, emissions)
+        backprop([weight * gradient for gradient in gradients])
+        return weight * loss
 
     def finish_update(self, sgd: Optimizer) -> None:
         """Step the model and the heads of the objectives."""

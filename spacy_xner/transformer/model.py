@@ -19,7 +19,7 @@ from spacy_xner.transformer.freezing import keep_lowest
 from spacy_xner.transformer.network import TokenizedText, TransformerNetwork
 from spacy_xner.transformer.pooling import Pooling, TextPooling
 from spacy_xner.transformer.wordpieces import Pieces, TokenPieces, align_tokens
-from spacy_xner.types import Count, Frozen, Positive, Precision, Size, Window
+from spacy_xner.types import Count, Frozen, Positive, Precision, Rate, Size, Window
 
 # From documents to one vector a document.
 SentenceEncoder: TypeAlias = Model[list[Doc], Floats2d]
@@ -52,6 +52,8 @@ def build_transformer_encoder(
     grad_scaler_config: dict[str, Any] | None = None,
     max_learn_rate: Positive | None = 0.00005,
     mixed_precision: bool | None = None,
+    layer_decay: Rate = 1.0,
+    mix_layers: bool = False,
 ) -> Encoder:
     """Build an encoder of tokens on a pretrained transformer; weights are read at initialization.
 
@@ -61,6 +63,9 @@ def build_transformer_encoder(
     grad_scaler_config: Settings of thinc's gradient scaler, which float16 needs.
     max_learn_rate: See `TorchShim`. The limit is that of this encoder alone: the head behind it learns with
         the optimizer's rate.
+    layer_decay: See `TorchShim`; 0.9 or so keeps the lower layers nearer to the pretrained ones.
+    mix_layers: Vectors are made of a learnt mean of all layers that are not frozen, not of the last one; see
+        `mixing.ScalarMix`. Such an encoder cannot be exported.
     mixed_precision: The setting of earlier configs in place of `precision`; see `precision.read_precision`.
     The other settings are those of `TransformerNetwork`. Windows are about as long as the sentences that
     taggers are trained on: longer ones are slower and find less (see `benchmarks/windows.py`). Encoders that
@@ -69,7 +74,7 @@ def build_transformer_encoder(
     """
     return _build_encoder(
         "transformer_encoder", forward_encoder, name, n_layers, read_precision(precision, mixed_precision),
-        grad_scaler_config, max_learn_rate,
+        grad_scaler_config, max_learn_rate, layer_decay, mix_layers,
         unit="token", n_frozen_layers=n_frozen_layers, pooling=pooling, window=window, overlap=overlap,
         budget=token_budget,
     )  # fmt: skip
@@ -131,6 +136,8 @@ def _build_encoder(
     precision: Precision,
     grad_scaler_config: dict[str, Any] | None,
     max_learn_rate: float | None,
+    layer_decay: float = 1.0,
+    mix_layers: bool = False,
     **settings: Any,
 ) -> Model:
     """Build the model of an encoder. settings: Arguments of the `TransformerNetwork`."""
@@ -141,6 +148,7 @@ def _build_encoder(
         grad_scaler_config=grad_scaler_config,
         on_load=TransformerNetwork.share_frozen,
         max_learn_rate=max_learn_rate,
+        layer_decay=layer_decay,
     )
     return Model(
         kind,
@@ -148,7 +156,7 @@ def _build_encoder(
         init=init_encoder,
         shims=[shim],
         dims={"nO": None},
-        attrs={"name": name, "n_layers": n_layers, "settings": settings},
+        attrs={"name": name, "n_layers": n_layers, "mix_layers": mix_layers, "settings": settings},
     )
 
 
@@ -233,10 +241,13 @@ def _forward(
 
 
 def init_encoder(model: Model, X: Any = None, Y: Any = None) -> None:
-    """Read the pretrained weights. RAISES: XNER201, XNER202, XNER206, XNER207."""
+    """Read the pretrained weights. RAISES: XNER201, XNER202, XNER206, XNER207, XNER655."""
     encoder, tokenizer = load_checkpoint(model.attrs["name"])
     keep_lowest(encoder, model.attrs["n_layers"])
     cfg = describe(encoder, tokenizer)
+    if model.attrs["mix_layers"]:
+        n_frozen = max(0, model.attrs["settings"]["n_frozen_layers"])
+        cfg["mixed_layers"] = max(1, int(encoder.config.num_hidden_layers) - n_frozen)
     network = TransformerNetwork(cfg, encoder=encoder, **model.attrs["settings"])
     model.shims[0].start(cfg, network)
     model.set_dim("nO", network.width, force=True)

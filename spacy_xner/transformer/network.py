@@ -1,7 +1,8 @@
 """The encoder network: windows of wordpieces in, token vectors out. It knows nothing of spaCy."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy
@@ -13,8 +14,10 @@ from spacy_xner.errors import Errors, Warnings, XnerError
 from spacy_xner.packing import Blocks
 from spacy_xner.transformer.checkpoint import check_ids, read_tokenizer, rebuild, structure_of
 from spacy_xner.transformer.exported import ExportedEncoder
-from spacy_xner.transformer.freezing import freeze, make_sparse, split_at
+from spacy_xner.transformer.freezing import freeze, layer_depths, make_sparse, split_at
+from spacy_xner.transformer.mixing import make_mix
 from spacy_xner.transformer.pooling import Encoded, Ints, Pooling, TextPooling, pool_texts, pool_tokens
+from spacy_xner.transformer.sampling import Sampler, resegment
 from spacy_xner.transformer.sharing import FrozenStack, find_tokenizer, share_stack
 from spacy_xner.transformer.wordpieces import (
     Pieces,
@@ -87,7 +90,10 @@ class TransformerNetwork(nn.Module):
         self._description = description
         self._stack: FrozenStack | None = None
         self._has_warned = False
+        self._sampler: Sampler | None = None
         self.size, self.overlap = self._check_window(description["config"], window, overlap)
+        n_layers = int(getattr(self.encoder.config, "num_hidden_layers", 0))
+        self.mix = make_mix(int(description.get("mixed_layers", 0)), n_layers, n_frozen_layers)
         self.set_frozen(n_frozen_layers)
 
     @property
@@ -151,6 +157,11 @@ class TransformerNetwork(nn.Module):
         prefixes = {id(module): name for name, module in self.named_modules()}
         return [[f"{prefixes[id(module)]}.{name}" for name in module.state_dict()] for module in self._frozen]
 
+    def depths(self) -> dict[str, int]:
+        """Count the layers above each parameter, by its name. RAISES: XNER654."""
+        depths = {f"encoder.{name}": depth for name, depth in layer_depths(self.encoder).items()}
+        return {name: depths.get(name, 0) for name, _ in self.named_parameters()}
+
     @property
     def table_name(self) -> str:
         """Name of the weights that are the wordpieces' embeddings."""
@@ -184,6 +195,15 @@ class TransformerNetwork(nn.Module):
         """Tokenize texts into wordpieces in one call, without special tokens."""
         return split_texts(self.tokenizer, texts)
 
+    @contextmanager
+    def sampling(self, sampler: Sampler) -> Iterator[None]:
+        """Cut words into other wordpieces in a block. Only for training: other threads would see it."""
+        self._sampler = sampler
+        try:
+            yield
+        finally:
+            self._sampler = None
+
     def forward(self, texts: Sequence[TokenizedText]) -> Tensor:
         """Compute the vectors of all tokens of all texts, one after the other, or one a text.
 
@@ -192,6 +212,7 @@ class TransformerNetwork(nn.Module):
         """
         pieces = self.split([text.text for text in texts])
         self._report_unknown(texts, pieces)
+        pieces = resegment(pieces, self._sampler)
         queries = self._split_queries(texts)
         windows = [
             window
@@ -238,7 +259,13 @@ class TransformerNetwork(nn.Module):
         ids, mask, segments: Shape: (n_windows, longest).
         RETURNS: Shape: (n_windows, longest, width).
         """
-        return self.encoder(input_ids=ids, attention_mask=mask, **_typed(segments))[0]
+        return self._hidden(self.encoder, input_ids=ids, attention_mask=mask, **_typed(segments))
+
+    def _hidden(self, encoder: nn.Module, **inputs: Tensor) -> Tensor:
+        """Run an encoder, or its upper half. RETURNS: The states of its last layer, or the mix of several."""
+        if self.mix is None:
+            return encoder(**inputs)[0]
+        return self.mix(encoder(**inputs, output_hidden_states=True, return_dict=True).hidden_states)
 
     def _split_queries(self, texts: Sequence[TokenizedText]) -> list[Ints]:
         """Wordpieces of the queries with the special tokens behind them; empty where there is none.
@@ -342,7 +369,7 @@ class TransformerNetwork(nn.Module):
         hidden = nn.utils.rnn.pad_sequence(states, batch_first=True)
         lengths = torch.tensor([len(window) for window in states], device=hidden.device)
         mask = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
-        return upper(inputs_embeds=hidden, attention_mask=mask.long())[0]
+        return self._hidden(upper, inputs_embeds=hidden, attention_mask=mask.long())
 
     def _pad(self, ids: list[Ints]) -> tuple[Tensor, Tensor]:
         """Wordpieces and attention mask. Shape: (n_windows, longest) each."""
