@@ -200,7 +200,7 @@ def split_message(message: str) -> tuple[str, str]:
 
 def _fill(text: str) -> str:
     text = re.sub(r"'?\{(\w+)[^}]*\}'?", lambda match: f"*{match[1].replace('_', ' ')}*", text)
-    return text.replace("<", "&lt;")
+    return text.replace("<", "&lt;").replace("](", "]\\(")
 
 
 def _parameters(function: Any) -> list[Parameter]:
