@@ -58,6 +58,14 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """The site, without warnings."""
+    # Its hook and its pages need nothing of the package.
+    session.install("mkdocs-material>=9.5")
+    session.run("mkdocs", "build", "--strict", *session.posargs)
+
+
+@nox.session
 @nox.parametrize("transformers", list(TRANSFORMERS), ids=list(TRANSFORMERS))
 def versions(session: nox.Session, transformers: str) -> None:
     """Golden values, contracts, encoders and export under one version of transformers."""

@@ -167,3 +167,51 @@ def words(
 
     names = _split(languages)
     place_words(pipeline, corpus, out, names, _split(source), before=before, n_words=n_words, seed=seed)
+
+
+@add_verb(app)
+def reference(
+    out: Annotated[Path, typer.Argument(help="Folder for the pages.")] = ROOT / "docs" / "reference",
+    check: Annotated[bool, typer.Option(help="Change nothing; fail if a page is not as the code.")] = False,
+) -> None:
+    """Write the pages of reference anew: components, architectures, settings of training, verbs, errors."""
+    from spacy_xner.files import write_text
+
+    from scripts.reference import render_pages
+
+    pages = {out / name: content for name, content in render_pages(ROOT).items()}
+    if not check:
+        for path, content in pages.items():
+            write_text(path, content)
+        msg.good(f"{len(pages)} pages in {out}")
+        return
+    stale = [
+        str(path)
+        for path, content in pages.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != content
+    ]
+    if stale:
+        msg.fail(f"{', '.join(stale)}: not as the code. Run `python scripts reference`.", exits=1)
+    msg.good(f"{len(pages)} pages are as the code")
+
+
+@add_verb(app)
+def picture(
+    pipeline: Annotated[Path, typer.Argument(exists=True, help="Pipeline that finds the entities.")],
+    corpus: Annotated[Path, typer.Argument(exists=True, help="The converted sample: corpus/sample.")],
+    out: Annotated[Path, typer.Argument(help="SVG file to write.")],
+    languages: Annotated[str, typer.Option(help="Comma-separated languages, a line each.")] = (
+        "en,de,es,sw,ru,hi,zh,ar"
+    ),
+    longest: Annotated[int, typer.Option(help="Characters of the longest sentence.")] = 90,
+) -> None:
+    """Draw test sentences of the sample with the entities that a pipeline finds, and their probabilities."""
+    import spacy
+
+    from spacy_xner.files import write_text
+
+    from scripts.picture import choose_sentences, draw
+
+    sentences = choose_sentences(corpus, spacy.load(pipeline), _split(languages), longest)
+    write_text(out, draw(sentences, "Entities and their probabilities in sentences of the bundled sample"))
+    msg.good(f"{out}: {len(sentences)} sentences")

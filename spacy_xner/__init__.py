@@ -1,3 +1,3 @@
 """Multilingual and cross-lingual named-entity recognition for spaCy."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

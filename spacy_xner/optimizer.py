@@ -70,6 +70,8 @@ def create_sgd(
 ) -> Optimizer:
     """Create gradient descent with momentum.
 
+    learn_rate: A number or a schedule.
+    momentum: Share of the last step that goes into the next one.
     clip: Gradients are cut to [-clip, clip]; 0 leaves them.
     clip_norm: The gradient of every parameter is brought to at most this norm, as thinc's optimizers do; 0
         leaves it.
@@ -90,9 +92,13 @@ def create_adam_or_sgd(
 ) -> Optimizer:
     """Create one of two optimizers by a variable of a config; each of them needs a learning rate of its own.
 
+    learn_rate: A number or a schedule.
+    method: Adam, or gradient descent with momentum.
+    momentum: Share of the last step that goes into the next one; Adam's first beta.
     clip: Gradients are cut to [-clip, clip]; 0 leaves them. Adam divides by the size of the gradients, and
         has no such limit.
     clip_norm: The gradient of every parameter is brought to at most this norm; 0 leaves it.
+    use_averages: See `create_sgd`.
     RAISES: XNER623 for Adam with `clip`.
     """
     if method == "sgd":
@@ -111,6 +117,10 @@ def create_epoch_decay(
 ) -> Iterator[float]:
     """Create initial_rate / (1 + n * decay) for the epoch after the n-th, at least `floor`.
 
+    initial_rate: Rate of the first epoch.
+    decay: The greater it is the faster the rate falls.
+    steps_per_epoch: Steps after which the rate falls.
+    floor: Rate below which it does not fall.
     SOURCE: Huang et al. 2019, section 3.2; with a floor Bari et al. 2020.
     """
     step = 0
@@ -122,6 +132,8 @@ def create_epoch_decay(
 def create_warmup_linear(initial_rate: Positive, total_steps: Size, warmup: Rate = 0.1) -> Iterator[float]:
     """Create a rate that rises from 0 to the initial rate, and falls to 0 at the last step.
 
+    initial_rate: The highest rate.
+    total_steps: Steps of the training.
     warmup: Share of the steps in which the rate rises, so that short trainings do not end before they have
         begun; `warmup_linear.v1` of thinc has a number of steps.
     """

@@ -47,7 +47,7 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 # The scripts are above the package; they import one another down too.
 SCRIPTS = Path("scripts")
 SCRIPT_LAYERS = [
-    {"assets", "versions", "sample", "unpack", "variants", "following"},
+    {"assets", "versions", "sample", "unpack", "variants", "following", "options", "prose", "site"},
     {"results"},
     {"runner", "tables"},
     {"overrides", "views"},
@@ -58,6 +58,8 @@ SCRIPT_LAYERS = [
         "joint",
         "lexical",
         "pages",
+        "picture",
+        "reference",
         "spaces",
         "students",
         "teachers",

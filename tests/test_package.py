@@ -113,7 +113,7 @@ def test_a_wheel_requires_this_version_of_the_package(pipelines, tmp_path):
     assert wheel.name == "xx_xner-1.0.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
         [name] = [name for name in archive.namelist() if name.endswith("METADATA")]
-        assert re.search(r"Requires-Dist: spacy_xner(==0.1.\*|>=0.1.0)", archive.read(name).decode())
+        assert re.search(r"Requires-Dist: spacy_xner(==0.2.\*|>=0.2.0)", archive.read(name).decode())
 
 
 @pytest.mark.slow

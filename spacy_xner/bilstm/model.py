@@ -58,6 +58,7 @@ def build_bilstm_encoder(
     vectors_by_language: Look words up by their document's language, in tables that were merged with
         `languages`: a word that two languages spell alike has a vector in each.
     n_characters: Rows of the character table; a code point's row is its remainder.
+    character_width: Size of a character's vector.
     character_hidden, word_hidden: Size of the states of each direction.
     tie_characters, tie_words: Use one set of weights for both directions.
     dense_width: Size of a layer between the words' states and the head; 0 leaves it out.

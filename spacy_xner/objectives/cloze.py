@@ -26,6 +26,7 @@ def create_cloze(
 
     The head is the checkpoint's own where it has one (`BertForMaskedLM`, `XLMRobertaForMaskedLM`).
 
+    mask_rate: Share of the wordpieces that are hidden.
     n_sampled: See `network.ClozeHead`.
     head_steps: Batches in which a head that begins with random weights learns alone, so that its first
         gradients do not spoil the encoder.

@@ -28,17 +28,20 @@ def assemble(
 ) -> Language:
     """Build the routed pipeline from trained parts; `initialize_router` gives it the mean vectors.
 
-    taggers: Folder that has a pipeline, or a link to one, by the name of every cluster.
+    taggers: Folder of pipelines or trainings by the names of the clusters; see `find_taggers`.
     identifier: Pipeline with a trained `language_identifier`.
     threshold, fallback: Settings of `ClusterRouter`.
     level: Route whole texts or each sentence.
     RAISES: XNER405 for a cluster without a tagger, XNER420 and XNER421 for a part that is no such pipeline.
     """
-    trained = sorted(path.parent.name for path in taggers.glob("*/meta.json"))
+    trained = find_taggers(taggers)
     missing = [cluster for cluster in grouping.clusters if cluster not in trained]
     if missing:
         message = Errors.XNER405.format(
-            name=grouping.name, missing=", ".join(missing), where=taggers, found=", ".join(trained) or "none"
+            name=grouping.name,
+            missing=", ".join(missing),
+            where=taggers,
+            found=", ".join(sorted(trained)) or "none",
         )
         raise XnerError(message)
     source = load_pipeline(identifier, IDENTIFIER)
@@ -51,8 +54,14 @@ def assemble(
     nlp.get_pipe_config(IDENTIFIER)["level"] = level
     nlp.add_pipe(ROUTER, config={"threshold": threshold, "fallback": fallback})
     for cluster in grouping.clusters:
-        nlp.add_pipe("ner", name=f"ner_{cluster}", source=load_pipeline(taggers / cluster, "ner"))
+        nlp.add_pipe("ner", name=f"ner_{cluster}", source=load_pipeline(trained[cluster], "ner"))
     return nlp
+
+
+def find_taggers(folder: Path) -> dict[str, Path]:
+    """Find the pipeline of every cluster: the folder of its name, or `model-best` in that of a training."""
+    trainings = {path.parents[1].name: path.parent for path in folder.glob("*/model-best/meta.json")}
+    return trainings | {path.parent.name: path.parent for path in folder.glob("*/meta.json")}
 
 
 def initialize_router(

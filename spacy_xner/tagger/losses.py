@@ -27,13 +27,17 @@ class TokenLoss(Protocol):
 def create_cross_entropy(
     label_smoothing: Discount = 0.0,
 ) -> TokenLoss:
-    """Create -log p of the gold tag."""
+    """Create -log p of the gold tag.
+
+    label_smoothing: Share of the probability that all tags are to have alike.
+    """
     return partial(cross_entropy, label_smoothing=label_smoothing)
 
 
 def create_focal(gamma: Weight = 2.0) -> TokenLoss:
     """Create (1 - p) ** gamma * -log p, which looks at what is still hard.
 
+    gamma: The greater it is the less easy tokens count; 0 is the cross-entropy.
     SOURCE: Lin et al. 2017, https://arxiv.org/abs/1708.02002, equation 4
     """
     return partial(_weighted, weight=partial(_focus, gamma=gamma))
@@ -43,6 +47,7 @@ def create_reweighted(gamma: Weight = 4.0, *, detached: bool = True) -> TokenLos
     """Create (1 + p) ** gamma * -log p, which trusts what the model agrees with.
 
     The loss is made for silver data, whose wrong labels are those that the model finds improbable.
+    gamma: The greater it is the more probable tags count; 0 is the cross-entropy.
     detached: Take the weight as a constant, so that no gradient goes through it. The paper does not say
         which it is. With a gradient through the weight and a gamma above 3.59 the loss has a minimum of its
         own: with 4 it falls towards p = 0.155 from every p below 0.445, and a fresh head never learns a tag.

@@ -44,6 +44,7 @@ def build_softmax_head(
 
     The head's input has the dropout of `[training]`.
 
+    loss: The loss of a token, such as `spacy_xner.cross_entropy.v1`.
     learn_rate_factor: The head learns at the optimizer's rate times this factor. A fresh head is one linear
         layer and learns well at 10 to 100 times the rate that suits a pretrained encoder.
     """

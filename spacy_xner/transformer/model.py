@@ -59,6 +59,7 @@ def build_transformer_encoder(
 
     name: Checkpoint folder, hub name, or `multilingual-e5-small`. A saved pipeline does not need it.
     n_layers: Only the lowest so many layers; 0 for all.
+    token_budget: Wordpieces, padding included, that go through the encoder at once.
     precision: See `TorchShim`; None is float32.
     grad_scaler_config: Settings of thinc's gradient scaler, which float16 needs.
     max_learn_rate: See `TorchShim`. The limit is that of this encoder alone: the head behind it learns with
