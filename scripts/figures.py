@@ -157,12 +157,20 @@ def draw_domains(frame: pandas.DataFrame) -> Figure | None:
 
 def _lexical(folder: Path, results: list[Result]) -> Figures:
     """Curves, and what `lengths` and `words` left in the folder (Bari et al. 2020, Figures 2 and 3)."""
-    curves = curves_of(results, lambda result: settings_of(result)["variant"], "test")
-    drawn = {"Test F1 after every evaluation": draw_curves(curves, ylabel="test F1")}
+    # Runs that choose settings do not score the test sets.
+    tested = [result for result in results if _is_scored(result, "test")]
+    curves = curves_of(tested, lambda result: settings_of(result)["variant"], "test")
+    drawn = {"Test F1 after every evaluation": draw_curves(curves, ylabel="test F1")} if tested else {}
     for path in sorted((folder / "figures").glob("*.json")):
         draw = draw_lengths if path.stem == "lengths" else draw_words
         drawn[path.stem] = draw(read_json(path))
     return drawn
+
+
+def _is_scored(result: Result, split: str) -> bool:
+    """True if the evaluations of a run scored its targets on this split."""
+    measured = result["curve"][0]["languages"]
+    return all(split in measured[target] for target in result["targets"])
 
 
 def draw_lengths(counts: dict[str, dict[str, tuple[int, int]]]) -> Figure:

@@ -55,3 +55,12 @@ def test_tables_choose_epochs_and_compare_equal_seeds(tmp_path: Path) -> None:
     assert tables["Words without a vector"] == [["es es-test", "25.0 %", "12.5 %"]]
     write_json(tmp_path / "figures" / "lengths.json", {"es": {"5": [1, 2], "10": [0, 0]}})
     assert list(figures_of(tmp_path)) == ["Test F1 after every evaluation", "lengths"]
+
+
+def test_runs_without_test_scores_have_no_test_curves(tmp_path: Path) -> None:
+    run = make_run("full", 0, [0.4, 0.6], [0.5, 0.1], [0.1, 0.2])
+    for line in run["curve"]:
+        del line["languages"]["es"]["test"]
+    write_result(tmp_path / "0.json", run)
+    write_result(tmp_path / "experiment.json", {"name": "toy", "kind": "lexical", "axes": {}, "settings": {}})
+    assert figures_of(tmp_path) == {}
