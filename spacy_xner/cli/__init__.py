@@ -21,6 +21,7 @@ from spacy_xner.cli import (  # noqa: F401
     report,
     silver,
     train,
+    transfer,
     translate,
     trim,
     triples,
