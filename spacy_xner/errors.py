@@ -633,6 +633,35 @@ class Errors:
         "[XNER656] Other segmentations can be drawn from a unigram vocabulary alone, and the encoder's is of "
         "the kind {kind}. Leave the objective out, or take an encoder with such a vocabulary (XLM-R, e5)."
     )
+    XNER657 = (
+        "[XNER657] The teacher {path} must have one tagger with the labels and the scheme {expected}, got "
+        "{found}. Train it on the same labels."
+    )
+    XNER660 = (
+        "[XNER660] Expected one language to transfer to, or more, got none. Give them with commas between "
+        "(--targets)."
+    )
+    XNER661 = (
+        "[XNER661] There is no text of {languages} to learn from. Give a folder with {{lang}}.txt (--text) "
+        "or a train file in the corpus (its labels are not read), or take the language out of the targets."
+    )
+    XNER662 = (
+        "[XNER662] {path} is to be plain text, a sentence a line, but {n} of its first {total} lines are a "
+        "token and a tag, such as {example!r}. Convert it with `spacy xner convert`: labels of a target are "
+        "withheld."
+    )
+    XNER663 = (
+        "[XNER663] The encoder does not know the script of {languages}: a fourth or more of the wordpieces "
+        "is unknown to its vocabulary. Take the language out of the targets, or choose another --encoder."
+    )
+    XNER664 = (
+        "[XNER664] Languages can be ranked by their sentences alone, and {languages} have none. Give text of "
+        "them, or take them out."
+    )
+    XNER665 = (
+        "[XNER665] Expected from 1 to {n} languages to choose of {languages}, and an identifier to choose "
+        "them by, got {found} and {identifier!r}. Give --identifier with --choose-sources."
+    )
 
     XNER701 = (
         "[XNER701] {path} has {names}, which are not of this package and would be replaced. Choose another "
@@ -820,6 +849,15 @@ class Warnings:
     W650 = (
         "[XNER-W650] The mean of the weights begins with evaluation {first}, but there were {n}: {path} is "
         "not written. Train longer, evaluate more often, or lower `first`."
+    )
+    W651 = (
+        "[XNER-W651] There are only {n} sentences with labels; below {least} a transferred tagger finds "
+        "little. Label more, or add a language with labels (--language)."
+    )
+    W652 = (
+        "[XNER-W652] {n} of the {total} sentences of {languages} have labels: they are withheld, and learnt "
+        "as plain text. Name such a language in --language in the place of --targets if its labels are to "
+        "be learnt."
     )
 
 

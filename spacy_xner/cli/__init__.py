@@ -22,6 +22,7 @@ from spacy_xner.cli import (  # noqa: F401
     serve,
     silver,
     train,
+    transfer,
     translate,
     trim,
     triples,
