@@ -119,6 +119,30 @@ def expected_calibration_error(
     return float(numpy.abs(gaps).sum() / len(scores))
 
 
+class Bin(NamedTuple):
+    """Entities with about the same probability.
+
+    score: Their mean probability.
+    precision: The share of them that is right.
+    n: Their number.
+    """
+
+    score: float
+    precision: float
+    n: int
+
+
+def reliability(probabilities: Sequence[float], right: Sequence[bool], n_bins: int = 15) -> list[Bin]:
+    """Compare probabilities with the share of right entities, over the bins of the calibration error.
+
+    RETURNS: Bins that have entities, the least probable ones first.
+    """
+    scores, outcomes = _checked(probabilities, right)
+    bins = numpy.minimum((scores * n_bins).astype(int), n_bins - 1)
+    chosen = [bins == number for number in numpy.unique(bins)]
+    return [Bin(float(scores[row].mean()), float(outcomes[row].mean()), int(row.sum())) for row in chosen]
+
+
 def brier_score(probabilities: Sequence[float], right: Sequence[bool]) -> float:
     """Mean squared distance between probability and outcome; 0 for no entities."""
     scores, outcomes = _checked(probabilities, right)

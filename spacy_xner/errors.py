@@ -722,6 +722,10 @@ class Errors:
         "[XNER729] The service has no such path or method ({status}). It has POST /entities, and GET /, "
         "/health and /metrics."
     )
+    XNER730 = (
+        "[XNER730] {path} is no result of `python -m spacy xner evaluate` ({reason}). Write it by that verb, "
+        "or leave --metrics out: the card then says that no scores were measured."
+    )
 
     XNER801 = (
         "[XNER801] {path}: expected sections [experiments.NAME] with a `kind` among {known}, got {found}. "

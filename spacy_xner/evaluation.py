@@ -9,9 +9,13 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from spacy_xner.calibration import reliability, risk_coverage
 from spacy_xner.corpus.reader import create_multilingual_corpus
 from spacy_xner.errors import check_counts
-from spacy_xner.scoring import UNKNOWN_LANGUAGE, annotate
+from spacy_xner.scoring import UNKNOWN_LANGUAGE, Outcome, annotate, collect_outcomes
+
+# Points of a curve in the JSON file.
+N_POINTS = 200
 
 
 class Evaluation(NamedTuple):
@@ -20,11 +24,13 @@ class Evaluation(NamedTuple):
     scores: Scores of the pipeline's scorers, `words_per_second`, and `routing_acc` of a routed pipeline.
     confusion: Gold languages against predicted ones; None for a pipeline that identifies none.
     examples: Some right and some wrong predictions of every language.
+    calibration: The curves of reliability and of risk by coverage; None without probabilities.
     """
 
     scores: dict[str, Any]
     confusion: dict[str, Any] | None
     examples: list[dict[str, Any]]
+    calibration: dict[str, Any] | None = None
 
 
 def evaluate_pipeline(nlp: Language, examples: list[Example], n_examples: int = 2) -> Evaluation:
@@ -45,7 +51,36 @@ def evaluate_pipeline(nlp: Language, examples: list[Example], n_examples: int = 
         scores,
         confuse_languages(examples) if has_languages else None,
         show_examples(examples, n_examples) if has_entities else [],
+        describe_calibration(collect_outcomes(examples, _spans_key(nlp))) if has_entities else None,
     )
+
+
+def _spans_key(nlp: Language) -> str:
+    """The key under which the pipeline's taggers leave probabilities."""
+    keys = [key for _, pipe in nlp.pipeline if (key := getattr(pipe, "spans_key", ""))]
+    return keys[0] if keys else "xner"
+
+
+def describe_calibration(outcomes: Sequence[Outcome]) -> dict[str, Any] | None:
+    """Describe the curves of probabilities and outcomes as JSON.
+
+    RETURNS: `bins` (see `calibration.Bin`), points of the curve as `coverage` and `risk`, the `area` under
+        it, and `n_entities`; None without any entity.
+    """
+    if not outcomes:
+        return None
+    scores, right, _ = zip(*outcomes, strict=True)
+    curve = risk_coverage(scores, right)
+    # Neighbouring points of many entities look the same; the last one is the risk of all.
+    n = len(curve.coverage)
+    points = sorted({min(n - 1, round(i * n / N_POINTS)) for i in range(N_POINTS + 1)})
+    return {
+        "n_entities": n,
+        "bins": [row._asdict() for row in reliability(scores, right)],
+        "coverage": [float(curve.coverage[i]) for i in points],
+        "risk": [float(curve.risk[i]) for i in points],
+        "area": curve.area,
+    }
 
 
 def read_examples(

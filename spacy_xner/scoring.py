@@ -104,7 +104,7 @@ def judge(example: Example, right: set[Entity], judged: set[Entity], spans_key: 
     """Pair the probabilities that a tagger gave its entities with their outcomes.
 
     right: The predicted entities that are gold ones.
-    judged: Those that the annotation can tell right from wrong.
+    judged: The predicted entities that the annotation can tell right from wrong.
     """
     spans = example.predicted.spans.get(spans_key)
     scores = [] if spans is None else spans.attrs.get("scores", [])
@@ -119,6 +119,16 @@ def judge(example: Example, right: set[Entity], judged: set[Entity], spans_key: 
         and score is not None
         and (entity := (span.start_char, span.end_char, span.label_)) in judged
     ]
+
+
+def collect_outcomes(examples: Iterable[Example], spans_key: str = "xner") -> list[Outcome]:
+    """Pair the probabilities of all predicted entities with their outcomes; unlabelled text has none."""
+    outcomes: list[Outcome] = []
+    for example in examples:
+        if is_labelled(example.reference):
+            predicted = _known(entity_set(example.predicted), example.reference)
+            outcomes += judge(example, predicted & entity_set(example.reference), predicted, spans_key)
+    return outcomes
 
 
 def _calibration_scores(outcomes: list[Outcome]) -> dict[str, float | None]:

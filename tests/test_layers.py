@@ -40,7 +40,8 @@ LAYERS = [
     {"vectors"},
     {"bilstm", "router", "projector"},
     {"objectives", "factories"},
-    {"routes", "deploy", "report"},
+    {"routes", "report"},
+    {"deploy"},
     {"cli"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}

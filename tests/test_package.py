@@ -13,6 +13,7 @@ import spacy
 
 from spacy_xner.cli.app import xner
 from spacy_xner.deploy import package as package_module
+from spacy_xner.deploy.evidence import Evidence
 from spacy_xner.deploy.package import build_wheel, build_wheels, find_pipelines
 from spacy_xner.errors import XnerError
 from spacy_xner.files import hold
@@ -120,7 +121,8 @@ def test_a_wheel_requires_this_version_of_the_package(pipelines, tmp_path):
 def test_an_installed_wheel_gives_the_same_entities_and_scores(toy_model, tmp_path):
     metrics = tmp_path / "metrics.json"
     metrics.write_text('{"scores": {"ents_f": 0.5}}')
-    wheel = build_wheel(toy_model / "model-best", tmp_path, "xner_toy", "1.2.3", metrics)
+    evidence = Evidence(metrics)
+    wheel = build_wheel(toy_model / "model-best", tmp_path, "xner_toy", "1.2.3", evidence)
     assert wheel.name == "xx_xner_toy-1.2.3-py3-none-any.whl"
     environment = tmp_path / "venv"
     venv.create(environment, with_pip=True)

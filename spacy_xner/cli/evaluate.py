@@ -45,7 +45,7 @@ def evaluate_cli(
 
 def show(evaluation: "Evaluation", out: Path) -> None:
     """Print the tables of entities and languages."""
-    scores, confusion, _ = evaluation
+    scores, confusion = evaluation.scores, evaluation.confusion
     if scores.get("ents_f") is not None:
         rows = [
             (lang, *(f"{100 * s[key]:.1f}" for key in "prf"), int(s["support"]))

@@ -14,10 +14,12 @@ from packaging.version import InvalidVersion, Version
 from spacy.cli.package import package
 
 import spacy_xner
+from spacy_xner.deploy.card import write_card
+from spacy_xner.deploy.evidence import Evidence, describe_pipeline, read_metrics
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.files import coded_writing, hold, read_json, sync_folder, write_json
+from spacy_xner.files import coded_writing, hold, sync_folder, write_json
 
-DESCRIPTION = "Named entities in many languages, trained with spacy_xner."
+NO_EVIDENCE = Evidence()
 
 
 def find_pipelines(folder: Path) -> dict[str, Path]:
@@ -29,14 +31,15 @@ def find_pipelines(folder: Path) -> dict[str, Path]:
 
 
 def build_wheels(
-    models: Mapping[str, Path], out: Path, version: str, metrics: Path | None = None
+    models: Mapping[str, Path], out: Path, version: str, evidence: Evidence = NO_EVIDENCE
 ) -> Iterator[Path]:
     """Build a wheel for each pipeline, as many at once as there are cores.
 
     models: Pipelines by the name after xx_xner_; the empty name stands for xx_xner itself.
-    metrics: An evaluation, whose scores go to the metadata.
+    evidence: Files for the card and the metadata. If its metrics are a folder, each pipeline has those of
+        the file NAME.json there, if there is one.
     YIELDS: The wheels' paths, in the order in which they are built.
-    RAISES: XNER126, XNER127, XNER702.
+    RAISES: XNER106, XNER126, XNER127, XNER702, XNER730.
     """
     for path in models.values():
         if not (path / "meta.json").is_file():
@@ -45,7 +48,12 @@ def build_wheels(
     with ProcessPoolExecutor(min(len(models), os.cpu_count() or 1), get_context("spawn")) as pool:
         jobs = [
             pool.submit(
-                build_wheel, path.resolve(), out.resolve(), f"xner_{name}".rstrip("_"), version, metrics
+                build_wheel,
+                path.resolve(),
+                out.resolve(),
+                f"xner_{name}".rstrip("_"),
+                version,
+                _evidence_of(name, evidence),
             )
             for name, path in models.items()
         ]
@@ -53,12 +61,21 @@ def build_wheels(
             yield job.result()
 
 
-def build_wheel(model: Path, out: Path, name: str, version: str, metrics: Path | None = None) -> Path:
-    """Build a wheel; its metadata requires this version of spacy_xner.
+def _evidence_of(name: str, evidence: Evidence) -> Evidence:
+    metrics = evidence.metrics
+    if metrics is not None and metrics.is_dir():
+        path = metrics / f"{name or 'xner'}.json"
+        return evidence._replace(metrics=path if path.is_file() else None)
+    return evidence
+
+
+def build_wheel(model: Path, out: Path, name: str, version: str, evidence: Evidence = NO_EVIDENCE) -> Path:
+    """Build a wheel with a card; its metadata requires this version of spacy_xner.
 
     The new wheel replaces an old one only when it is whole.
     RETURNS: Its path.
-    RAISES: XNER127 for a wheel that cannot be built, XNER702 if another process builds it, XNER703.
+    RAISES: XNER127 for a wheel that cannot be built, XNER702 if another process builds it, XNER703,
+        XNER106 and XNER730 for evidence of another kind.
     """
     if not name.isidentifier() or "__" in name:
         raise XnerError(Errors.XNER127.format(name=name, reason="a package cannot have this name"))
@@ -70,8 +87,14 @@ def build_wheel(model: Path, out: Path, name: str, version: str, metrics: Path |
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         try:
-            write_json(work / "meta.json", _describe(model, metrics))
-            wheel = _build(_write_source(model, work, name, version), name)
+            meta = {**_describe(model, evidence), "version": version}
+            write_json(work / "meta.json", meta)
+            source = _write_source(model, work, name, version)
+            calibration = read_metrics(evidence.metrics).get("calibration")
+            # For those who look at the package, and for the hub, which takes the folder of the pipeline.
+            for folder in (source, next(source.glob(f"*/{source.name}"))):
+                write_card(folder, f"{meta['lang']}_{name}", meta, calibration)
+            wheel = _build(source, name)
             sync_folder(wheel.parent)
             return wheel.replace(out / wheel.name)
         finally:
@@ -87,11 +110,8 @@ def is_version(text: str) -> bool:
     return True
 
 
-def _describe(model: Path, metrics: Path | None) -> dict[str, Any]:
-    meta = dict(read_json(model / "meta.json"))
-    meta["description"] = DESCRIPTION
-    if metrics is not None:
-        meta["performance"] = read_json(metrics)["scores"]
+def _describe(model: Path, evidence: Evidence) -> dict[str, Any]:
+    meta = describe_pipeline(model, evidence)
     minor = ".".join(spacy_xner.__version__.split(".")[:2])
     meta["requirements"] = [f"spacy_xner>={spacy_xner.__version__},=={minor}.*"]
     return meta

@@ -70,6 +70,30 @@ def draw_sentences(content: Mapping[str, Any]) -> Markup:
     return to_svg(figure)
 
 
+def draw_calibration(content: Mapping[str, Any]) -> Markup:
+    """Draw how reliable probabilities are, and the risk by coverage.
+
+    content: The field `calibration` of `evaluate`.
+    """
+    figure = Figure(figsize=(9, 3.6))
+    left, right = figure.subplots(1, 2)
+    rows = [(float(row["score"]), float(row["precision"]), int(row["n"])) for row in content["bins"]]
+    scores, precisions, counts = zip(*rows, strict=True)
+    largest = max(counts)
+    left.plot([0, 1], [0, 1], color="#999999", linestyle="--")
+    left.plot(scores, precisions, color="#1864ab")
+    left.scatter(scores, precisions, s=[12 + 120 * n / largest for n in counts], color="#1864ab")
+    left.set(title="reliability", xlabel="probability", ylabel="share of right entities")
+    left.set(xlim=(0, 1), ylim=(0, 1.05))
+    coverage, risk = ([float(value) for value in content[key]] for key in ("coverage", "risk"))
+    right.plot(coverage, risk, color="#c92a2a")
+    right.set(
+        title="risk by coverage", xlabel="share given out, surest first", ylabel="share of wrong entities"
+    )
+    right.set(xlim=(0, 1), ylim=(0, max(0.05, 1.1 * max(risk))))
+    return to_svg(figure)
+
+
 def to_svg(figure: Figure) -> Markup:
     """Render a figure as inline SVG; matplotlib escapes all texts in it."""
     buffer = io.StringIO()

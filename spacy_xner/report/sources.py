@@ -12,7 +12,7 @@ from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import read_json, read_lines
 from spacy_xner.pages import direction, draw_entities
 from spacy_xner.projector.summary import Summary
-from spacy_xner.report.figures import draw_curves, draw_sentences
+from spacy_xner.report.figures import draw_calibration, draw_curves, draw_sentences
 from spacy_xner.router.grouping import Grouping, read_grouping
 
 # Titles and keys of the score tables of `evaluate`.
@@ -56,6 +56,7 @@ class Model:
     confusion: Numbers of texts.
     examples: Right and wrong predictions.
     curves: Figure of the training; empty without one.
+    calibration: Figure of the probabilities; empty without one.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Model:
     confusion: list[list[int]]
     examples: list[Example]
     curves: Markup
+    calibration: Markup
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ def read_model(path: Path, training: Path) -> Model:
             [[_count(n) for n in row] for row in confusion["counts"]],
             [_draw_example(row) for row in content["examples"]],
             _read_curves(training / path.stem / "curves.jsonl"),
+            # Files of earlier versions have none.
+            draw_calibration(content["calibration"]) if content.get("calibration") else Markup(),
         )
 
 

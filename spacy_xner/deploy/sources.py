@@ -1,0 +1,51 @@
+"""Licences of the corpora that the package knows, by their names in file names."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Source(NamedTuple):
+    """A corpus of training sentences.
+
+    licence: The licence of its annotation and text; empty if it is not known.
+    url: Where it is described.
+    """
+
+    title: str
+    licence: str
+    url: str = ""
+
+
+# By the first letters of a corpus' name in file names.
+KNOWN = {
+    "sample": Source("sentences bundled with spacy_xner", "MIT"),
+    "wikiann": Source("WikiAnn (Rahimi et al. 2019)", "CC BY-SA 3.0", "https://aclanthology.org/P19-1015"),
+    "panx": Source("WikiAnn (Rahimi et al. 2019)", "CC BY-SA 3.0", "https://aclanthology.org/P19-1015"),
+    "uner": Source("Universal NER", "CC BY-SA 4.0", "https://aclanthology.org/2024.naacl-long.243"),
+    "aqmar": Source("AQMAR", "CC BY-SA 3.0", "https://aclanthology.org/E12-1017"),
+    "turku": Source("Turku NER", "CC BY-SA 4.0", "https://aclanthology.org/2020.lrec-1.567"),
+    "ntrex": Source("NTREX-128", "CC BY-SA 4.0", "https://aclanthology.org/2022.sumeval-1.4"),
+    "masakhaner": Source("MasakhaNER", "CC BY-NC 4.0", "https://aclanthology.org/2021.tacl-1.66"),
+    "wikineural": Source("WikiNEuRal", "CC BY-NC-SA 4.0", "https://aclanthology.org/2021.findings-emnlp.215"),
+    "conll": Source("CoNLL", "text for research only", "https://aclanthology.org/W03-0419"),
+}
+FREE = ("MIT", "CC BY 4.0", "CC BY-SA 3.0", "CC BY-SA 4.0")
+
+
+def source_of(name: str) -> Source:
+    """The source of corpus files by its name there; one that is not known keeps its name, without licence."""
+    for prefix, source in KNOWN.items():
+        if name.lower().startswith(prefix):
+            return source
+    return Source(name, "")
+
+
+def licence_of_weights(names: Iterable[str]) -> str:
+    """The licence of weights that were trained on sources, as the hub writes it.
+
+    RETURNS: cc-by-sa-4.0, or mit if all sources have it; empty without sources or for one that forbids both.
+    """
+    licences = {source_of(name).licence for name in names}
+    if not licences or not licences <= set(FREE):
+        return ""
+    return "mit" if licences == {"MIT"} else "cc-by-sa-4.0"
