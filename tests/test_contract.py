@@ -16,7 +16,7 @@ from thinc.api import fix_random_seed
 
 from tests import tiny
 
-# Documents in scripts that the tiny vocabulary lacks are among the subjects.
+# The odd texts have a long word of a letter that the tiny vocabulary lacks.
 pytestmark = pytest.mark.filterwarnings("ignore:.XNER-W141")
 
 ODD_TEXTS = [
