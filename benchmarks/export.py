@@ -4,12 +4,14 @@ Speed is in CPU time with one thread, so that a busy machine changes it little. 
 float32, in bfloat16 where the processor has it, exported in float32, and exported in whole numbers.
 """
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
+from record import Record, Table
 from spacy.language import Language
 from wasabi import msg
 
@@ -21,12 +23,13 @@ from spacy_xner.deploy.onnx import (
     restore_encoder,
 )
 from spacy_xner.evaluation import read_examples
-from spacy_xner.files import read_json, write_json
+from spacy_xner.files import read_json
 from spacy_xner.loading import load_pipeline
-from spacy_xner.machine import describe_machine
 from spacy_xner.precision import choose_precision, has_cpu_bfloat16
 from spacy_xner.scoring import annotate
 from spacy_xner.stability import entity_set
+
+SETTINGS = "CPU time with one thread; every pipeline in all ways in one process, one after the other."
 
 
 def main(
@@ -94,7 +97,32 @@ def sum_bytes(network: torch.nn.Module) -> int:
 def write_rows(out: Path, name: str, row: dict[str, Any]) -> None:
     """Add a row to a result file."""
     rows = read_json(out)["pipelines"] if out.exists() else {}
-    write_json(out, {"machine": describe_machine()._asdict(), "pipelines": {**rows, name: row}})
+    rows = {**rows, name: row}
+    record = Record(" ".join(["python", *sys.argv]), SETTINGS)
+    record.write(out, [summarize(rows)], pipelines=rows)
+
+
+def summarize(rows: dict[str, Any]) -> Table:
+    """A table of all ways to run all pipelines."""
+    table = []
+    for name, row in rows.items():
+        base = row["ways"]["float32"]
+        for way, figures in row["ways"].items():
+            speed = figures["words_per_cpu_second"]
+            lost = ", ".join(
+                f"{lang} {change:+.1f}"
+                for lang, score in figures["languages"].items()
+                if abs(change := score - base["languages"][lang]) >= 0.05
+            )
+            table.append(
+                [
+                    f"{name}, {way}", f"{speed:,.0f} ({speed / base['words_per_cpu_second']:.2f}x)",
+                    f"{figures['f']:.1f}", lost or "–", f"{figures['n_differ']} of {figures['n_entities']}",
+                    f"{sum(figures['encoder_mb']):,.0f}",
+                ]
+            )  # fmt: skip
+    header = ["", "words/CPU second", "F1", "change by language", "other entities", "encoder MB"]
+    return Table("Ways to run an encoder", header, table)
 
 
 if __name__ == "__main__":

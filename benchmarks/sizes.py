@@ -16,6 +16,11 @@ import typer
 from wasabi import msg
 
 LOAD = "load"
+SETTINGS = (
+    "Every pipeline is loaded in a process of its own, and tags four sentences. Seconds are beyond the "
+    "imports, which take 516 MB of the peak. Trimmed pipelines are stored in half precision, "
+    "embeddings in 4-bit blocks."
+)
 
 
 def main(
@@ -32,8 +37,6 @@ def main(
     """Trim pipelines, and write all figures before and after."""
     from spacy_xner.deploy.package import build_wheel
     from spacy_xner.deploy.trim import read_texts, trim_folder
-    from spacy_xner.files import write_json
-    from spacy_xner.machine import describe_machine
     from spacy_xner.router.grouping import read_grouping
 
     clusters = read_grouping(grouping).clusters
@@ -61,20 +64,52 @@ def main(
         }
         for source, folder in (sources.items() if limit else ())
     }
-    command = " ".join(["python", "benchmarks/sizes.py", f"--keep {keep}", f"--limit {limit}"])
-    write_json(
-        out,
-        {
-            "command": command,
-            "machine": describe_machine()._asdict(),
-            "pipelines": rows,
-            "scored": pipelines[0].name,
-            "f1": scores,
-        },
-    )
+    from record import Record
+
+    record = Record(" ".join(["python", *sys.argv]), SETTINGS)
+    record.write(out, summarize(rows, scores), pipelines=rows, scored=pipelines[0].name, f1=scores)
     for source, pair in scores.items():
         changes = {k: round(pair["after"][k] - pair["before"][k], 2) for k in pair["before"]}
         msg.info(f"{source}: {changes}")
+
+
+def summarize(rows: dict[str, Any], scores: dict[str, Any]) -> list[Any]:
+    """Tables of sizes, and of F1 where it was scored."""
+    from record import Table
+
+    header = [
+        "",
+        "languages",
+        "wordpieces",
+        "wheel MB",
+        "disk MB",
+        "seconds of CPU to load",
+        "peak memory MB",
+    ]
+    sizes = [
+        [f"{name}, {state}", str(len(row["languages"])), f"{row[state]['wordpieces']:,}"]
+        + ["–" if row[state][key] is None else f"{row[state][key]:,.0f}" for key in ("wheel_mb", "disk_mb")]
+        + [f"{row[state]['load_cpu_s']:.1f}", f"{row[state]['used_peak_mb']:,.0f}"]
+        for name, row in rows.items()
+        for state in ("before", "after")
+    ]
+    tables = [Table("Pipelines before and after trimming", header, sizes)]
+    if scores:
+        languages = list(next(iter(scores.values()))["before"])
+        f1 = [
+            [f"{source}, {state}", *(f"{pair[state][lang]:.1f}" for lang in languages)]
+            for source, pair in scores.items()
+            for state in ("before", "after")
+        ]
+        changes = [
+            [
+                f"{source}, change",
+                *(f"{pair['after'][lang] - pair['before'][lang]:+.2f}" for lang in languages),
+            ]
+            for source, pair in scores.items()
+        ]
+        tables.append(Table("F1 before and after trimming", ["", *languages], [*f1, *changes]))
+    return tables
 
 
 def _describe(path: Path, wheel: Path | None) -> dict[str, Any]:
