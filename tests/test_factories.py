@@ -34,7 +34,7 @@ for name in [name for name in sys.modules if name.partition(".")[0] in HEAVY]:
 sys.meta_path.insert(0, Watcher())
 seen = spacy.registry._entry_point_factories
 shown = [point for point in seen._get_entry_points() if point.value.startswith("spacy_xner.")]
-assert len(shown) == 5
+assert len(shown) == 6
 seen._get_entry_points = lambda: shown
 before = set(sys.modules)
 ACTION
@@ -43,7 +43,10 @@ print(json.dumps({"tried": tried, "new": new}))
 """
 FACTORIES = ["spacy_xner", "spacy_xner.factories", "spacy_xner.types"]
 # The default config's logger is one of spacy-legacy: spaCy loads all others before it looks there.
-LOGGER = [f"spacy_xner.{name}" for name in ("attributes", "errors", "logger", "scoring", "stability")]
+LOGGER = [
+    f"spacy_xner.{name}"
+    for name in ("attributes", "averaging", "calibration", "errors", "logger", "scoring", "stability")
+]
 BOTH = sorted(FACTORIES + LOGGER)
 
 
