@@ -44,7 +44,8 @@ print(json.dumps({"tried": tried, "new": new}))
 FACTORIES = ["spacy_xner", "spacy_xner.factories", "spacy_xner.types"]
 # The default config's logger is one of spacy-legacy: spaCy loads all others before it looks there.
 LOGGER = [
-    f"spacy_xner.{name}" for name in ("attributes", "calibration", "errors", "logger", "scoring", "stability")
+    f"spacy_xner.{name}"
+    for name in ("attributes", "averaging", "calibration", "errors", "logger", "scoring", "stability")
 ]
 BOTH = sorted(FACTORIES + LOGGER)
 

@@ -60,7 +60,7 @@ class Schooling(NamedTuple):
 
 
 class Distilled(NamedTuple):
-    """What became of a distillation.
+    """The result of a distillation.
 
     n_before: Layers of the teacher.
     loss: Mean divergence over the last tenth of the steps, in nats a token.

@@ -38,7 +38,7 @@ _TAGGED = re.compile(r"\S+[\t ](?:O|[BIES]-\S+)")
 
 @dataclass(frozen=True)
 class Transfer:
-    """What is transferred, and how.
+    """The settings of a transfer: languages, text, and how long to train.
 
     corpus: Folder of {lang}-{source}-{split}.spacy files, with labels of the languages.
     out: Folder of the stages and the report; the pipeline is in `pipeline`.
@@ -122,9 +122,9 @@ class Transfer:
     def texts(self, nlp: Language, target: str) -> Iterator[Doc]:
         """Read a target's text; its labels are there still, if it has any. Plain text comes first."""
         lines = (line.strip() for path in self.text_files(target) for _, line in numbered_lines(path))
-        plain = (nlp.make_doc(line) for line in lines if line)
+        made = (nlp.make_doc(line) for line in lines if line)
         paths = self.files("train", []).get(target, []) if not self.text_files(target) else []
-        yield from islice(chain(plain, read_sentences(paths, nlp.vocab)), self.text_limit or None)
+        yield from islice(chain(made, read_sentences(paths, nlp.vocab)), self.text_limit or None)
 
 
 def blank_pipeline() -> Language:
@@ -204,11 +204,13 @@ def choose_sources(transfer: Transfer, n: int, identifier: Path | None) -> dict[
     def vectors(docs: Iterator[Doc]) -> Any:
         return embed.embed([nlp.make_doc(doc.text) for doc in islice(docs, N_SENTENCES)])
 
-    found = {
+    vectors_of = {
         language: vectors(read_sentences(transfer.files("train", [language])[language], blank.vocab))
         for language in transfer.languages
     }
-    ranked = rank_sources(found, {lang: vectors(transfer.texts(blank, lang)) for lang in transfer.targets})
+    ranked = rank_sources(
+        vectors_of, {lang: vectors(transfer.texts(blank, lang)) for lang in transfer.targets}
+    )
     return dict(islice(ranked.items(), n))
 
 
