@@ -12,6 +12,7 @@ from spacy_xner.calibration import (
     expected_calibration_error,
     find_threshold,
     fit_scalings,
+    reliability,
     risk_coverage,
     scaling_of,
 )
@@ -80,6 +81,11 @@ def test_measures_are_those_of_slow_loops(predictions):
             mean_right = sum(right[k] for k in members) / len(members)
             error += len(members) / len(scores) * abs(mean_score - mean_right)
     assert expected_calibration_error(scores, right) == pytest.approx(error, abs=1e-9)
+    bins = reliability(scores, right)
+    assert sum(row.n for row in bins) == len(scores)
+    # The curve that is drawn shows the error that is told.
+    gaps = sum(row.n * abs(row.score - row.precision) for row in bins) / len(scores)
+    assert gaps == pytest.approx(error, abs=1e-9)
     squares = [(score - outcome) ** 2 for score, outcome in predictions]
     assert brier_score(scores, right) == pytest.approx(sum(squares) / len(squares))
     curve = risk_coverage(scores, right)
@@ -90,6 +96,7 @@ def test_measures_are_those_of_slow_loops(predictions):
 
 
 def test_measures_of_no_entities_are_zero():
+    assert reliability([], []) == []
     assert expected_calibration_error([], []) == brier_score([], []) == risk_coverage([], []).area == 0
 
 

@@ -3,19 +3,24 @@
 import json
 from types import SimpleNamespace
 
+import numpy
 import pytest
 import spacy
 
 from spacy_xner.attributes import register_attributes
+from spacy_xner.calibration import risk_coverage
 from spacy_xner.cli.app import xner
 from spacy_xner.errors import XnerError
 from spacy_xner.evaluation import (
+    N_POINTS,
     confuse_languages,
+    describe_calibration,
     evaluate_pipeline,
     read_examples,
     score_routing,
     show_examples,
 )
+from spacy_xner.scoring import Outcome
 
 from tests import cli, tiny
 
@@ -87,6 +92,29 @@ def test_a_pipeline_is_evaluated(toy_model, toy_corpus, tmp_path):
     assert content["scores"]["ents_f"] == pytest.approx(evaluation.scores["ents_f"])
     assert content["examples"] == evaluation.examples
     assert f"F1 {100 * evaluation.scores['ents_f']:.1f}" in output
+    # The curves hold the numbers of the scores.
+    curves = content["calibration"]
+    assert curves["n_entities"] == sum(row["n"] for row in curves["bins"]) > 0
+    error = sum(row["n"] * abs(row["score"] - row["precision"]) for row in curves["bins"])
+    assert error / curves["n_entities"] == pytest.approx(content["scores"]["ents_ece"])
+    assert 1 - curves["risk"][-1] == pytest.approx(content["scores"]["ents_p"])
+    assert curves["coverage"][-1] == 1
+
+
+def test_curves_of_many_entities_have_few_points_and_the_last_one():
+    rng = numpy.random.default_rng(0)
+    scores = rng.random(5000)
+    outcomes = [
+        Outcome(score, bool(right), "en")
+        for score, right in zip(scores, rng.random(5000) < scores, strict=True)
+    ]
+    curves = describe_calibration(outcomes)
+    assert 150 < len(curves["coverage"]) == len(curves["risk"]) <= N_POINTS + 1
+    assert curves["coverage"] == sorted(set(curves["coverage"]))
+    assert curves["risk"][-1] == pytest.approx(1 - sum(row.is_right for row in outcomes) / 5000)
+    full = risk_coverage(scores, [row.is_right for row in outcomes])
+    assert curves["area"] == pytest.approx(full.area)
+    assert describe_calibration([]) is None
 
 
 def test_negative_numbers_are_coded_errors(toy_model, toy_corpus, tmp_path):

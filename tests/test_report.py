@@ -13,7 +13,7 @@ from spacy_xner.cli.app import xner
 from spacy_xner.errors import XnerError
 from spacy_xner.projector.summary import SilverCounts, Summary
 from spacy_xner.report import figures
-from spacy_xner.report.figures import draw_curves, draw_sentences
+from spacy_xner.report.figures import draw_calibration, draw_curves, draw_sentences
 from spacy_xner.report.page import BEGIN, END, Report, renew_readme, write_report
 from spacy_xner.report.sources import read_model
 
@@ -276,6 +276,33 @@ def test_test_files_without_annotation_have_no_scores(folders: Path) -> None:
     path.write_text(json.dumps({"scores": scores, "confusion": None, "examples": []}))
     model = read_model(path, folders)
     assert (model.scores, model.tables, model.languages, model.curves) == ({}, [], [], "")
+
+
+def test_the_curves_of_probabilities_are_on_the_page(folders: Path) -> None:
+    path = folders / "metrics" / "xner.json"
+    content = json.loads(path.read_text())
+    invoke(xner, "report", *options_of(folders))
+    before = (folders / "report.html").read_text().count("<svg")
+    bins = [{"score": 0.25, "precision": 0.5, "n": 2}, {"score": 0.875, "precision": 1.0, "n": 4}]
+    content["calibration"] = {"bins": bins, "coverage": [0.5, 1.0], "risk": [0.0, 0.25], "area": 0.1}
+    path.write_text(json.dumps(content))
+    invoke(xner, "report", *options_of(folders))
+    page = (folders / "report.html").read_text()
+    assert page.count("<svg") == before + 1
+    assert "<h3>Probabilities</h3>" in page
+    content["calibration"]["bins"] = [{"score": "<script>", "precision": 1, "n": 1}]
+    path.write_text(json.dumps(content))
+    assert "XNER530" in invoke(xner, "report", *options_of(folders), code=1)
+
+
+def test_the_curves_of_probabilities_are_where_their_numbers_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(figures, "to_svg", drawn.append)
+    bins = [{"score": 0.25, "precision": 0.5, "n": 2}, {"score": 0.875, "precision": 1.0, "n": 4}]
+    draw_calibration({"bins": bins, "coverage": [0.5, 1.0], "risk": [0.0, 0.25]})
+    left, right = drawn[0].axes
+    assert left.lines[1].get_xydata().tolist() == [[0.25, 0.5], [0.875, 1.0]]
+    assert right.lines[0].get_xydata().tolist() == [[0.5, 0.0], [1.0, 0.25]]
 
 
 def test_names_in_figures_are_text() -> None:
