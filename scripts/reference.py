@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 from spacy.language import Language
 
+import spacy_xner
 from spacy_xner.errors import Errors, Warnings
 from spacy_xner.factories import DEFAULTS
 
 from scripts.options import read_verbs
 from scripts.prose import Docstring, describe_setting, describe_type, docstrings_of, split_docstring
 
-PACKAGE = Path(__file__).resolve().parent.parent / "spacy_xner"
+PACKAGE = Path(spacy_xner.__file__).parent
 NOTICE = "<!-- This page is written by `python scripts reference`; change the docstrings instead. -->"
 # Groups of entry points on the page of what a training config names, with their titles.
 TRAINING = {

@@ -6,6 +6,7 @@ that a tiny encoder learns with (`TINY_TRAINING`). A block below `<!-- not run: 
 does not run.
 """
 
+import ast
 import configparser
 import re
 import shlex
@@ -274,6 +275,22 @@ def check_config(code: str, work: Path) -> None:
         Config().from_disk(path, interpolate=False).merge(part).to_disk(path)
 
 
+def test_the_output_of_the_first_example_fits_its_texts():
+    [example] = [block for block in blocks_of(ROOT / "README.md") if block.kind == "python"]
+    [printed] = [block for block in blocks_of(ROOT / "README.md") if block.kind == "text"]
+    texts = ast.literal_eval(re.search(r"texts = (\[.*?\n\])", example.code, re.DOTALL)[1])
+    for text, line in zip(texts, printed.code.splitlines(), strict=True):
+        language, _, entities = line.partition(" ")
+        assert re.fullmatch(r"[a-z]{2}|None", language)
+        for entity, label, score in ast.literal_eval(entities):
+            assert entity in text
+            assert label in ("PER", "LOC", "ORG")
+            assert 0 < score <= 1
+    # Sentences of the example are in no training file.
+    sample = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "assets" / "sample").glob("*.tsv"))
+    assert not [text for text in texts if text in re.sub(r"\[([^]]*)\]\(\w+:\d+\)", r"\1", sample)]
+
+
 @pytest.mark.parametrize(
     "page", [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", ROOT / "PROJECT.md"], ids=named
 )
@@ -339,6 +356,12 @@ def test_a_setting_is_described_where_its_docstring_sends_to():
     assert describe_setting("rate", texts["build_b"], texts) == "Steps a second. Or not."
     assert describe_setting("rate", "Build c; see `build_b`.", texts) == "Steps a second. Or not."
     assert describe_setting("size", "Build c; see `build_b`.", texts) == ""
+    # Where a setting names its place, no other place of the docstring is looked at.
+    texts["build_z"] = "Build z.\n\nrate: Another one."
+    assert (
+        describe_setting("rate", "Build e; see `build_z`.\n\nrate: See `build_a`.", texts)
+        == "Steps a second."
+    )
     parts = split_docstring("Build d; see `build_a`.\n\nMore.\n\nrate: R.\nSOURCE: A 2020,\n    page 1")
     assert (parts.prose, parts.source) == (["Build d.", "", "More.", ""], "A 2020, page 1")
 
