@@ -103,7 +103,7 @@ def accuracies(system: spacy.Language, texts: Texts) -> dict[str, float]:
 
 
 def thresholds(system: spacy.Language, known: Texts, unseen: Texts) -> list[dict[str, float]]:
-    """What each threshold makes a guess of, in percent of the sentences.
+    """The share that each threshold makes a guess, in percent of the sentences.
 
     RETURNS: A row a threshold. `unseen_marked` is the share of guesses among sentences in unseen
         languages, `known_marked` among those in known ones, `known_wrong_marked` among

@@ -21,7 +21,7 @@ import spacy
 import typer
 from record import Record, Table
 
-# What compares content: checksums, and the search for numbers that are not finite.
+# The functions that compare content: checksums, and the search for numbers that are not finite.
 CHECKS = (
     "spacy_xner.storage.Manifest.check",
     "spacy_xner.stored.check_vectors",

@@ -17,7 +17,7 @@ from scripts.versions import describe_commit, describe_versions  # noqa: E402
 
 
 class Record:
-    """What a benchmark was made with, looked up when it begins: files may change while it runs."""
+    """Machine, versions and commit of a benchmark, looked up at its begin: files may change while it runs."""
 
     def __init__(self, command: str, settings: str) -> None:
         self._machine = describe_machine()

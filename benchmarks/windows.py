@@ -39,7 +39,7 @@ class Setting(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """What was measured of a setting. seconds: Of the processor. positions: Wordpieces of all windows."""
+    """The measures of a setting. seconds: Seconds of the processor. positions: Wordpieces of all windows."""
 
     seconds: float
     f1: float

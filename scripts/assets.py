@@ -19,7 +19,7 @@ def check_assets(folder: Path) -> dict[str, str]:
     Assets that were not fetched are passed over: most of them are fetched with `--extra` only.
 
     folder: Folder of a project.yml.
-    RETURNS: What was done with an asset, by its path in the project.
+    RETURNS: The state of an asset, by its path in the project.
     RAISES: XNER128 if the file is not the one that project.yml names, XNER129 if there is no project, XNER706
         if the file is not that of the first download.
     """

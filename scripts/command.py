@@ -73,7 +73,7 @@ def assets(
 ) -> None:
     """Record the checksums of downloaded assets, and compare them ever after.
 
-    Those without a checksum in project.yml are recorded in checksums.json beside it when they are first seen.
+    Assets without a checksum in project.yml are recorded in checksums.json beside it when first seen.
     """
     from scripts.assets import check_assets
 

@@ -57,7 +57,7 @@ class Lexical(Trained):
     # patience: Evaluations without a better score on the source's dev set after which a run ends; 0 for none.
     # refresh_every: Batches until the model is its own newer teacher (cross-augmented).
     # bases: Variants of which the one with the best score on the source's dev set is gone on from.
-    # again_rate: What the learning rate is multiplied by then.
+    # again_rate: Factor of the learning rate then.
     # mean: Learn the mean of the three losses, rather than their sum.
     # min_length, max_quantile: Lengths of text are drawn from this one (0 for the shortest) to this quantile.
     # eval_every: Steps between two evaluations, in the place of parts of equal length; 0 for these.

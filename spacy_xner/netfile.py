@@ -21,12 +21,12 @@ STORED = "__stored__"
 
 
 class StoredNetwork(NamedTuple):
-    """What a file holds.
+    """The content of a file.
 
     cfg: Settings of which the network is built.
     tables: Weights that may stay in blocks, by name; the other ones are `tensors`.
     tensors: float32 weights by name. Networks may have those of `parts` in common: a copy is to be trained.
-    parts: What other components have alike; who uses the weights holds them.
+    parts: Parts that other components have too; who uses the weights holds them.
     """
 
     cfg: dict[str, Any]

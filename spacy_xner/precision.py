@@ -61,7 +61,7 @@ def read_precision(precision: Precision | None, mixed_precision: bool | None) ->
     """Read the setting of today, or the one of earlier configs.
 
     precision: None where the config does not say it; that is float32.
-    mixed_precision: What earlier configs say: true is "auto" and false "float32".
+    mixed_precision: The setting of earlier configs: true is "auto" and false "float32".
     RAISES: XNER130 if both are given.
     """
     if mixed_precision is None:

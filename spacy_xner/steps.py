@@ -23,7 +23,7 @@ Parameters = list[tuple[str, torch.nn.Parameter]]
 
 
 class _Rows(NamedTuple):
-    """What is stepped of a parameter: all of it, or copies of some of its rows.
+    """The stepped part of a parameter: all of it, or copies of some of its rows.
 
     tensors: Weights, gradient, first and second moments, all of one shape.
     indices: The rows that were copied; None for the parameter itself. Shape: (n_rows,).
@@ -72,7 +72,7 @@ def step_fused(optimizer: Optimizer, shim_id: int, parameters: Parameters, rate:
 
     Rate, schedule, betas, eps, decay and clipping are the optimizer's, as in thinc's step.
 
-    parameters: Those with a gradient, by name.
+    parameters: Parameters with a gradient, by name.
     rate: The learning rate in place of the optimizer's.
     """
     chosen = [_choose_rows(optimizer, (shim_id, name), parameter) for name, parameter in parameters]

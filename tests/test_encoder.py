@@ -254,8 +254,9 @@ def test_pairs_are_read_as_the_tokenizer_writes_them(checkpoint):
         offsets, owners = encoding.pop("offset_mapping")[0].tolist(), encoding.sequence_ids()
         # This XLM-R has two types, which its tokenizer does not know of.
         types = torch.arange(len(owners)) >= owners.index(1)
+        encoding["token_type_ids"] = types.long()[None]
         with torch.no_grad():
-            hidden = encoder(**encoding, token_type_ids=types.long()[None]).last_hidden_state[0]
+            hidden = encoder(**encoding).last_hidden_state[0]
         names = tokenizer.convert_ids_to_tokens(encoding["input_ids"][0])
         for token, vector in zip(doc, found, strict=True):
             end = token.idx + len(token)

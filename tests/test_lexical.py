@@ -91,7 +91,8 @@ def test_curves_are_of_the_weights_that_are_kept(tmp_path: Path) -> None:
     overrides = {
         "paths.corpus": str(corpus), "paths.vectors": None, "vars.languages": ["en"], "vars.batch_size": 4,
         "vars.use_vectors": False, "vars.hidden": 8, "vars.character_width": 8, "vars.character_hidden": 8,
-        "vars.use_averages": True, "training.logger.watch": {"dev": dev}, **whole_epochs(6, 3),
+        "vars.use_averages": True, "vars.learn_rate": 0.03, "training.logger.watch": {"dev": dev},
+        **whole_epochs(12, 3),
     }  # fmt: skip
     _, curve = train_curve(
         Path("configs/bilstm.cfg"), tmp_path / "run.json", overrides, -1, tmp_path / "kept", "model-last"

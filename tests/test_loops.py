@@ -172,7 +172,9 @@ OVERRIDES = {
         "vars.n_layers": 2,
         "vars.n_frozen_layers": 2,
     },
+    "transfer": {"components.ner.model.tok2vec.overlap": 8, "vars.n_frozen_layers": 1},
     "transformer": {"components.ner.model.tok2vec.overlap": 8},
+    "transformer_gpu": {"components.ner.model.tok2vec.overlap": 8, "system.gpu_allocator": None},
 }
 
 
@@ -180,6 +182,7 @@ OVERRIDES = {
 def test_a_pipeline_of_every_config_is_trained_on(config, checkpoint, tmp_path):
     corpus = write_corpus(tmp_path / "corpus", config.stem)
     paths = {"encoder": checkpoint, "corpus": corpus, "curves": tmp_path / "curves.jsonl"}
+    paths["average"] = tmp_path / "average"
     if config.stem == "shared":
         paths |= {"train": corpus / "train.spacy", "dev": corpus / "dev.spacy"}
     overrides = {

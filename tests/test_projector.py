@@ -78,6 +78,7 @@ def test_a_document_without_a_source_is_an_error(checkpoint):
         nlp("Nokia")
 
 
+@pytest.mark.filterwarnings("ignore:.XNER-W141")
 @pytest.mark.parametrize("text", ["", " ", "قال الرئيس", "Nokia " * 300])
 @pytest.mark.parametrize("translation", ["", " ", "ماريا في موسكو", "Nokia " * 300])
 def test_odd_pairs_are_survived(checkpoint, trained, text, translation):

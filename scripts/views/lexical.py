@@ -92,7 +92,7 @@ def tables(folder: Path, results: list[Result]) -> list[Table]:
 
 
 def _table_of_bases(results: list[Result]) -> Table:
-    """What the runs with augmentation went on from, and the share of the text that a drawn length admits."""
+    """The base of the runs with augmentation, and the share of the text that a drawn length admits."""
     header = ["", "seed", "base", "admitted"]
     rows = [
         [row["target"], str(row.get("seed", 0)), result["base"], f"{100 * result['admitted']:.1f} %"]

@@ -40,7 +40,7 @@ class Row(NamedTuple):
     before: Expected calibration error of the head's probabilities.
     after: The same once they are scaled.
     area: Area under the curve of risk by coverage, which scaling within a language leaves as it is.
-    threshold: Of the target; None if these sentences show none, or there is no target.
+    threshold: Lowest probability of the target; None if these sentences show none, or there is no target.
     share: Entities that the threshold lets through.
     """
 

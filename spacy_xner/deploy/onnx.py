@@ -41,7 +41,7 @@ class Encoder(NamedTuple):
 
     @property
     def shim(self) -> TorchShim:
-        """What holds the network in the model."""
+        """The shim that holds the network in the model."""
         return self.node.shims[0]
 
 
@@ -74,7 +74,7 @@ def choose_settings(*, int8: bool, n_float_layers: int = 0) -> GraphSettings:
 def export_encoder(encoder: Encoder, settings: GraphSettings, texts: list[str]) -> None:
     """Put an exported network in the place of a component's own.
 
-    texts: What the ranges of the layers' inputs are measured on.
+    texts: Texts by which the ranges of the layers' inputs are measured.
     RAISES: XNER160 without the packages, XNER162 for another kind of encoder.
     """
     network, source = encoder.network, encoder.network.encoder

@@ -45,8 +45,10 @@ class GraphSettings(NamedTuple):
 class Peaks(NamedTuple):
     """The largest number, without its sign, of each column that a layer's matrix products read.
 
-    queries: Also those of keys and values. attended: Of the product behind attention. inner: Of the first
-    product of the feed-forward network. outer: Of its second. Shape: (n_columns,) each.
+    queries: Peaks of the products of queries, keys and values. Shape: (n_columns,), as the others.
+    attended: Peaks of the product behind attention.
+    inner: Peaks of the first product of the feed-forward network.
+    outer: Peaks of its second product.
     """
 
     queries: Floats
@@ -58,7 +60,7 @@ class Peaks(NamedTuple):
 class LayerShape(NamedTuple):
     """Sizes that all layers of an encoder have alike.
 
-    eps: What layer normalisation adds to the variance.
+    eps: The number that layer normalisation adds to the variance.
     """
 
     width: int
@@ -71,7 +73,7 @@ def write_layers(
 ) -> bytes:
     """Write layers as one graph: hidden states and mask in, hidden states out.
 
-    peaks: Of each layer on some texts; None for a layer that multiplies in float32.
+    peaks: Ranges of each layer on some texts; None for a layer that multiplies in float32.
     RETURNS: The graph; empty for no layers.
     RAISES: XNER160 without the package onnx.
     """

@@ -35,7 +35,7 @@ class Parity(NamedTuple):
 
 
 class ExportReport(NamedTuple):
-    """What an export did.
+    """The outcome of an export.
 
     components: Names of the components whose encoder is exported.
     languages: By language. words_per_second: Before and after, on all texts of the corpus.
@@ -68,7 +68,7 @@ def export_pipeline(
     A tagger of a routed pipeline stays as it is if a language of its clusters loses too much.
 
     read: Gives the test examples anew.
-    texts: What the ranges of whole numbers are measured on; no test texts.
+    texts: Texts by which the ranges of whole numbers are measured; no test texts.
     settings: How the layers are written; by default in whole numbers, as suits this machine.
     max_loss: Points of F1 that a language may lose.
     RAISES: XNER160, XNER162, XNER165; XNER164 if a language loses more, and nothing is left to keep.

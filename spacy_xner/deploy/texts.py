@@ -62,7 +62,7 @@ class Texts(NamedTuple):
     def read(self, vocab: Vocab) -> Iterator[Text]:
         """Read text after text. Blank lines of plain text are left out; everything else has its output.
 
-        vocab: Of the documents that have tokens already.
+        vocab: Vocabulary of the documents that have tokens already.
         RAISES: XNER103 to XNER105, XNER108 and those of tagged files for damaged files, XNER711 for a row
             without its text, XNER712 for a format that cannot come from standard input, XNER713 for parquet
             without pyarrow.

@@ -89,7 +89,7 @@ def trim(
     Wordpieces in the words of the texts stay, so that these are read as before; single characters, bytes and
     special tokens stay too. See `vocabulary.choose_ids` for `keep`, and `packing` for `storage`.
 
-    languages: Those that the pipeline is to read; those that its components know if empty. Warns (W140) if
+    languages: Languages that the pipeline is to read; those of its components if empty. Warns (W140) if
         the texts have nothing in the script of one.
     RAISES: XNER140, XNER143 for an unknown storage, XNER144 for a vocabulary of another kind than Unigram and
         WordPiece, XNER145 without any text, XNER146 for a pipeline without a transformer.

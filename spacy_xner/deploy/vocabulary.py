@@ -41,7 +41,7 @@ class Vocabulary(NamedTuple):
 
     ids: Id of every piece, without added tokens that the model does not know.
     added: Ids of added tokens, such as the special ones.
-    inside: What stands before a piece within a word: "##" in WordPiece, nothing in Unigram.
+    inside: The mark before a piece within a word: "##" in WordPiece, nothing in Unigram.
     required: Further ids that tokenization needs.
     """
 
@@ -52,7 +52,7 @@ class Vocabulary(NamedTuple):
 
 
 class Words(NamedTuple):
-    """What texts are made of: their different words, and how often each small letter occurs."""
+    """The material of texts: their different words, and how often each small letter occurs."""
 
     words: frozenset[str]
     letters: Counter[str]
@@ -74,7 +74,7 @@ def read_vocabulary(tokenizer_json: str) -> Vocabulary:
     added = frozenset(token["id"] for token in content.get("added_tokens", ()))
     if kind == "Unigram":
         ids = {piece: i for i, (piece, _) in enumerate(model["vocab"])}
-        # What an unknown character costs is counted from the score of the rarest piece.
+        # The cost of an unknown character is counted from the score of the rarest piece.
         rarest = min(range(len(model["vocab"])), key=lambda i: model["vocab"][i][1])
         return Vocabulary(ids, added, "", frozenset({rarest, model["unk_id"]} - {None}))
     if kind == "WordPiece":

@@ -84,7 +84,7 @@ def admitted_share(lengths: Counter[int], limits: LengthRange) -> float:
 class AugmentedTuning:
     """See `create_augmented_tuning`.
 
-    labelled_weight: What the loss of the labels is multiplied by.
+    labelled_weight: Factor of the loss of the labels.
     """
 
     reads_labelled = False

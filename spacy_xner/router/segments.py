@@ -1,4 +1,4 @@
-"""What identifiers of languages share: which parts of a document they look at, and what they write on it."""
+"""Functions that identifiers of languages share: which parts of a document they read, and what they write."""
 
 from typing import NamedTuple
 

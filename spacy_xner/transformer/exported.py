@@ -25,10 +25,10 @@ _sessions_lock = ForkableLock()
 
 
 class ExportSettings(NamedTuple):
-    """What stands under `exported` in the description of an encoder.
+    """The entry `exported` in the description of an encoder.
 
     version: See `VERSION`.
-    precision: Of weights and matrix products, "int8" or "float32".
+    precision: Numbers of weights and matrix products, "int8" or "float32".
     n_frozen_layers: The lower graph has so many layers; -1 if the encoder was not frozen at all.
     sizes: Bytes of the lower and of the upper graph; 0 for a graph without layers.
     """
@@ -99,7 +99,7 @@ class ExportedEncoder(nn.Module):
     """Compute what a BERT-like encoder computes; without gradients.
 
     config: Configuration of the encoder.
-    settings: What was exported, and how.
+    settings: The exported layers, and how they were made.
     """
 
     def __init__(self, config: PretrainedConfig, settings: ExportSettings) -> None:

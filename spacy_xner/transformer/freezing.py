@@ -77,7 +77,7 @@ def make_sparse(encoder: PreTrainedModel, is_sparse: bool) -> None:
 def layer_depths(encoder: nn.Module) -> dict[str, int]:
     """Count the layers above each parameter of an encoder: 0 in the highest, all of them below the first.
 
-    What is in no layer and no embedding counts as the highest.
+    A parameter of no layer and no embedding counts as the highest.
     RAISES: XNER654 for an encoder with other parts.
     SOURCE: Howard and Ruder 2018, https://arxiv.org/abs/1801.06146, "Discriminative fine-tuning".
     """

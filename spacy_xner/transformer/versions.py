@@ -1,4 +1,4 @@
-"""What differs between the versions of transformers that the package runs with, 4.45 to 5."""
+"""Differences between the versions of transformers that the package runs with, 4.45 to 5."""
 
 from typing import Any
 

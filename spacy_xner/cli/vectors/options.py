@@ -29,7 +29,10 @@ Spelling = Annotated[
 MeasuredBy = Annotated[Path | None, typer.Option(exists=True, help="Pairs to measure by, no more.")]
 Initialisers = Annotated[str, typer.Option(help="Starts to try.")]
 AdversarySettings = Annotated[
-    str, typer.Option(help="Of the adversary: NAME=VALUE with commas between, or 'conneau', the paper's.")
+    str,
+    typer.Option(
+        help="Settings of the adversary: NAME=VALUE with commas between, or 'conneau', the paper's."
+    ),
 ]
 Consensus = Annotated[
     int, typer.Option(min=0, help="Starts that must share a pair for the last map; 0 takes the best's pairs.")
