@@ -77,11 +77,7 @@ class Transfer:
 
     @property
     def conditions(self) -> dict[str, Any]:
-<<<<<<< HEAD
-        """The inputs of a stage, as JSON."""
-=======
         """The settings that a stage depends on, as JSON."""
->>>>>>> k23
         settings = {name: value for name, value in asdict(self).items() if name not in ("out", "gpu")}
         lists = {name: list(settings[name]) for name in ("languages", "targets", "sources")}
         text = [describe_file(path) for target in self.targets for path in self.text_files(target)]
