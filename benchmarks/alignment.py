@@ -110,22 +110,22 @@ def measure(sets: Sets, find: Callable[[list[Gold]], Found]) -> dict[str, Any]:
     fates: dict[str, dict[str, int]] = {}
     start = time.perf_counter()
     for lang, pairs in sets.items():
-        found = find(pairs)
+        places = find(pairs)
         scores[lang] = {
-            **rates(pairs, found.best),
-            "f_filtered": rates(pairs, found.filtered)["f"],
+            **rates(pairs, places.best),
+            "f_filtered": rates(pairs, places.filtered)["f"],
         }
-        fates[lang] = dict(found.fates)
+        fates[lang] = dict(places.fates)
     mean = sum(row["f"] for row in scores.values()) / len(scores)
     n_pairs = sum(map(len, sets.values()))
     speed = round(n_pairs / (time.perf_counter() - start), 1)
     return {"mean": round(mean, 2), "pairs_per_second": speed, "scores": scores, "fates": fates}
 
 
-def rates(pairs: list[Gold], found: Spans) -> dict[str, float]:
+def rates(pairs: list[Gold], predicted: Spans) -> dict[str, float]:
     """Precision, recall and F1 in percent over all sentences."""
     total = PRFScore()
-    for pair, spans in zip(pairs, found, strict=True):
+    for pair, spans in zip(pairs, predicted, strict=True):
         total.score_set(set(spans), set(pair.target.spans))
     named = {"p": total.precision, "r": total.recall, "f": total.fscore}
     return {name: round(100 * value, 2) for name, value in named.items()}
@@ -146,14 +146,14 @@ def measure_own(checkpoint: str, layer: int, temperature: float, sets: Sets) -> 
 
 def project(nlp: spacy.Language, pairs: list[Gold]) -> Found:
     """Project with a pipeline: best places, what the filters leave, and fates."""
-    found = Found([], [], Counter())
+    places = Found([], [], Counter())
     for pair, doc in zip(pairs, nlp.pipe(read_docs(nlp, pairs)), strict=True):
-        found.best.append(best_places(doc._.projection, pair))
+        places.best.append(best_places(doc._.projection, pair))
         lost = any(entity["fate"] not in ("projected", "suppressed") for entity in doc._.projection)
-        found.filtered.append([TokenSpan(ent.start, ent.end, ent.label_) for ent in doc.ents])
-        found.fates.update(entity["fate"] for entity in doc._.projection)
-        found.fates["sentences dropped"] += lost
-    return found
+        places.filtered.append([TokenSpan(ent.start, ent.end, ent.label_) for ent in doc.ents])
+        places.fates.update(entity["fate"] for entity in doc._.projection)
+        places.fates["sentences dropped"] += lost
+    return places
 
 
 def best_places(projection: list[dict[str, Any]], pair: Gold) -> list[TokenSpan]:

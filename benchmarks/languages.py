@@ -97,8 +97,8 @@ def read_tatoeba(folder: Path, languages: Sequence[str], limit: int) -> Texts:
 def accuracies(system: spacy.Language, texts: Texts) -> dict[str, float]:
     """Percent of the sentences of each language whose language is found."""
     return {
-        lang: round(100 * sum(doc._.language == lang for doc in system.pipe(own)) / len(own), 2)
-        for lang, own in texts.items()
+        lang: round(100 * sum(doc._.language == lang for doc in system.pipe(sentences)) / len(sentences), 2)
+        for lang, sentences in texts.items()
     }
 
 
@@ -110,12 +110,12 @@ def thresholds(system: spacy.Language, known: Texts, unseen: Texts) -> list[dict
         the wrong answers in these.
     """
     best = {
-        lang: [(max(doc._.language_scores.values()), doc._.language) for doc in system.pipe(own)]
-        for lang, own in {**known, **unseen}.items()
+        lang: [(max(doc._.language_scores.values()), doc._.language) for doc in system.pipe(sentences)]
+        for lang, sentences in {**known, **unseen}.items()
     }
     foreign = [score for lang in unseen for score, _ in best[lang]]
     home = [score for lang in known for score, _ in best[lang]]
-    wrong = [score for lang in known for score, found in best[lang] if found != lang]
+    wrong = [score for lang in known for score, guess in best[lang] if guess != lang]
 
     def share(scores: list[float], threshold: float) -> float:
         return round(100 * sum(score < threshold for score in scores) / max(1, len(scores)), 2)

@@ -105,17 +105,17 @@ def measure(nlp: Language, gold: list[Doc]) -> dict[Setting, Figures]:
     tagger: Any = next(pipe for _, pipe in nlp.pipeline if hasattr(pipe, "tag_set"))
     network = tagger.model.get_ref("tok2vec").shims[0].network
     seconds = dict.fromkeys(SETTINGS, 0.0)
-    found: dict[Setting, list[Doc]] = {setting: [] for setting in SETTINGS}
+    docs_of: dict[Setting, list[Doc]] = {setting: [] for setting in SETTINGS}
     nlp(gold[0].text)
     for group in minibatch(gold, max(1, 2000 // len(gold[0]))):
         for setting in SETTINGS:
             network.size, network.overlap = setting.window - 2, setting.overlap
             docs = [plain(doc) for doc in group]
             start = time.process_time()
-            found[setting] += tagger.pipe(docs)
+            docs_of[setting] += tagger.pipe(docs)
             seconds[setting] += time.process_time() - start
     n_pieces = [len(pieces.ids) for pieces in network.split([doc.text for doc in gold])]
-    base = [entities(doc) for doc in found[SETTINGS[0]]]
+    base = [entities(doc) for doc in docs_of[SETTINGS[0]]]
     return {
         setting: Figures(
             seconds[setting],
@@ -123,7 +123,7 @@ def measure(nlp: Language, gold: list[Doc]) -> dict[Setting, Figures]:
             sum(positions(n, setting) for n in n_pieces) / sum(n_pieces),
             sum(len(entities(doc) ^ other) for doc, other in zip(docs, base, strict=True)),
         )
-        for setting, docs in found.items()
+        for setting, docs in docs_of.items()
     }
 
 

@@ -76,8 +76,8 @@ class Lexical(Trained):
     def expand(self, settings: Settings) -> Iterable[Settings]:
         """Refuse unknown variants, and folders that lack vectors. RAISES: XNER808, XNER814."""
         for setting, known in (("variant", VARIANTS), ("start", STARTS), ("optimizer", RATES)):
-            if (found := settings[setting]) not in known:
-                raise XnerError(Errors.XNER808.format(setting=setting, known=", ".join(known), found=found))
+            if (choice := settings[setting]) not in known:
+                raise XnerError(Errors.XNER808.format(setting=setting, known=", ".join(known), found=choice))
         vectors = self._vectors(Run({}, settings))
         if not vectors.is_dir():
             raise XnerError(Errors.XNER814.format(missing=vectors, verb="vectors merge"))

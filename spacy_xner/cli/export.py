@@ -45,7 +45,7 @@ def export_cli(
     nlp = load_pipeline(pipeline)
     chosen = split_names(languages), split_names(source)
     texts = read_examples(nlp, corpus, calibrate_on, chosen[0], n_texts, chosen[1])
-    found = export_pipeline(
+    outcome = export_pipeline(
         nlp,
         lambda: read_examples(nlp, corpus, split, chosen[0], limit, chosen[1]),
         [example.reference.text for example in texts],
@@ -56,9 +56,9 @@ def export_cli(
     with fresh_folder(out) as folder:
         nlp.to_disk(folder)
     if report is not None:
-        languages_found = [row._asdict() for row in found.languages]
-        write_json(report, {**found._asdict(), "languages": languages_found})
-    show(found, out)
+        languages_found = [row._asdict() for row in outcome.languages]
+        write_json(report, {**outcome._asdict(), "languages": languages_found})
+    show(outcome, out)
 
 
 def show(report: "ExportReport", out: Path) -> None:

@@ -38,7 +38,7 @@ def describe(annotated: Annotated) -> dict[str, Any]:
     Fields of the row that have the names of these are kept as `input_NAME`.
     """
     doc, fields = annotated
-    found = {
+    described = {
         "text": doc.text,
         "language": doc._.language,
         "cluster": doc._.cluster,
@@ -50,7 +50,10 @@ def describe(annotated: Annotated) -> dict[str, Any]:
             for ent in doc.ents
         ],
     }  # fmt: skip
-    return {**{f"input_{key}" if key in found else key: value for key, value in fields.items()}, **found}
+    return {
+        **{f"input_{key}" if key in described else key: value for key, value in fields.items()},
+        **described,
+    }
 
 
 def write_part(rows: Sequence[Annotated], path: Path, kind: str) -> None:

@@ -81,11 +81,11 @@ def export_pipeline(
     for encoder in encoders:
         export_encoder(encoder, settings, texts)
     after = _run(nlp, read())
-    kept: dict[str, list[str]] = {}
+    unchanged: dict[str, list[str]] = {}
     lost = _losers(before, after, max_loss)
     if lost:
-        kept = {language: _taggers(nlp, language) for language in lost}
-        names = {name for taggers in kept.values() for name in taggers}
+        unchanged = {language: _taggers(nlp, language) for language in lost}
+        names = {name for taggers in unchanged.values() for name in taggers}
         for encoder in encoders:
             if encoder.component in names:
                 restore_encoder(encoder)
@@ -93,7 +93,7 @@ def export_pipeline(
         if names:
             after = _run(nlp, read())
         lost = _losers(before, after, max_loss)
-    rows = [_compare(language, before, after, kept.get(language, [])) for language in sorted(before.f)]
+    rows = [_compare(language, before, after, unchanged.get(language, [])) for language in sorted(before.f)]
     if lost or not encoders:
         table = "\n".join(
             f"{row.language}: {row.before:.1f} before, {row.after:.1f} after, "
@@ -128,7 +128,7 @@ def _taggers(nlp: Language, language: str) -> list[str]:
     return [name for name, pipe in nlp.pipeline if cluster in getattr(pipe, "clusters", ())]
 
 
-def _compare(language: str, before: _Run, after: _Run, kept: list[str]) -> Parity:
+def _compare(language: str, before: _Run, after: _Run, unchanged: list[str]) -> Parity:
     pairs = list(zip(before.entities[language], after.entities[language], strict=True))
     return Parity(
         language,
@@ -136,5 +136,5 @@ def _compare(language: str, before: _Run, after: _Run, kept: list[str]) -> Parit
         after.f[language],
         n_differ=sum(len(a ^ b) for a, b in pairs),
         n_entities=sum(len(a) for a, _ in pairs),
-        kept=kept,
+        kept=unchanged,
     )

@@ -130,15 +130,15 @@ def _pieces_in(vocabulary: Vocabulary, words: Iterable[str]) -> set[int]:
     """Find all pieces that occur anywhere in the words."""
     ids, inside = vocabulary.ids, vocabulary.inside
     longest = max(map(len, ids), default=0)
-    found = set()
+    starts = set()
     for word in words:
         for start in range(len(word)):
             prefix = inside if start else ""
             for end in range(start + 1, min(len(word), start + longest) + 1):
                 i = ids.get(prefix + word[start:end])
                 if i is not None:
-                    found.add(i)
-    return found
+                    starts.add(i)
+    return starts
 
 
 @cache

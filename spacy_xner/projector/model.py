@@ -147,7 +147,7 @@ def read_inside(model: Aligner, queries: list[tuple[str, Doc]], *, by_piece: boo
     if not by_piece:
         return inside
     ranges = pieces_of(model.get_ref("tok2vec"), [doc for _, doc in queries])
-    return [mean_of_pieces(rows, own) for rows, own in zip(inside, ranges, strict=True)]
+    return [mean_of_pieces(rows, place) for rows, place in zip(inside, ranges, strict=True)]
 
 
 def mean_of_pieces(inside: Matrix, pieces: TokenPieces) -> Matrix:

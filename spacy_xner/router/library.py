@@ -136,10 +136,10 @@ def create_lingua_detector() -> Callable[[list[str]], Detector]:
         detector = lingua.LanguageDetectorBuilder.from_languages(*chosen).build()
 
         def detect(texts: list[str]) -> list[Mapping[str, float]]:
-            found = detector.compute_language_confidence_values_in_parallel(texts)
+            confidences = detector.compute_language_confidence_values_in_parallel(texts)
             return [
                 {score.language.iso_code_639_1.name.lower(): score.value for score in scores}
-                for scores in found
+                for scores in confidences
             ]
 
         return detect

@@ -184,8 +184,10 @@ def forward_pairs(
     pieces = iter(_split(model, [query.doc for query in queries if query.by_piece]))
     texts = []
     for query in queries:
-        own = next(pieces) if query.by_piece else None
-        places = token_boundaries(query.doc) if own is None else (own.starts, own.ends)
+        piece_range = next(pieces) if query.by_piece else None
+        places = (
+            token_boundaries(query.doc) if piece_range is None else (piece_range.starts, piece_range.ends)
+        )
         texts.append(TokenizedText(query.doc.text, *places, query.text))
     vectors, backprop_flat = _forward(model, texts, is_train)
 

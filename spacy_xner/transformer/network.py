@@ -345,14 +345,14 @@ class TransformerNetwork(nn.Module):
         assert stack is not None
         half = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
         # The names of states: the precision that they are computed in, the end of the query, wordpieces.
-        named = [(numpy.array([half, head], dtype="int64").tobytes() + own.tobytes(), own, head)
-                 for own, head in zip(ids, heads, strict=True)]  # fmt: skip
+        named = [(numpy.array([half, head], dtype="int64").tobytes() + window_ids.tobytes(), window_ids, head)
+                 for window_ids, head in zip(ids, heads, strict=True)]  # fmt: skip
         keys = [key for key, _, _ in named]
         states = stack.recall(keys)
-        missing = {key: (own, head) for key, own, head in named if key not in states}
+        missing = {key: (window_ids, head) for key, window_ids, head in named if key not in states}
         names, windows = list(missing), list(missing.values())
         fresh = {}
-        for batch in batch_windows([len(own) for own, _ in windows], self.budget):
+        for batch in batch_windows([len(window_ids) for window_ids, _ in windows], self.budget):
             padded, mask = self._pad([windows[i][0] for i in batch])
             segments = self._segments([windows[i][1] for i in batch], padded.shape[1])
             hidden = lower(input_ids=padded, attention_mask=mask, **_typed(segments))[0]
