@@ -26,6 +26,7 @@ CHECKS = (
     "spacy_xner.storage.Manifest.check",
     "spacy_xner.stored.check_vectors",
     "spacy_xner.shim.check_finite",
+    "spacy_xner.netfile.check_finite",
     "spacy_xner.trunk.check_part",
 )
 

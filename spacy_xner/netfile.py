@@ -13,6 +13,7 @@ from torch import Tensor
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.packing import Blocks, Storage, pack, unpack
 from spacy_xner.trunk import Part, current_parts
+from spacy_xner.weights import check_finite
 
 # The name of the settings among the weights.
 CFG = "__cfg__"
@@ -34,6 +35,11 @@ class StoredNetwork(NamedTuple):
     storage: Storage = "float32"
     parts: tuple[Part, ...] = ()
     tables: dict[str, Blocks] = {}  # noqa: RUF012
+
+    def shared_names(self) -> set[str]:
+        """Names of the weights in parts, which were looked at when their part was read."""
+        values = [part.value for part in self.parts if isinstance(part.value, tuple)]
+        return {name for value in values for weights in value for name in weights}
 
 
 def write_network(
@@ -63,7 +69,8 @@ def write_network(
 def read_network(content: bytes) -> StoredNetwork:
     """Read a network.
 
-    RAISES: XNER141, XNER142; KeyError, ValueError and others for bytes that are none.
+    RAISES: XNER141, XNER142; XNER336 for a part whose numbers are not finite; KeyError, ValueError and others
+        for bytes that are none.
     """
     if content[8:9] != b"{":
         # Format 1: msgpack, which has no brace at the place where a safetensors header begins.
@@ -106,7 +113,10 @@ def _read(content: bytes) -> tuple[dict[str, Tensor], dict[str, Blocks], dict[st
 
 
 def _read_tensors(content: bytes) -> tuple[dict[str, Tensor], dict[str, Blocks]]:
-    return _read(content)[:2]
+    tensors, tables, _ = _read(content)
+    # Here and not for every component: a part is read once, and used by all.
+    check_finite({**tensors, **{name: table.scales for name, table in tables.items()}})
+    return tensors, tables
 
 
 def _from_json(value: Any) -> Tensor:

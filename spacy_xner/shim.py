@@ -233,7 +233,9 @@ class TorchShim(PyTorchShim):
             stored = read_network(bytes_data)
             shapes = {name: torch.empty(t.shape, device="meta") for name, t in stored.tables.items()}
             check_tensors(self._outline, stored.cfg, {**stored.tensors, **shapes})
-            check_finite({**stored.tensors, **{name: t.scales for name, t in stored.tables.items()}})
+            numbers = {**stored.tensors, **{name: t.scales for name, t in stored.tables.items()}}
+            shared = stored.shared_names()
+            check_finite({name: tensor for name, tensor in numbers.items() if name not in shared})
             self.start(stored.cfg)
             self._assign(stored)
         self.storage = stored.storage

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spacy.util import load_model_from_path
 
+from spacy_xner import trunk
 from spacy_xner.deploy.trim import transformer_shims, trim
 from spacy_xner.errors import XnerError
 from spacy_xner.netfile import read_network, write_network
@@ -150,6 +151,28 @@ def test_a_damaged_part_is_refused_even_where_the_healthy_one_is_in_memory(route
     with pytest.raises(XnerError, match=r"^\[XNER142\]"):
         spacy.load(copy)
     assert healthy.pipe_names
+
+
+def test_a_part_that_was_saved_with_numbers_that_are_not_finite_is_refused(routed, copy):
+    nlp = spacy.load(routed[0])
+    for name, parameter in transformer_shims(nlp)[0].network.named_parameters():
+        if "word_embeddings" in name:
+            parameter.data[0, 0] = float("nan")
+    nlp.to_disk(copy)
+    del nlp, parameter
+    with pytest.raises(XnerError, match=r"^\[XNER336\]"):
+        spacy.load(copy)
+
+
+def test_parts_whose_names_have_no_checksum_are_compared_with_their_digest(routed, tmp_path, monkeypatch):
+    monkeypatch.setattr(trunk, "_name", trunk._digest)
+    spacy.load(routed[0]).to_disk(tmp_path / "digests")
+    assert {len(name) for name in names(tmp_path / "digests")} == {32}
+    assert read(spacy.load(tmp_path / "digests")) == routed[1]
+    name = names(tmp_path / "digests")[0]
+    damage.flip(f"{FOLDER}/{name}", 99, 0)(tmp_path / "digests")
+    with pytest.raises(XnerError, match=r"^\[XNER142\]"):
+        spacy.load(tmp_path / "digests")
 
 
 @pytest.mark.parametrize("name", ["../config.cfg", "0" * 32, 7, None])
