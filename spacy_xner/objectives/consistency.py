@@ -34,6 +34,7 @@ def create_subword_consistency(
     ratio: Rate = 0.3,
     alpha: Discount = 0.3,
     labelled: bool = True,
+    seed: Random seed of the segmentations.
     seed: int = 0,
 ) -> "SubwordConsistency":
     """Create the objective that a text shall have the same tags when its words are cut otherwise.
