@@ -34,7 +34,6 @@ def create_subword_consistency(
     ratio: Rate = 0.3,
     alpha: Discount = 0.3,
     labelled: bool = True,
-    seed: Random seed of the segmentations.
     seed: int = 0,
 ) -> "SubwordConsistency":
     """Create the objective that a text shall have the same tags when its words are cut otherwise.
@@ -43,6 +42,7 @@ def create_subword_consistency(
     ratio: Share of the words that are cut anew.
     alpha: Power of the pieces' probabilities; 0 draws evenly from all segmentations.
     labelled: Read the labelled documents too, not those without labels alone.
+    seed: Random seed of the segmentations.
     SOURCE: Zheng et al. 2021 (xTune), https://arxiv.org/abs/2106.08226, example consistency with subword
         sampling. Each reading is a fixed teacher of the other one.
     """
