@@ -813,7 +813,7 @@ class Warnings:
     W141 = (
         "[XNER-W141] {n_unknown} of the {n_pieces} wordpieces of a text are unknown to the encoder, and are "
         "all alike to it. Is its script one that the pipeline was trimmed or trained for? "
-        "`doc._.unknown_pieces` counts them in every document. First: {text!r}."
+        "`doc._.unknown_pieces` counts them in every document."
     )
     W330 = (
         "[XNER-W330] {name!r} was saved with other settings than those of its config: {changes}. If the "

@@ -150,7 +150,7 @@ def test_other_scripts_fall_to_single_characters_or_unknown_pieces_and_are_count
     # Every network says it once.
     said = [str(w.message) for w in heard if "XNER-W141" in str(w.message)]
     assert 1 <= len(said) <= 3
-    assert "กรุงเทพ" in said[0]
+    assert not any("กรุงเทพ" in text for text in said)
     # Single characters stay whatever the texts are.
     assert [p for p in states(transformer_shims(nlp)[0], ["东京"])[0][1] if p != "▁"] == ["东", "京"]
 

@@ -248,10 +248,8 @@ class TransformerNetwork(nn.Module):
             is_most = n_characters >= max(MANY_UNKNOWN, len(text.text) / 2)
             if is_most and not self._has_warned:
                 self._has_warned = True
-                start = text.text[:60]
-                warnings.warn(
-                    Warnings.W141.format(n_unknown=n_unknown, n_pieces=len(ids), text=start), stacklevel=2
-                )
+                # Without the text itself, which is a user's and has no place in a log.
+                warnings.warn(Warnings.W141.format(n_unknown=n_unknown, n_pieces=len(ids)), stacklevel=2)
 
     def encode_windows(self, ids: Tensor, mask: Tensor, segments: Tensor | None = None) -> Tensor:
         """Compute the hidden states of windows of wordpieces, as `pad_windows` makes them.
