@@ -44,6 +44,8 @@ def main(
 ) -> None:
     """Measure all ways to run the pipeline on the same texts."""
     torch.set_num_threads(1)
+    record = Record(" ".join(["python", *sys.argv]), SETTINGS)
+    msg.info(record.in_words())
     nlp = load_pipeline(pipeline)
     chosen = [lang for lang in languages.split(",") if lang]
     texts = [eg.reference.text for eg in read_examples(nlp, calibration, "dev", chosen, 16)]
@@ -70,7 +72,7 @@ def main(
         results[way]["encoder_mb"] = [sum_bytes(encoder.shim.network) / 1e6 for encoder in encoders]
         msg.info(f"{way}: {results[way]}")
     if out is not None:
-        write_rows(out, name or pipeline.name, {"n_texts": len(base), "ways": results})
+        write_rows(out, record, name or pipeline.name, {"n_texts": len(base), "ways": results})
 
 
 def measure(nlp: Language, examples: list[Any]) -> tuple[dict[str, Any], list[Any]]:
@@ -94,11 +96,10 @@ def sum_bytes(network: torch.nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
 
 
-def write_rows(out: Path, name: str, row: dict[str, Any]) -> None:
+def write_rows(out: Path, record: Record, name: str, row: dict[str, Any]) -> None:
     """Add a row to a result file."""
     rows = read_json(out)["pipelines"] if out.exists() else {}
     rows = {**rows, name: row}
-    record = Record(" ".join(["python", *sys.argv]), SETTINGS)
     record.write(out, [summarize(rows)], pipelines=rows)
 
 

@@ -163,7 +163,7 @@ def test_evaluation_and_report_are_whole(toy_model, toy_corpus, tmp_path):
     run("-m", "spacy", "xner", "evaluate", toy_model / "model-best", toy_corpus, metrics)
     content = json.loads(metrics.read_text())
     assert content["scores"]["ents_f"] > 0.9
-    assert set(content) == {"scores", "confusion", "examples"}
+    assert set(content) == {"scores", "confusion", "examples", "calibration"}
     assert content["examples"][0]["predicted"]
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
