@@ -116,6 +116,9 @@ def damage_networks(name: str, pipeline: Path) -> Iterator[Case]:
     for component in components(pipeline):
         for number, cfg in enumerate(networks(pipeline / component)):
             for kind, lie in lies.items():
+                # The tokenizer of components that have it alike is a file of its own, and damaged as such.
+                if kind == "a larger tokenizer" and "tokenizer" not in cfg:
+                    continue
                 if "config" in cfg or kind not in list(lies)[9:]:
                     for form in ("checksums anew", "format 1"):
                         damage = rewrite_network(component, number, lie, form)
