@@ -12,10 +12,10 @@ from spacy.tokens import Doc
 from wasabi import msg
 
 from spacy_xner.attributes import register_attributes
-from spacy_xner.corpus.convert import blank_pipeline
 from spacy_xner.corpus.docs import write_docs
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import hold, numbered_lines
+from spacy_xner.tokenizer import blank_pipeline
 
 _SAMPLE_MARK = re.compile(r"\[([^\[\]]+)\]\((PER|ORG|LOC):(\d+)\)")
 

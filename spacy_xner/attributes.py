@@ -26,6 +26,9 @@ REGION_OR_SCRIPT = re.compile(r"[a-z]{2}|[0-9]{3}|arab|cyrl|deva|hans|hant|hira|
 BLANK = frozenset("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 
 
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 class Place(Protocol):
     """A named tuple of a place in a document."""
 
@@ -127,6 +130,11 @@ def has_word(text: str) -> bool:
     return any(char not in BLANK and unicodedata.category(char)[0] in "LN" for char in text)
 
 
+def has_surrogate(text: str) -> bool:
+    """True if there is half of a character beyond 16 bits, which JSON can spell and no file can hold."""
+    return SURROGATE.search(text) is not None
+
+
 def is_visible(text: str) -> bool:
     """True if there is anything to see: not spaces, controls, marks or fillers alone."""
     return any(char not in BLANK and unicodedata.category(char)[0] in "LNPS" for char in text)
@@ -178,3 +186,9 @@ def is_labelled(doc: Doc) -> bool:
     """
     # The same as `doc.has_annotation`, without a Python object for every token.
     return len(doc) == 0 or bool(doc.to_array([ENT_IOB]).any())
+
+
+def preset_of(spans: Any) -> list[bool]:
+    """Say of every span of a group whether another component had set it before."""
+    preset = spans.attrs.get("preset", [])
+    return preset if len(preset) == len(spans) else [False] * len(spans)

@@ -5,7 +5,7 @@ entity is right, and the language of its text.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from spacy_xner.errors import Errors, XnerError
 
 Probabilities = NDArray[numpy.float64]
 Outcomes = NDArray[numpy.bool_]
+Value = TypeVar("Value")
 
 # The scaling of languages that have none of their own.
 POOLED = ""
@@ -100,8 +101,13 @@ def _fit(scores: Probabilities, outcomes: Outcomes, prior: Scaling, weight: floa
 
 
 def scaling_of(scalings: Mapping[str, Scaling], language: str | None) -> Scaling:
-    """The scaling of a language, the pooled one for a language without, none without any."""
-    return scalings.get(language or POOLED) or scalings.get(POOLED) or Scaling()
+    """The scaling of a language, as `of_language` finds it; one that changes nothing without any."""
+    return of_language(scalings, language, Scaling())
+
+
+def of_language(values: Mapping[str, Value], language: str | None, default: Value) -> Value:
+    """The value of a language, the pooled one for a language without, the default without any."""
+    return values.get(language or POOLED, values.get(POOLED, default))
 
 
 def expected_calibration_error(

@@ -227,6 +227,11 @@ def remove_folder(path: Path) -> None:
         shutil.rmtree(doomed)
 
 
+def folder_size(folder: Path) -> int:
+    """Bytes of all files in a folder and below it."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
 def sync_folder(folder: Path) -> None:
     """Have the files of a folder on the disk before they get their names."""
     if os.name == "nt":  # has no fsync for files that are open for reading

@@ -12,7 +12,7 @@ from spacy.scorer import PRFScore, Scorer
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from spacy_xner.attributes import is_labelled, register_attributes
+from spacy_xner.attributes import is_labelled, preset_of, register_attributes
 from spacy_xner.calibration import brier_score, expected_calibration_error
 from spacy_xner.stability import Entity, confidence, entity_set
 
@@ -110,11 +110,10 @@ def judge(example: Example, right: set[Entity], judged: set[Entity], spans_key: 
     scores = [] if spans is None else spans.attrs.get("scores", [])
     if spans is None or len(scores) != len(spans):
         return []
-    preset = spans.attrs.get("preset") or [False] * len(spans)
     language = example.reference._.language or UNKNOWN_LANGUAGE
     return [
         Outcome(score, entity in right, language)
-        for span, score, is_preset in zip(spans, scores, preset, strict=True)
+        for span, score, is_preset in zip(spans, scores, preset_of(spans), strict=True)
         if not is_preset
         and score is not None
         and (entity := (span.start_char, span.end_char, span.label_)) in judged

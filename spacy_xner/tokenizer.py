@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import spacy
 import srsly
 from spacy.language import Language
 from spacy.tokenizer import Tokenizer
@@ -72,3 +73,10 @@ def create_multilingual_tokenizer() -> Callable[[Language], Tokenizer]:
         )
 
     return build
+
+
+def blank_pipeline() -> Language:
+    """A pipeline without components, with the tokenizer of all languages."""
+    nlp = spacy.blank("xx")
+    nlp.tokenizer = create_multilingual_tokenizer()(nlp)
+    return nlp

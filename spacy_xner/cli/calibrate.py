@@ -7,7 +7,7 @@ import typer
 from wasabi import msg
 
 from spacy_xner.cli.app import verb
-from spacy_xner.cli.options import Gpu, Languages, split_names
+from spacy_xner.cli.options import Corpus, Gpu, Languages, Limit, Model, Source, split_names
 
 if TYPE_CHECKING:
     from spacy_xner.deploy.calibrate import Row
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @verb("calibrate")
 def calibrate_cli(
-    model: Annotated[str, typer.Argument(help="Pipeline folder or installed package.")],
-    corpus: Annotated[Path, typer.Argument(help="Folder of {lang}-{source}-{split}.spacy.")],
+    model: Model,
+    corpus: Corpus,
     out: Annotated[Path, typer.Argument(help="Folder for the calibrated pipeline.")],
     split: Annotated[str, typer.Option(help="Split of the files; never the training split.")] = "dev",
     languages: Languages = "",
-    source: Annotated[str, typer.Option(help="Corpus, as in the file names; empty for all.")] = "",
-    limit: Annotated[int, typer.Option(help="First n sentences a file, 0 for all.")] = 0,
+    source: Source = "",
+    limit: Limit = 0,
     precision: Annotated[float, typer.Option(help="Find thresholds for this precision; 0 for none.")] = 0.0,
     error_rate: Annotated[
         float, typer.Option(help="Probability that a threshold does not reach the precision.")

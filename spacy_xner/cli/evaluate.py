@@ -7,7 +7,7 @@ import typer
 from wasabi import msg
 
 from spacy_xner.cli.app import verb
-from spacy_xner.cli.options import Gpu, Languages, split_names
+from spacy_xner.cli.options import Corpus, Gpu, Languages, Limit, Model, Source, split_names
 
 if TYPE_CHECKING:
     from spacy_xner.evaluation import Evaluation
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @verb("evaluate")
 def evaluate_cli(
-    model: Annotated[str, typer.Argument(help="Pipeline folder or installed package.")],
-    corpus: Annotated[Path, typer.Argument(help="Folder of {lang}-{source}-{split}.spacy.")],
+    model: Model,
+    corpus: Corpus,
     out: Annotated[Path, typer.Argument(help="JSON file for the scores.")],
     split: Annotated[str, typer.Option(help="Split of the files to score on.")] = "test",
     languages: Languages = "",
-    source: Annotated[str, typer.Option(help="Corpus, as in the file names; empty for all.")] = "",
-    limit: Annotated[int, typer.Option(help="First n sentences a file, 0 for all.")] = 0,
+    source: Source = "",
+    limit: Limit = 0,
     n_examples: Annotated[int, typer.Option(help="Examples a language in the report.")] = 2,
     gpu: Gpu = -1,
 ) -> None:

@@ -7,7 +7,7 @@ import typer
 from wasabi import msg
 
 from spacy_xner.cli.app import verb
-from spacy_xner.cli.options import Languages, split_names
+from spacy_xner.cli.options import Languages, Source, split_names
 
 if TYPE_CHECKING:
     from spacy_xner.deploy.parity import ExportReport
@@ -24,7 +24,7 @@ def export_cli(
     calibrate_on: Annotated[str, typer.Option(help="Split that ranges are measured on.")] = "dev",
     n_texts: Annotated[int, typer.Option(help="Texts a language to measure ranges on.")] = 16,
     languages: Languages = "",
-    source: Annotated[str, typer.Option(help="Corpus, as in the file names; empty for all.")] = "",
+    source: Source = "",
     limit: Annotated[int, typer.Option(help="First n sentences a file to score, 0 for all.")] = 0,
     max_loss: Annotated[float, typer.Option(help="Points of F1 that a language may lose.")] = 0.3,
     report: Annotated[Path | None, typer.Option(help="JSON file for the table.")] = None,

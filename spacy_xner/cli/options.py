@@ -1,6 +1,7 @@
 """Options that several verbs have alike."""
 
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,10 @@ class Numbers(str, Enum):
 
 
 Languages = Annotated[str, typer.Option(help="Comma-separated languages; all by default.")]
+Model = Annotated[str, typer.Argument(help="Pipeline folder or installed package.")]
+Corpus = Annotated[Path, typer.Argument(help="Folder of {lang}-{source}-{split}.spacy.")]
+Source = Annotated[str, typer.Option(help="Corpus, as in the file names; empty for all.")]
+Limit = Annotated[int, typer.Option(help="First n sentences a file, 0 for all.")]
 Gpu = Annotated[int, typer.Option(help="GPU id, -1 for the CPU.")]
 Precision = Annotated[
     Numbers,

@@ -55,16 +55,14 @@ def triples_cli(
     Without a teacher, runs of capitalised words are taken for names. The paper has 30,000 triples a language,
     a quarter of them negative. EXAMPLE: python -m spacy xner triples links linked.tsv corpus --language de
     """
-    import spacy
     from tqdm import tqdm
 
     from spacy_xner.corpus.docs import write_docs
     from spacy_xner.corpus.names import file_language
     from spacy_xner.projector.aligner_corpus import TripleSettings, find_triples, make_aligner_corpus
-    from spacy_xner.tokenizer import create_multilingual_tokenizer
+    from spacy_xner.tokenizer import blank_pipeline
 
-    nlp = spacy.blank("xx")
-    nlp.tokenizer = create_multilingual_tokenizer()(nlp)
+    nlp = blank_pipeline()
     settings = TripleSettings(
         kind=kind.value, source=source, language=language, source_language=source_language, target=target,
         dictionary=dictionary, teacher=teacher, encoder=encoder, layer=layer, least=least, phrases=phrases,

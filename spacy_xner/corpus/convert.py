@@ -7,8 +7,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import spacy
-from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
@@ -18,7 +16,7 @@ from spacy_xner.corpus.docs import make_doc, write_docs
 from spacy_xner.corpus.names import file_language
 from spacy_xner.errors import Errors, XnerError, check_counts
 from spacy_xner.files import hold, numbered_lines
-from spacy_xner.tokenizer import create_multilingual_tokenizer
+from spacy_xner.tokenizer import blank_pipeline
 
 SUFFIXES = (
     ".tsv", ".conllu", ".iob2", ".conll", ".conll02", ".conll03", ".txt", ".bio", ".gz", ".xz",
@@ -183,13 +181,6 @@ def find_tagged_files(folder: Path, languages: Sequence[str] = ()) -> list[Tagge
     if twice := [split for split, n in splits.items() if n > 1]:
         raise XnerError(Errors.XNER120.format(splits=", ".join(twice), folder=folder))
     return files
-
-
-def blank_pipeline() -> Language:
-    """A pipeline without components, with the tokenizer of all languages."""
-    nlp = spacy.blank("xx")
-    nlp.tokenizer = create_multilingual_tokenizer()(nlp)
-    return nlp
 
 
 def _read(file: TaggedFile, rules: LabelRules, limit: int) -> Iterator[Sentence]:

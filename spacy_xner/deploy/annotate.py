@@ -18,6 +18,7 @@ from spacy_xner.deploy.texts import STANDARD_INPUT, Text, Texts
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import describe_file, hold, read_json, remove_folder, write_json
 from spacy_xner.loading import load_pipeline
+from spacy_xner.objectives.teacher import find_taggers
 from spacy_xner.tagger.confidence import check_threshold
 
 
@@ -41,9 +42,9 @@ class Settings:
     def load(self) -> Language:
         """Load the pipeline. RAISES: XNER420, XNER186, XNER189."""
         nlp = load_pipeline(self.pipeline)
-        for name, pipe in nlp.pipeline:
-            if self.threshold and hasattr(pipe, "threshold") and hasattr(pipe, "confidence"):
-                pipe.threshold = check_threshold(name, self.threshold, pipe.confidence)
+        if self.threshold:
+            for name, tagger in find_taggers(nlp).items():
+                tagger.threshold = check_threshold(name, self.threshold, tagger.confidence)
         return nlp
 
     def annotate(self, nlp: Language, texts: Iterable[Text]) -> Iterator[Annotated]:

@@ -10,6 +10,7 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 from spacy_xner.corpus.docs import read_docs, write_docs
+from spacy_xner.deploy.texts import import_pyarrow
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import whole_file
 
@@ -104,7 +105,7 @@ def _docs_of(parts: Iterable[Path]) -> Iterator[Doc]:
 
 
 def _write_parquet(rows: Sequence[Annotated], path: Path) -> None:
-    arrow, parquet = _pyarrow()
+    arrow, parquet = import_pyarrow()
     with whole_file(path) as file:
         parquet.write_table(arrow.Table.from_pylist([_flat(row) for row in rows]), file)
 
@@ -121,7 +122,7 @@ def _flat(row: Annotated) -> dict[str, Any]:
 
 
 def _merge_parquet(parts: Sequence[Path], file: Any) -> None:
-    arrow, parquet = _pyarrow()
+    arrow, parquet = import_pyarrow()
     tables = [parquet.read_schema(part) for part in parts]
     # A column that is empty throughout a part has no type there.
     schema = arrow.unify_schemas(tables, promote_options="permissive")
@@ -131,12 +132,3 @@ def _merge_parquet(parts: Sequence[Path], file: Any) -> None:
             for name in set(schema.names) - set(table.column_names):
                 table = table.append_column(name, arrow.nulls(len(table), schema.field(name).type))
             writer.write_table(table.select(schema.names).cast(schema))
-
-
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise XnerError(Errors.XNER713.format(reason=error)) from error
-    return pyarrow, parquet

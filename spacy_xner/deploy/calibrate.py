@@ -87,15 +87,16 @@ def _calibrate(
         raise XnerError(Errors.XNER191.format(name=pipe, n=len(fitted) + len(measured)))
     scores, right, languages = zip(*fitted, strict=True)
     scalings = fit_scalings(scores, right, languages)
+    # All are scaled as their documents will be: by their languages.
+    scaled = [float(scaling_of(scalings, row.language).apply([row.score])[0]) for row in measured]
     thresholds, rows = {}, []
     for language in [POOLED, *sorted({outcome.language for outcome in measured})]:
-        chosen = [row for row in measured if language in (POOLED, row.language)]
-        before, is_right, names = zip(*chosen, strict=True)
-        # The pooled row is scaled as its documents will be: by their languages.
-        after = [
-            float(scaling_of(scalings, name).apply([score])[0])
-            for score, name in zip(before, names, strict=True)
+        chosen = [
+            (row.score, row.is_right, score)
+            for row, score in zip(measured, scaled, strict=True)
+            if language in (POOLED, row.language)
         ]
+        before, is_right, after = zip(*chosen, strict=True)
         threshold = find_threshold(after, is_right, *target) if target is not None else None
         if threshold is not None:
             thresholds[language] = threshold

@@ -20,7 +20,7 @@ from thinc.types import Floats2d
 
 from spacy_xner.attributes import is_blank
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.files import fresh_folder
+from spacy_xner.files import folder_size, fresh_folder
 from spacy_xner.loading import load_pipeline
 from spacy_xner.netfile import write_network
 from spacy_xner.objectives.teacher import Teacher, find_taggers
@@ -28,6 +28,7 @@ from spacy_xner.optimizer import create_warmup_linear
 from spacy_xner.shim import TorchShim
 from spacy_xner.tagger.component import EntityTagger
 from spacy_xner.tagger.model import build_entity_tagger, encoder_network
+from spacy_xner.training import steps_per_epoch
 from spacy_xner.transformer.exported import ExportedEncoder
 from spacy_xner.transformer.freezing import encoder_layers
 from spacy_xner.transformer.network import TransformerNetwork
@@ -88,8 +89,7 @@ def distill_folder(
         nlp, student = load_pipeline(path), load_pipeline(path)
         result = distill(nlp, student, texts, schooling, progress)
         student.to_disk(folder)
-    n_bytes = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
-    return result._replace(n_bytes=n_bytes)
+    return result._replace(n_bytes=folder_size(out))
 
 
 def distill(
@@ -195,7 +195,7 @@ def _learn(
 ) -> Iterator[float]:
     """Train the student. YIELDS: The loss of every step."""
     size = schooling.batch_size
-    n_steps = schooling.steps or schooling.epochs * -(-len(docs) // size)
+    n_steps = schooling.steps or schooling.epochs * steps_per_epoch(len(docs), size)
     # The optimizer below has a rate for transformers: the limit of the config is for other ones.
     student.model.get_ref("tok2vec").shims[0].max_learn_rate = None
     optimizer = Adam(0.0, L2=0.01, L2_is_weight_decay=True, grad_clip=1.0, use_averages=False)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
+from spacy_xner.attributes import has_surrogate
 from spacy_xner.corpus.conll import read_tagged
 from spacy_xner.corpus.docs import read_docs
 from spacy_xner.errors import Errors, XnerError
@@ -116,19 +117,15 @@ class Texts(NamedTuple):
             yield Text(doc, {})
 
     def _read_parquet(self, vocab: Vocab) -> Iterator[Text]:
-        try:
-            from pyarrow.parquet import ParquetFile
-        except ImportError as error:
-            raise XnerError(Errors.XNER713.format(reason=error)) from error
-        batches = ParquetFile(self.path).iter_batches(batch_size=1000)
+        _, parquet = import_pyarrow()
+        batches = parquet.ParquetFile(self.path).iter_batches(batch_size=1000)
         rows = (row for batch in batches for row in batch.to_pylist())
         for number, row in enumerate(rows, start=1):
             yield self._text_of(row, number)
 
     def _text_of(self, row: Any, number: int) -> Text:
         text = row.get(self.field) if isinstance(row, dict) else None
-        # Half of a surrogate pair, which JSON can spell, cannot be written anywhere.
-        if not isinstance(text, str) or any("\ud800" <= char <= "\udfff" for char in text):
+        if not isinstance(text, str) or has_surrogate(text):
             raise self._bad_row(number, row)
         return Text(text, {key: value for key, value in row.items() if key != self.field})
 
@@ -136,3 +133,13 @@ class Texts(NamedTuple):
         return XnerError(
             Errors.XNER711.format(path=self.path, number=number, field=self.field, row=str(row)[:60])
         )
+
+
+def import_pyarrow() -> tuple[Any, Any]:
+    """Import pyarrow and its parquet module. RAISES: XNER713 where they are not installed."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise XnerError(Errors.XNER713.format(reason=error)) from error
+    return pyarrow, pyarrow.parquet

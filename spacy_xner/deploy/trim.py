@@ -20,7 +20,7 @@ from spacy_xner.deploy.vocabulary import (
     without_letters,
 )
 from spacy_xner.errors import Errors, Warnings, XnerError
-from spacy_xner.files import fresh_folder, numbered_lines
+from spacy_xner.files import folder_size, fresh_folder, numbered_lines
 from spacy_xner.loading import load_pipeline
 from spacy_xner.netfile import write_network
 from spacy_xner.packing import STORAGES, Storage
@@ -72,8 +72,7 @@ def trim_folder(path: Path, out: Path, texts: Iterable[str], **settings: Any) ->
     sizes = trim(nlp, texts, **settings)
     with fresh_folder(out) as folder:
         nlp.to_disk(folder)
-    n_bytes = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
-    return sizes._replace(n_bytes=n_bytes)
+    return sizes._replace(n_bytes=folder_size(out))
 
 
 def trim(

@@ -1,7 +1,6 @@
 """Parallel text: pairs of lines in, annotated documents of the target language out, as a stream."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,11 +12,9 @@ from typing import Any, NamedTuple
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from spacy_xner.attributes import register_attributes
+from spacy_xner.attributes import has_surrogate, register_attributes
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import describe_file, numbered_lines
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class TextPair(NamedTuple):
@@ -172,7 +169,7 @@ def _make_pair(path: Path, number: int, row: Any) -> TextPair:
     is_pair = isinstance(row, dict) and {"source", "target"} & row.keys()
     sides = [row.get(side) or "" for side in ("source", "target")] if is_pair else [None]
     # Half of an emoji, which JSON can spell, is no text.
-    if not all(isinstance(side, str) and not _SURROGATE.search(side) for side in sides):
+    if not all(isinstance(side, str) and not has_surrogate(side) for side in sides):
         raise XnerError(Errors.XNER507.format(path=path, line=number, text=str(row)[:60]))
     return TextPair(number, *sides)
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import spacy
 from spacy.cli._util import setup_gpu
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
@@ -17,7 +16,7 @@ from spacy_xner.loading import load_pipeline
 from spacy_xner.projector.parallel import Part, TextPair, project_pairs
 from spacy_xner.projector.settings import AlignerSettings, SilverSettings
 from spacy_xner.projector.summary import Summary, record_pair
-from spacy_xner.tokenizer import create_multilingual_tokenizer
+from spacy_xner.tokenizer import blank_pipeline
 
 PROJECTOR = "entity_projector"
 
@@ -143,8 +142,7 @@ def make_projector(settings: AlignerSettings) -> Language:
     if settings.pipeline:
         nlp = load_pipeline(settings.pipeline, PROJECTOR)
     else:
-        nlp = spacy.blank("xx")
-        nlp.tokenizer = create_multilingual_tokenizer()(nlp)
+        nlp = blank_pipeline()
         tok2vec = {
             "@architectures": "spacy_xner.TransformerEncoder.v1", "name": settings.encoder,
             "n_layers": settings.layer, "n_frozen_layers": settings.layer, "pooling": "mean",

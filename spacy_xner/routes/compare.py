@@ -13,7 +13,7 @@ from spacy.training import Example
 
 from spacy_xner.corpus.reader import create_multilingual_corpus
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.files import read_json, write_json, write_text
+from spacy_xner.files import folder_size, read_json, write_json, write_text
 from spacy_xner.routes import advice
 from spacy_xner.routes.base import Route, Trained
 from spacy_xner.routes.lexical import Translate, ZeroResource
@@ -154,10 +154,9 @@ def measure_pipeline(task: Task, path: Path) -> dict[str, Any]:
     n_words = sum(len(doc) for doc in nlp.pipe([example.text for example in examples]))
     seconds = time.perf_counter() - start
     annotate(nlp, examples)
-    files = [file for file in path.rglob("*") if file.is_file()]
     return {
         "words_per_second": n_words / seconds,
-        "megabytes": sum(file.stat().st_size for file in files) / 1e6,
+        "megabytes": folder_size(path) / 1e6,
         "counts": count_by_sentence(examples)[task.target],
     }
 

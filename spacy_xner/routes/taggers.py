@@ -17,7 +17,7 @@ from spacy_xner.routes.advice import UPPER_BOUND
 from spacy_xner.routes.base import Route, Trained, Training, train
 from spacy_xner.routes.settings import augment, count_sentences, read_sentences, run_overrides
 from spacy_xner.routes.task import Task
-from spacy_xner.tokenizer import create_multilingual_tokenizer
+from spacy_xner.tokenizer import blank_pipeline
 
 # Batches of unlabelled text that a teacher labels before it is renewed.
 REFRESH_EVERY = 50
@@ -220,8 +220,7 @@ def write_texts(task: Task, folder: Path) -> int:
     The text is that of the target's training files, or else lines of plain text.
     RETURNS: Number of sentences.
     """
-    nlp = spacy.blank("xx")
-    nlp.tokenizer = create_multilingual_tokenizer()(nlp)
+    nlp = blank_pipeline()
     if task.has(task.target, "train"):
         docs = read_sentences(task.files(task.target), nlp.vocab)
     else:

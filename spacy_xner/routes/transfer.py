@@ -20,10 +20,12 @@ import spacy
 from spacy.cli._util import setup_gpu
 
 from spacy_xner.files import hold, read_json, read_lines, remove_folder, write_json, write_text
+from spacy_xner.routes.advice import to_markdown
 from spacy_xner.routes.settings import learn_from_text, run_overrides
-from spacy_xner.routes.transfer_data import Transfer, blank_pipeline, find_risks, write_corpus
+from spacy_xner.routes.transfer_data import Transfer, find_risks, write_corpus
 from spacy_xner.runs import is_done
 from spacy_xner.stability import describe_predictions
+from spacy_xner.tokenizer import blank_pipeline
 from spacy_xner.training import find_config, steps_per_epoch, train_pipeline, whole_epochs
 from spacy_xner.transformer.risk import TransferRisk
 
@@ -202,18 +204,13 @@ def _markdown(
                 f"read. F1 on the dev sentences of {languages} in the last epoch, before the mean: "
                 f"{100 * dev:.1f}.",
                 "Risks before training, by text alone; the riskiest target comes first:",
-                _table(RISK_HEADER, risks),
+                "\n".join(to_markdown(RISK_HEADER, risks)),
                 "What the pipeline finds in the targets' text. Confidence is the mean probability of its "
                 "entities; it ranks recipes, and does not say how good one is.",
-                _table(HEADER, rows),
+                "\n".join(to_markdown(HEADER, rows)),
                 f"Score it where there are labels: `python -m spacy xner evaluate {transfer.out / RESULT} "
                 "CORPUS`",
             ]
         )
         + "\n"
     )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

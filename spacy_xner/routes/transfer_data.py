@@ -9,7 +9,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
 
@@ -21,7 +20,7 @@ from spacy_xner.files import describe_file, numbered_lines
 from spacy_xner.loading import load_pipeline
 from spacy_xner.router.sources import N_SENTENCES, rank_sources
 from spacy_xner.routes.settings import read_sentences
-from spacy_xner.tokenizer import create_multilingual_tokenizer
+from spacy_xner.tokenizer import blank_pipeline
 from spacy_xner.transformer.checkpoint import describe, load_checkpoint
 from spacy_xner.transformer.risk import TransferRisk, describe_risk
 from spacy_xner.transformer.wordpieces import split_texts
@@ -125,13 +124,6 @@ class Transfer:
         made = (nlp.make_doc(line) for line in lines if line)
         paths = self.files("train", []).get(target, []) if not self.text_files(target) else []
         yield from islice(chain(made, read_sentences(paths, nlp.vocab)), self.text_limit or None)
-
-
-def blank_pipeline() -> Language:
-    """A pipeline without components whose tokenizer reads every language."""
-    nlp = spacy.blank("xx")
-    nlp.tokenizer = create_multilingual_tokenizer()(nlp)
-    return nlp
 
 
 def write_corpus(transfer: Transfer, folder: Path) -> dict[str, int]:

@@ -4,11 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy
 from spacy.tokens import Doc, Span
 
 from spacy_xner.attributes import LANGUAGE_SPANS
-from spacy_xner.calibration import POOLED, Scaling, scaling_of
+from spacy_xner.calibration import Scaling, of_language
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.tagger.decoding import Prediction
 
@@ -28,10 +27,8 @@ def adjust(
     if not scores:
         return prediction
     if calibration["scalings"]:
-        scalings = {name: Scaling(*values) for name, values in calibration["scalings"].items()}
-        scores = scaling_of(scalings, language).apply(numpy.asarray(scores)).tolist()
-    thresholds = calibration["thresholds"]
-    lowest = max(threshold, thresholds.get(language or POOLED, thresholds.get(POOLED, 0.0)))
+        scores = Scaling(*of_language(calibration["scalings"], language, Scaling())).apply(scores).tolist()
+    lowest = max(threshold, of_language(calibration["thresholds"], language, 0.0))
     rows = [row for row in zip(prediction.spans, scores, strict=True) if row[1] >= lowest]
     return Prediction([span for span, _ in rows], [score for _, score in rows])
 

@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 from spacy.tokens import Doc, Span, SpanGroup
 
-from spacy_xner.attributes import CLUSTER_SPANS, cut_out
+from spacy_xner.attributes import CLUSTER_SPANS, cut_out, preset_of
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.tagger.decoding import Prediction
-from spacy_xner.tagger.standing import preset_of
 
 # A tagger with this among its clusters annotates every document.
 ANY_CLUSTER = "*"

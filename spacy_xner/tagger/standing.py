@@ -7,6 +7,8 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
+from spacy_xner.attributes import preset_of
+
 
 class EarlierPipes:
     """The components before a tagger in its pipeline that set entities.
@@ -88,9 +90,3 @@ def _rows(doc: Doc, spans_key: str) -> list[tuple[Span, bool]]:
     if spans is None:
         return []
     return list(zip(spans, preset_of(spans), strict=True))
-
-
-def preset_of(spans: Any) -> list[bool]:
-    """Say of every span of a group whether another component had set it before."""
-    preset = spans.attrs.get("preset", [])
-    return preset if len(preset) == len(spans) else [False] * len(spans)

@@ -1,7 +1,6 @@
 """Micro-batches across requests: one thread reads the texts of many requests together.
 
-A pipeline is not safe to use from several threads, and reads a full batch in a fraction of the time that
-its texts take one by one.
+A pipeline reads a full batch in a fraction of the time that its texts take one by one.
 """
 
 import logging
