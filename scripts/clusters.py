@@ -57,6 +57,14 @@ class Clusters(Trained):
         """Add the clusters, which name the columns of tables."""
         return {**super().describe(), "groupings": [grouping.to_json() for grouping in self.groupings()]}
 
+    def obstacle(self) -> str:
+        """A language can be held out only of a cluster that has others to train on."""
+        held_out = set({**self.defaults, **self.settings}["held_out"])
+        clusters = [set(languages) for languages in self.groupings()[0].clusters.values()]
+        if not held_out or any(held_out & languages and languages - held_out for languages in clusters):
+            return ""
+        return f"every cluster with {', '.join(sorted(held_out))} has no other language to train on."
+
     def expand(self, settings: Settings) -> Iterable[Settings]:
         """Plan a run a cluster, or the run of a combination. RAISES: XNER808."""
         paths = self.axes.get("grouping", [settings["grouping"]])

@@ -142,6 +142,10 @@ class Experiment:
         settings = {**self.defaults, **self.settings}
         return {"name": self.name, "kind": self.kind, "axes": self.axes, "settings": settings}
 
+    def obstacle(self) -> str:
+        """Say what in the data leaves the experiment nothing to train; empty if it can run."""
+        return ""
+
     def plan(self) -> list[Run]:
         """List the runs: the product of the axes without what is excluded, the first axis slowest.
 
@@ -197,14 +201,19 @@ def is_done(path: Path, run: Run, inputs: Settings, defaults: Mapping[str, Any])
 def run_experiment(experiment: Experiment, out: Path, *, restart: bool = False) -> None:
     """Train every run that has no result yet. Several processes may work on one folder.
 
+    An experiment that the data leave nothing to train is passed over with a warning.
+
     out: Folder of the result files.
     restart: Forget results and kept pipelines first.
     RAISES: XNER805 to XNER807, XNER810.
     """
-    plan = experiment.plan()
     if restart:
         experiment.forget(out)
         shutil.rmtree(out, ignore_errors=True)
+    if obstacle := experiment.obstacle():
+        msg.warn(f"{experiment.name} has no run: {obstacle}")
+        return
+    plan = experiment.plan()
     _describe(experiment, out, len(plan))
     for number, run in enumerate(plan, start=1):
         with claim(out / f"{run.name}.json") as is_mine:

@@ -228,6 +228,18 @@ def test_clusters_are_planned_by_their_languages(groupings: list[str], tmp_path:
         make(Clusters, corpus, {"combination": ["all"]}, grouping=groupings[0], other="ewt").plan()
 
 
+def test_clusters_without_another_language_leave_zero_shot_runs_out(
+    groupings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = {"corpus": write_corpus(tmp_path, ["en", "ru", "zh"])}
+    held_out = ["en", "ru", "zh"]
+    experiment = make(Clusters, corpus, {"seed": [0]}, grouping=groupings[0], held_out=held_out)
+    assert not make(Clusters, corpus, {"seed": [0]}, grouping=groupings[0]).obstacle()
+    run_experiment(experiment, tmp_path / "out")
+    assert "no other language to train on" in " ".join(capsys.readouterr().out.split())
+    assert not (tmp_path / "out").exists()
+
+
 def test_taggers_of_the_first_grouping_are_kept(
     groupings: list[str], checkpoint: Path, tmp_path: Path
 ) -> None:
