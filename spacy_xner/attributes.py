@@ -50,7 +50,10 @@ def register_attributes() -> None:
 
     Components and readers call it when they are built, so that importing the package changes nothing.
     """
-    for name in ("language", "language_scores", "cluster", "cluster_score", "projection"):
+    # `corpus` is the corpus that a document is of, `unannotated` the labels that nobody looked for in it.
+    for name in (
+        "language", "language_scores", "cluster", "cluster_score", "projection", "corpus", "unannotated",
+    ):  # fmt: skip
         if not Doc.has_extension(name):
             Doc.set_extension(name, default=None)
     if not Doc.has_extension("unknown_pieces"):
@@ -186,6 +189,11 @@ def is_labelled(doc: Doc) -> bool:
     """
     # The same as `doc.has_annotation`, without a Python object for every token.
     return len(doc) == 0 or bool(doc.to_array([ENT_IOB]).any())
+
+
+def unannotated_labels(doc: Doc) -> frozenset[str]:
+    """The labels that nobody looked for in an annotated document: text without an entity may have them."""
+    return frozenset(doc._.unannotated or ())
 
 
 def preset_of(spans: Any) -> list[bool]:

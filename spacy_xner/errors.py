@@ -168,6 +168,19 @@ class Errors:
     )
     XNER146 = "[XNER146] There is no transformer to trim among the components: {names}."
 
+    XNER147 = (
+        "[XNER147] `unannotated` names the corpus {corpus!r}, and {path} has files of {names}. Write the "
+        "name as it stands between the language and the split of the file names."
+    )
+    XNER148 = (
+        "[XNER148] {path}: expected no entity of the label {label!r}, which `unannotated` says the corpus "
+        "{corpus!r} does not annotate. Take the label out of `unannotated`, or drop such entities when you "
+        "convert the corpus."
+    )
+    XNER149 = (
+        "[XNER149] Every sentence of {path} is in an earlier split too (test before dev before train), and "
+        "nothing of it would be left. Leave the file out."
+    )
     XNER160 = (
         "[XNER160] Expected the package {package}, which is not installed. Exported pipelines need it: "
         "pip install 'spacy_xner[onnx]'."
@@ -336,6 +349,14 @@ class Errors:
         "[XNER339] The tokenizer of the encoder gives the wordpiece {found}, and there are embeddings for "
         "{n_rows} wordpieces. Tokenizer and weights are of two models: take both from one."
     )
+    XNER168 = (
+        "[XNER168] There is a file {name} in {one} and in {other}. Give one of the corpora another name "
+        "(`--source` of `convert`)."
+    )
+    XNER169 = (
+        "[XNER169] Expected a split ({splits}) at the end of the file name, got {path}. Rename the file."
+    )
+    XNER170 = "[XNER170] Expected splits among {splits}, got {found}. Correct the option `splits`."
     XNER340 = (
         "[XNER340] Expected a regular file at {path}, got a folder, a pipe or a device. Copy or install the "
         "pipeline again."
@@ -727,6 +748,14 @@ class Errors:
         "or leave --metrics out: the card then says that no scores were measured."
     )
 
+    XNER731 = (
+        "[XNER731] The weights are not free to give away: of the corpora they were made from, {corpora}. "
+        "Allowed are {allowed}. Train without these corpora, or package for yourself without --free."
+    )
+    XNER732 = (
+        "[XNER732] {path}: the corpora that the weights were made from are not known, and --free asks for "
+        "their licences. Name the folder of the training corpus (--corpus)."
+    )
     XNER801 = (
         "[XNER801] {path}: expected sections [experiments.NAME] with a `kind` among {known}, got {found}. "
         "See papers/*/small.cfg."

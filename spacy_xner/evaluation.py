@@ -1,7 +1,7 @@
 """Score a pipeline on a corpus: entities, languages, routes, speed, examples right and wrong."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from spacy_xner.attributes import unannotated_labels
 from spacy_xner.calibration import reliability, risk_coverage
 from spacy_xner.corpus.reader import create_multilingual_corpus
 from spacy_xner.errors import check_counts
@@ -141,7 +142,8 @@ def show_examples(examples: list[Example], n: int) -> list[dict[str, Any]]:
     """Choose the first `n` right and the first `n` wrong predictions of every language."""
     chosen: dict[tuple[str, bool], list[dict[str, Any]]] = {}
     for example in examples:
-        gold, predicted = _describe(example.reference), _describe(example.predicted)
+        left_out = unannotated_labels(example.reference)
+        gold, predicted = _describe(example.reference), _describe(example.predicted, left_out)
         language = example.reference._.language
         group = chosen.setdefault((language, gold == predicted), [])
         if len(group) < n and gold:
@@ -157,6 +159,10 @@ def show_examples(examples: list[Example], n: int) -> list[dict[str, Any]]:
     return [row for key in sorted(chosen) for row in chosen[key]]
 
 
-def _describe(doc: Doc) -> list[dict[str, Any]]:
-    """Entities as displaCy's manual mode takes them."""
-    return [{"start": e.start_char, "end": e.end_char, "label": e.label_} for e in doc.ents]
+def _describe(doc: Doc, left_out: Collection[str] = ()) -> list[dict[str, Any]]:
+    """Entities as displaCy's manual mode takes them. left_out: Labels that nobody can judge."""
+    return [
+        {"start": e.start_char, "end": e.end_char, "label": e.label_}
+        for e in doc.ents
+        if e.label_ not in left_out
+    ]

@@ -111,6 +111,8 @@ TAGGER_SCORE_WEIGHTS = {
     "ents_per_language": None,
     "ents_per_language_type": None,
     "ents_per_length": None,
+    "ents_per_corpus": None,
+    "ents_per_corpus_language": None,
     "ents_ece": None,
     "ents_brier": None,
 }

@@ -12,7 +12,7 @@ from spacy.scorer import PRFScore, Scorer
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from spacy_xner.attributes import is_labelled, preset_of, register_attributes
+from spacy_xner.attributes import is_labelled, preset_of, register_attributes, unannotated_labels
 from spacy_xner.calibration import brier_score, expected_calibration_error
 from spacy_xner.stability import Entity, confidence, entity_set
 
@@ -34,13 +34,16 @@ def create_entity_scorer(spans_key: str = "xner") -> Callable[..., dict[str, Any
 def score_entities(examples: Iterable[Example], spans_key: str = "xner", **kwargs: Any) -> dict[str, Any]:
     """Score predicted entities: right means the same characters and the same label.
 
-    Unlabelled references are left out of all but `ents_confidence`. The numbers are micro averages, those
+    Unlabelled references are left out of all but `ents_confidence`. Nothing that is found of a label counts
+    where nobody looked for it (`doc._.unannotated`). The numbers are micro averages, those
     of CoNLL's conlleval and of seqeval; `ents_f_macro` is the plain mean of the languages' F-scores.
 
     spans_key: Where the tagger leaves the probabilities of entities.
     RETURNS: `ents_p`, `ents_r`, `ents_f`, `ents_f_macro`, and p, r, f, support by language
         (`ents_per_language`), label (`ents_per_type`), language and label
-        (`ents_per_language_type`), and tokens in the entity (`ents_per_length`: 1, 2, 3+);
+        (`ents_per_language_type`), tokens in the entity (`ents_per_length`: 1, 2, 3+), corpus
+        (`ents_per_corpus`), and corpus and language (`ents_per_corpus_language`), where the reader says
+        which corpus a document is of;
         `ents_ece` and `ents_brier`: how far the probabilities of entities are from the share of them that
         is right, by bins and squared;
         `ents_confidence`: mean probability of the entities found in unlabelled text, the plain mean of its
@@ -49,7 +52,8 @@ def score_entities(examples: Iterable[Example], spans_key: str = "xner", **kwarg
     register_attributes()
     total = PRFScore()
     groups: dict[str, dict[str, PRFScore]] = {
-        name: defaultdict(PRFScore) for name in ("language", "type", "language_type", "length")
+        name: defaultdict(PRFScore)
+        for name in ("language", "type", "language_type", "length", "corpus", "corpus_language")
     }
     n_examples = 0
     unlabelled: dict[str, list[Doc]] = defaultdict(list)
@@ -65,6 +69,9 @@ def score_entities(examples: Iterable[Example], spans_key: str = "xner", **kwarg
         total.score_set(predicted, gold)
         outcomes += judge(example, predicted & gold, predicted, spans_key)
         groups["language"][language].score_set(predicted, gold)
+        if corpus := example.reference._.corpus:
+            groups["corpus"][corpus].score_set(predicted, gold)
+            groups["corpus_language"][f"{corpus}:{language}"].score_set(predicted, gold)
         for entity in gold | predicted:
             outcome = (int(entity in predicted), int(entity in gold))
             length = _length_group(example.reference, entity)
@@ -183,7 +190,9 @@ def likeliest_language(doc: Doc) -> str | None:
 
 
 def _known(entities: set[Entity], reference: Doc) -> set[Entity]:
-    """Leave out entities on tokens whose annotation is missing: nobody knows whether they are right."""
+    """Leave out entities that nobody looked for: on tokens without annotation, or of labels without any."""
+    if labels := unannotated_labels(reference):
+        entities = {entity for entity in entities if entity[2] not in labels}
     if reference.to_array([ENT_IOB]).all():
         return entities
     missing = [t for t in reference if t.ent_iob == 0 and not t.is_space]
@@ -222,7 +231,8 @@ def count_by_sentence(examples: list[Example]) -> dict[str, list[tuple[int, int,
     """Right, predicted and gold entities of every test sentence, by language, for bootstraps."""
     counts: dict[str, list[tuple[int, int, int]]] = {}
     for example in examples:
-        gold, predicted = entity_set(example.reference), entity_set(example.predicted)
+        gold = entity_set(example.reference)
+        predicted = _known(entity_set(example.predicted), example.reference)
         rows = counts.setdefault(example.reference._.language, [])
         rows.append((len(gold & predicted), len(predicted), len(gold)))
     return counts

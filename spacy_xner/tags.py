@@ -1,6 +1,6 @@
 """Tag schemes: IOB1, IOB2 and BIOES tags to and from labelled token spans."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
@@ -59,6 +59,11 @@ class TagSet:
         """Index of every tag's label, -1 for O. Shape: (n_tags,)."""
         n_prefixes = len(PREFIXES[self.scheme])
         return numpy.concatenate(([-1], numpy.repeat(numpy.arange(len(self.labels)), n_prefixes)))
+
+    def tags_of(self, labels: Collection[str]) -> NDArray[numpy.bool_]:
+        """Which tags are of some labels; others than the set's have none. Shape: (n_tags,)."""
+        chosen = [i for i, label in enumerate(self.labels) if label in labels]
+        return numpy.isin(self.label_of_tag, chosen)
 
     def encode(self, spans: Iterable[TokenSpan], n_tokens: int) -> NDArray[numpy.int64]:
         """Turn spans into tag ids. Shape: (n_tokens,).

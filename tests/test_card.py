@@ -2,17 +2,22 @@
 
 import json
 import re
+import shutil
 import zipfile
 
 import pytest
+import spacy
 import yaml
 from markdown_it import MarkdownIt
+from spacy.tokens import Doc
+from thinc.api import Config
 
 from spacy_xner.cli.app import xner
+from spacy_xner.corpus.docs import write_docs
 from spacy_xner.deploy.card import literally, render_card
 from spacy_xner.deploy.evidence import Evidence, describe_pipeline, measured_scores, read_metrics
 from spacy_xner.deploy.package import build_wheels
-from spacy_xner.deploy.sources import KNOWN, licence_of_weights, source_of
+from spacy_xner.deploy.sources import FREE, KNOWN, licence_of_weights, not_free, source_of
 from spacy_xner.errors import XnerError
 
 from tests import tiny
@@ -204,6 +209,49 @@ def test_sources_tell_licences():
         assert licence_of_weights(["sample", name]) == ""
     assert licence_of_weights([]) == ""
     assert all(source.licence for source in KNOWN.values())
+
+
+def write_corpus(folder, *names):
+    """A folder with a sentence a file."""
+    for name in names:
+        doc = Doc(spacy.blank("xx").vocab, words=["Ana"], ents=["B-PER"])
+        write_docs([doc], folder / f"{name}.spacy")
+    return folder
+
+
+def test_weights_to_give_away_come_from_free_corpora_alone(toy_model, tmp_path):
+    model = toy_model / "model-best"
+    free = write_corpus(tmp_path / "free", "en-wikiann-train", "fi-turku-train", "sw-masakhaner2-test")
+    [wheel] = build_wheels({"free": model}, tmp_path / "out", "1.0", Evidence(corpus=free, free=True))
+    with zipfile.ZipFile(wheel) as archive:
+        meta = json.loads(archive.read("xx_xner_free/meta.json"))
+    assert {row["license"] for row in meta["sources"]} == {"CC BY-SA 3.0", "CC BY-SA 4.0"} <= set(FREE)
+    assert meta["license"] == "cc-by-sa-4.0"
+    refused = {
+        "train": write_corpus(tmp_path / "a", "en-wikiann-train", "de-conll-train"),
+        # Development sentences choose weights and thresholds.
+        "dev": write_corpus(tmp_path / "b", "en-wikiann-train", "sw-masakhaner2-dev"),
+        "unknown": write_corpus(tmp_path / "c", "en-wikiann-train", "en-mine-train"),
+    }
+    for folder in refused.values():
+        with pytest.raises(XnerError, match="XNER731"):
+            describe_pipeline(model, Evidence(corpus=folder, free=True))
+        assert describe_pipeline(model, Evidence(corpus=folder))["license"] in ("", "cc-by-sa-4.0")
+    out = invoke(
+        xner, "package", model, tmp_path / "refused", "--free", "--corpus", refused["train"], code=1
+    )  # fmt: skip
+    assert "XNER731" in out
+    assert not list((tmp_path / "refused").glob("*.whl"))
+    assert set(not_free(KNOWN)) == {"europarl", "masakhaner", "wikineural", "conll"}
+
+
+def test_weights_of_unknown_corpora_are_not_given_away(toy_model, tmp_path):
+    model = shutil.copytree(toy_model / "model-best", tmp_path / "model")
+    config = Config().from_disk(model / "config.cfg", interpolate=False)
+    config["paths"]["corpus"] = str(tmp_path / "gone")
+    config.to_disk(model / "config.cfg")
+    with pytest.raises(XnerError, match="XNER732"):
+        describe_pipeline(model, Evidence(free=True))
 
 
 @pytest.mark.parametrize(

@@ -179,3 +179,14 @@ def test_two_conversions_into_one_folder_are_not_mixed(folder, tmp_path):
         assert "XNER702" in invoke("tagged", folder, tmp_path / "out", code=1)
         assert "XNER702" in invoke("text", text, tmp_path / "out", "--language=es", code=1)
     assert not (tmp_path / "out").exists()
+
+
+def test_chosen_splits_are_converted_alone(tmp_path: Path) -> None:
+    for split in ("train", "dev", "test"):
+        path = tmp_path / "in" / "en" / f"{split}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(SENTENCE, encoding="utf-8")
+    invoke("tagged", tmp_path / "in", tmp_path / "out", "--source", "x", "--splits", "dev,test")
+    assert {path.stem for path in (tmp_path / "out").glob("*.spacy")} == {"en-x-dev", "en-x-test"}
+    output = invoke("tagged", tmp_path / "in", tmp_path / "out", "--splits", "tests", code=1)
+    assert "XNER170" in output

@@ -19,6 +19,7 @@ from spacy_xner.cli import (  # noqa: F401
     export,
     package,
     report,
+    separate,
     serve,
     silver,
     train,

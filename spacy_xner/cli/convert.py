@@ -45,6 +45,7 @@ def tagged_cli(
     dev_size: Annotated[
         int, typer.Option(help="Without a train file: the last n of the dev file stay dev, the others train.")
     ] = 0,
+    splits: Annotated[str, typer.Option(help="Splits to convert: train,dev,test; all.")] = "",
 ) -> None:
     """Convert tagged files of any supported format.
 
@@ -53,7 +54,7 @@ def tagged_cli(
     from spacy_xner.corpus.convert import Selection, convert_tagged, make_label_rules
 
     rules = make_label_rules(label or [], keep=keep_labels, unknown=unknown_labels.value, misc=misc)
-    selection = Selection(split_names(languages), limit, not unlabelled, dev_size)
+    selection = Selection(split_names(languages), limit, not unlabelled, dev_size, split_names(splits))
     for written in convert_tagged(folder, out, source, rules, selection, show_progress):
         show(written)
 

@@ -22,6 +22,9 @@ def package_cli(
     corpus: Annotated[
         Path | None, typer.Option(help="Training corpus that the card names; that of the config.")
     ] = None,
+    free: Annotated[
+        bool, typer.Option("--free", help="Refuse weights whose corpora do not let everybody give them away.")
+    ] = False,
     version: Annotated[str, typer.Option(help="Version of the wheel.")] = spacy_xner.__version__,
 ) -> None:
     """Build a wheel with a model card, which replaces an old one when it is whole.
@@ -33,5 +36,5 @@ def package_cli(
 
     models = find_pipelines(model) if each else {name: model}
     msg.info(f"Building wheels: {len(models)}, about a minute for each half a gigabyte")
-    for wheel in build_wheels(models, out, version, Evidence(metrics, corpus)):
+    for wheel in build_wheels(models, out, version, Evidence(metrics, corpus, free)):
         msg.good(f"{wheel} ({wheel.stat().st_size / 1e6:.0f} MB). Install it with: pip install {wheel}")

@@ -58,7 +58,7 @@ class LabelRules(NamedTuple):
 class Selection(NamedTuple):
     """Which part of tagged files is converted.
 
-    languages: All by default.
+    languages, splits: All by default.
     limit: The first so many sentences of each file; 0 takes all.
     labelled: Whether entities are written.
     dev_size: Where a language has no training file, so many of the last dev sentences stay dev, and the
@@ -69,6 +69,7 @@ class Selection(NamedTuple):
     limit: int = 0
     labelled: bool = True
     dev_size: int = 0
+    splits: Sequence[str] = ()
 
 
 def make_label_rules(
@@ -105,12 +106,18 @@ def convert_tagged(
     The lock of `out` is held until the last file has been asked for.
     source: Name of the corpus in the file names; that of the folder if it is empty.
     YIELDS: Each file when it is written.
-    RAISES: XNER119 and XNER120 for files that are missing or there twice, XNER121 for a file that would be
-        empty, XNER122, XNER702 if another process converts to `out`, and what `read_tagged` raises.
+    RAISES: XNER170 for a split that is none, XNER119 and XNER120 for files that are missing or there twice,
+        XNER121 for a file that would be empty, XNER122, XNER702 if another process converts to `out`, and
+        what `read_tagged` raises.
     """
     selection = selection or Selection()
     check_counts(limit=selection.limit, dev_size=selection.dev_size)
+    if unknown := set(selection.splits) - set(SPLITS.values()):
+        names = ", ".join(sorted(unknown))
+        raise XnerError(Errors.XNER170.format(splits=", ".join(sorted(set(SPLITS.values()))), found=names))
     files = find_tagged_files(folder, selection.languages)
+    if selection.splits:
+        files = [file for file in files if file.split in selection.splits]
     has_train = {file.language for file in files if file.split == "train"}
     # A language's vocabulary computes shape, affixes and more of every word; the file has none of these.
     vocab = Vocab()

@@ -11,6 +11,11 @@ def file_language(name: str) -> str:
     return name.replace("-", "_")
 
 
+def file_source(path: Path) -> str:
+    """The corpus of a file by its name; empty for a file of another name."""
+    return path.stem.partition("-")[2].rpartition("-")[0]
+
+
 def find_files(
     path: Path, split: str | None, languages: Sequence[str], sources: Sequence[str] = ()
 ) -> dict[str, list[Path]]:
@@ -25,8 +30,8 @@ def find_files(
     pattern = f"*-{split}.spacy" if split else "*.spacy"
     files: dict[str, list[Path]] = {}
     for path_of_file in sorted(path.glob(pattern)):
-        language, _, rest = path_of_file.stem.partition("-")
-        if rest.rpartition("-")[0] in sources if sources else not _is_derived(path_of_file):
+        language = path_of_file.stem.partition("-")[0]
+        if file_source(path_of_file) in sources if sources else not _is_derived(path_of_file):
             files.setdefault(language, []).append(path_of_file)
     missing = [lang for lang in languages if lang not in files]
     if missing or not files:

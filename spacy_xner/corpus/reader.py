@@ -12,7 +12,7 @@ from spacy.vocab import Vocab
 
 from spacy_xner.attributes import SOURCE_KEY, register_attributes
 from spacy_xner.corpus.docs import read_docs, without_annotation
-from spacy_xner.corpus.names import find_files
+from spacy_xner.corpus.names import file_source, find_files
 from spacy_xner.errors import Errors, Warnings, XnerError, check_counts
 from spacy_xner.types import Count
 
@@ -29,6 +29,7 @@ def create_multilingual_corpus(
     gold_tokens: bool = True,
     known_language: bool = True,
     held_out: Path | None = None,
+    unannotated: dict[str, list[str]] | None = None,
     seed: int = 0,
 ) -> "MultilingualCorpus":
     """Create a reader of `{lang}-{source}-{split}.spacy` files; see `MultilingualCorpus`."""
@@ -44,6 +45,7 @@ def create_multilingual_corpus(
         gold_tokens=gold_tokens,
         known_language=known_language,
         held_out=held_out,
+        unannotated=unannotated or {},
         seed=seed,
     )
 
@@ -62,6 +64,8 @@ class MultilingualCorpus:
     gold_tokens: Predict on the corpus' tokens; otherwise on those of the pipeline's tokenizer.
     known_language: Tell the pipeline the language; otherwise its identifier has to find it.
     held_out: File or folder (split test) whose sentences are dropped from this corpus.
+    unannotated: Labels that a corpus does not annotate, by its name in file names. Taggers take text without
+        an entity there as O or as one of them, and the scorer does not count what is found of them.
     seed: Random seed of the order in which languages are mixed.
     """
 
@@ -79,6 +83,7 @@ class MultilingualCorpus:
         gold_tokens: bool,
         known_language: bool,
         held_out: Path | None,
+        unannotated: dict[str, list[str]],
         seed: int,
     ) -> None:
         check_counts(limit=limit, max_length=max_length)
@@ -96,6 +101,7 @@ class MultilingualCorpus:
         self.gold_tokens = gold_tokens
         self.known_language = known_language
         self.held_out = Path(held_out) if held_out else None
+        self.unannotated = _check_corpora(self.path, unannotated)
         self.seed = seed
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
@@ -125,10 +131,22 @@ class MultilingualCorpus:
                 n = len(fresh) - len(remaining)
                 warnings.warn(Warnings.W103.format(n=n, total=len(fresh), path=path), stacklevel=2)
             short = [doc for doc in remaining if not self.max_length or len(doc) <= self.max_length]
-            docs.extend(short[: self.limit] if self.limit else short)
+            chosen = short[: self.limit] if self.limit else short
+            for doc in chosen:
+                self._describe(doc, path)
+            docs.extend(chosen)
         if not docs:
             raise XnerError(Errors.XNER103.format(path=", ".join(map(str, paths))))
         return docs
+
+    def _describe(self, doc: Doc, path: Path) -> None:
+        """Write the corpus of a document on it, and what the corpus does not annotate. RAISES: XNER148."""
+        doc._.corpus = corpus = file_source(path)
+        if labels := self.unannotated.get(corpus):
+            doc._.unannotated = labels
+            for ent in doc.ents:
+                if ent.label_ in labels:
+                    raise XnerError(Errors.XNER148.format(path=path, corpus=corpus, label=ent.label_))
 
     def _held_out_texts(self, vocab: Vocab) -> set[str]:
         if self.held_out is None:
@@ -146,6 +164,17 @@ class MultilingualCorpus:
             # The parallel document is what a projector reads, no annotation.
             predicted.user_data[SOURCE_KEY] = reference.user_data[SOURCE_KEY]
         return Example(predicted, reference)
+
+
+def _check_corpora(path: Path, unannotated: dict[str, list[str]]) -> dict[str, list[str]]:
+    """RETURNS: Sorted labels by corpus. RAISES: XNER147 for a corpus that has no file in the folder."""
+    files = [path] if path.is_file() else path.glob("*.spacy")
+    corpora = {file_source(file) for file in files}
+    for corpus in unannotated:
+        if corpus not in corpora:
+            names = ", ".join(sorted(corpora)) or "none"
+            raise XnerError(Errors.XNER147.format(corpus=corpus, path=path, names=names))
+    return {corpus: sorted(labels) for corpus, labels in unannotated.items()}
 
 
 def sample_sizes(sizes: numpy.ndarray, temperature: float) -> numpy.ndarray:

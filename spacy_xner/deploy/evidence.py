@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from spacy.tokens import DocBin
 from thinc.api import Config
 
-from spacy_xner.corpus.names import find_files
-from spacy_xner.deploy.sources import licence_of_weights, source_of
+from spacy_xner.corpus.names import file_source, find_files
+from spacy_xner.deploy.sources import FREE, licence_of_weights, not_free, source_of
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import read_json
 from spacy_xner.report.figures import draw_calibration
@@ -17,7 +17,9 @@ from spacy_xner.storage import MANIFEST
 
 DESCRIPTION = "Named entities in many languages, trained with spacy_xner."
 TOTALS = ("p", "r", "f", "f_macro", "ece", "brier")
-GROUPS = ("ents_per_language", "ents_per_type", "language_per_type")
+GROUPS = (
+    "ents_per_language", "ents_per_type", "ents_per_corpus", "ents_per_corpus_language", "language_per_type",
+)  # fmt: skip
 
 
 class Evidence(NamedTuple):
@@ -25,10 +27,12 @@ class Evidence(NamedTuple):
 
     metrics: Result of `evaluate`.
     corpus: Folder of corpus files that it was trained on; the one of its config by default.
+    free: Refuse weights that were made from a corpus whose licence does not let everybody give them away.
     """
 
     metrics: Path | None = None
     corpus: Path | None = None
+    free: bool = False
 
 
 def describe_pipeline(model: Path, evidence: Evidence) -> dict[str, Any]:
@@ -36,7 +40,8 @@ def describe_pipeline(model: Path, evidence: Evidence) -> dict[str, Any]:
 
     RETURNS: `meta.json` with `languages`, `clusters` (languages by cluster), `data` (training sentences by
         source), `calibrated` (languages whose probabilities are scaled), `sources`, `license`, `performance`.
-    RAISES: XNER730 for metrics that `evaluate` has not written, XNER106 for a corpus without files.
+    RAISES: XNER730 for metrics that `evaluate` has not written, XNER106 for a corpus without files, XNER731
+        and XNER732 for weights that are to be free and are not.
     """
     meta = dict(read_json(model / "meta.json"))
     config = Config().from_disk(model / "config.cfg", interpolate=False)
@@ -48,6 +53,8 @@ def describe_pipeline(model: Path, evidence: Evidence) -> dict[str, Any]:
     # were measured before anything was trimmed.
     languages = _languages(meta, reader, data, scores)
     sources = {source: source_of(source) for source in data}
+    if evidence.free:
+        _check_free(model, data, reader, evidence.corpus)
     return {
         **meta,
         "description": meta.get("description") or DESCRIPTION,
@@ -127,9 +134,24 @@ def _count_sentences(reader: Mapping[str, Any], corpus: Path | None) -> dict[str
     for language, paths in files.items():
         for path in paths:
             n = len(DocBin().from_disk(path))
-            source = path.stem.partition("-")[2].rpartition("-")[0]
-            counts[source][language] = min(n, limit) if limit else n
+            counts[file_source(path)][language] = min(n, limit) if limit else n
     return dict(counts)
+
+
+def _check_free(model: Path, data: Mapping[str, Any], reader: Mapping[str, Any], corpus: Path | None) -> None:
+    """Refuse weights of corpora that are not free. RAISES: XNER731, XNER732.
+
+    Development sentences choose weights, scalings and thresholds, so that their corpora count too.
+    """
+    folder = corpus or Path(str(reader.get("path") or "."))
+    if not data:
+        raise XnerError(Errors.XNER732.format(path=model))
+    chosen = reader.get("sources") or []
+    dev = {file_source(path) for path in folder.glob("*-dev.spacy")}
+    names = {*data, *(dev & set(chosen) if chosen else dev)}
+    if refused := not_free(sorted(names)):
+        corpora = ", ".join(f"{name} has the licence {licence!r}" for name, licence in refused.items())
+        raise XnerError(Errors.XNER731.format(corpora=corpora, allowed=", ".join(FREE)))
 
 
 def _languages(

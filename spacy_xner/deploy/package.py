@@ -39,7 +39,7 @@ def build_wheels(
     evidence: Files for the card and the metadata. If its metrics are a folder, each pipeline has those of
         the file NAME.json there, if there is one.
     YIELDS: The wheels' paths, in the order in which they are built.
-    RAISES: XNER106, XNER126, XNER127, XNER702, XNER730.
+    RAISES: XNER106, XNER126, XNER127, XNER702, XNER730, XNER731, XNER732.
     """
     for path in models.values():
         if not (path / "meta.json").is_file():
@@ -75,7 +75,7 @@ def build_wheel(model: Path, out: Path, name: str, version: str, evidence: Evide
     The new wheel replaces an old one only when it is whole.
     RETURNS: Its path.
     RAISES: XNER127 for a wheel that cannot be built, XNER702 if another process builds it, XNER703,
-        XNER106 and XNER730 for evidence of another kind.
+        XNER106 and XNER730 for evidence of another kind, XNER731 and XNER732 for weights that are not free.
     """
     if not name.isidentifier() or "__" in name:
         raise XnerError(Errors.XNER127.format(name=name, reason="a package cannot have this name"))

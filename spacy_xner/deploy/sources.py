@@ -25,6 +25,7 @@ KNOWN = {
     "aqmar": Source("AQMAR", "CC BY-SA 3.0", "https://aclanthology.org/E12-1017"),
     "turku": Source("Turku NER", "CC BY-SA 4.0", "https://aclanthology.org/2020.lrec-1.567"),
     "ntrex": Source("NTREX-128", "CC BY-SA 4.0", "https://aclanthology.org/2022.sumeval-1.4"),
+    "europarl": Source("Europarl NER", "no known copyright restriction", "https://aclanthology.org/L18-1557"),
     "masakhaner": Source("MasakhaNER", "CC BY-NC 4.0", "https://aclanthology.org/2021.tacl-1.66"),
     "wikineural": Source("WikiNEuRal", "CC BY-NC-SA 4.0", "https://aclanthology.org/2021.findings-emnlp.215"),
     "conll": Source("CoNLL", "text for research only", "https://aclanthology.org/W03-0419"),
@@ -40,12 +41,22 @@ def source_of(name: str) -> Source:
     return Source(name, "")
 
 
+def not_free(names: Iterable[str]) -> dict[str, str]:
+    """The corpora among some whose licence lets nobody give away weights that learnt from them.
+
+    RETURNS: Their licences by name; "not known" for a corpus that the package does not know.
+    """
+    licences = {name: source_of(name).licence for name in names}
+    return {name: licence or "not known" for name, licence in licences.items() if licence not in FREE}
+
+
 def licence_of_weights(names: Iterable[str]) -> str:
     """The licence of weights that were trained on sources, as the hub writes it.
 
     RETURNS: cc-by-sa-4.0, or mit if all sources have it; empty without sources or for one that forbids both.
     """
+    names = list(names)
     licences = {source_of(name).licence for name in names}
-    if not licences or not licences <= set(FREE):
+    if not licences or not_free(names):
         return ""
     return "mit" if licences == {"MIT"} else "cc-by-sa-4.0"

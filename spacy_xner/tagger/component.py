@@ -275,11 +275,18 @@ class EntityTagger(LabelledPipe):
             return 0.0
         # An objective may want the mean of all losses, not their sum.
         weight = prod(getattr(objective, "labelled_weight", 1.0) for objective in self.objectives.values())
-        return self._learn([eg.predicted for eg in examples], [gold.ids for gold in golds], weight)
+        docs, open_tags = [eg.predicted for eg in examples], [gold.open_tags for gold in golds]
+        return self._learn(docs, [gold.ids for gold in golds], weight, open_tags)
 
-    def _learn(self, docs: list[Doc], tags: list[NDArray[numpy.int64]], weight: float = 1.0) -> float:
+    def _learn(
+        self,
+        docs: list[Doc],
+        tags: list[NDArray[numpy.int64]],
+        weight: float,
+        open_tags: list[NDArray[numpy.bool_]] | None = None,
+    ) -> float:
         emissions, backprop = self.model.begin_update(docs)
-        loss, d_emissions = head_loss(self.model, tags, emissions, weight)
+        loss, d_emissions = head_loss(self.model, tags, emissions, weight, open_tags)
         self.check_loss(loss, docs)
         backprop(d_emissions)
         return loss
@@ -335,7 +342,9 @@ class EntityTagger(LabelledPipe):
         The parameters of a CRF get theirs on the way.
         RETURNS: Mean loss over annotated tokens in nats; arrays of shape (n_tokens, n_tags).
         """
-        return head_loss(self.model, [gold.ids for gold in self._align(list(examples))], scores)
+        golds = self._align(list(examples))
+        open_tags = [gold.open_tags for gold in golds]
+        return head_loss(self.model, [gold.ids for gold in golds], scores, open_tags=open_tags)
 
     def _align(self, examples: list[Example]) -> list[Gold]:
         for example in examples:

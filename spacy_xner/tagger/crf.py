@@ -239,13 +239,18 @@ class LinearChainCRF(nn.Module):
         """RETURNS: Transitions (n_tags, n_tags), starts (n_tags,), ends (n_tags,)."""
         return split_edges(self.transitions + self.penalty)
 
-    def log_likelihood(self, emissions: Tensor, gold: Tensor, lengths: Tensor) -> Tensor:
+    def log_likelihood(
+        self, emissions: Tensor, gold: Tensor, lengths: Tensor, open_tags: Tensor | None = None
+    ) -> Tensor:
         """Log-probability of the annotated tags of every document that has any.
 
-        Where annotation is missing, all tags are summed over (a partial CRF).
+        Where annotation is missing, all tags are summed over (a partial CRF); where a token is open, the gold
+        tag and those that the token may have in its place.
 
         emissions: Shape: (n_tokens, n_tags). gold: -1 = missing. Shape: (n_tokens,).
+        open_tags: Further tags that may be right; none by default. Shape: (n_tokens, n_tags).
         RETURNS: Sum over documents. Shape: ().
+        SOURCE: Tsuboi et al. 2008, https://aclanthology.org/C08-1113/, marginal likelihood of partial labels.
         """
         if len(emissions) == 0:
             return emissions.sum()
@@ -253,12 +258,15 @@ class LinearChainCRF(nn.Module):
         with torch.no_grad():
             packing = pack(lengths)
             is_missing = gold == MISSING
+            is_partial = open_tags is not None or bool(is_missing.any())
             lowest, highest = emissions.aminmax()
             width = highest - lowest + 2 * self.transitions.abs().max()
             is_narrow = bool(width < WIDEST)
-            if is_missing.any():
+            if is_partial:
                 is_gold = torch.nn.functional.one_hot(gold.clamp(min=0), emissions.shape[1]).bool()
                 off_path = ~is_gold & ~is_missing[:, None]
+                if open_tags is not None:
+                    off_path &= ~open_tags
                 masked = emissions.masked_fill(off_path, -torch.inf)
                 on_path = sum_all_paths(masked, scores, packing, is_narrow)
             else:

@@ -9,7 +9,7 @@ from spacy.attrs import IDX, LENGTH
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from spacy_xner.attributes import is_labelled
+from spacy_xner.attributes import is_labelled, unannotated_labels
 from spacy_xner.errors import Errors, Warnings, XnerError
 from spacy_xner.tags import MISSING, TagSet, TokenSpan
 
@@ -22,12 +22,15 @@ class Gold(NamedTuple):
         are missing in `ids`.
     unknown: Labels outside of the tag set; the tokens of their entities are missing in `ids`.
     n_entities: Entities of the reference.
+    open_tags: Tags of the labels that the reference does not annotate: where it has O, each of them may be
+        right. Shape: (n_tags,).
     """
 
     ids: NDArray[numpy.int64]
     misaligned: list[str]
     unknown: list[str]
     n_entities: int
+    open_tags: NDArray[numpy.bool_]
 
 
 def token_boundaries(doc: Doc) -> tuple[NDArray[numpy.int64], NDArray[numpy.int64]]:
@@ -46,7 +49,7 @@ def align_gold(example: Example, tag_set: TagSet) -> Gold:
     if predicted.text != reference.text:
         raise XnerError(Errors.XNER114.format(predicted=predicted.text[:60], reference=reference.text[:60]))
     if not is_labelled(reference):
-        return Gold(numpy.full(len(predicted), MISSING), [], [], 0)
+        return Gold(numpy.full(len(predicted), MISSING), [], [], 0, tag_set.tags_of(()))
     starts, ends = token_boundaries(predicted)
     spans, masked = [], []
     misaligned, unknown = [], []
@@ -67,7 +70,8 @@ def align_gold(example: Example, tag_set: TagSet) -> Gold:
     for first, end in masked:
         ids[first:end] = MISSING
     _mask_unannotated(ids, example)
-    return Gold(ids, misaligned, unknown, len(reference.ents))
+    open_tags = tag_set.tags_of(unannotated_labels(reference))
+    return Gold(ids, misaligned, unknown, len(reference.ents), open_tags)
 
 
 def _mask_unannotated(ids: NDArray[numpy.int64], example: Example) -> None:

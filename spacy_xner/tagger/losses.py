@@ -18,7 +18,7 @@ class TokenLoss(Protocol):
     def __call__(self, logits: Tensor, gold: Tensor, tag_weights: Tensor | None) -> Tensor:
         """Score a batch. RETURNS: Mean loss over annotated tokens. Shape: ().
 
-        logits: Shape: (n_tokens, n_tags).
+        logits: -inf for tags that were joined with the gold one; see `join_tags`. Shape: (n_tokens, n_tags).
         gold: Tag ids, -1 where annotation is missing. Shape: (n_tokens,).
         tag_weights: Weight of each tag; the mean is weighted alike. Shape: (n_tags,).
         """
@@ -57,19 +57,45 @@ def create_reweighted(gamma: Weight = 4.0, *, detached: bool = True) -> TokenLos
     return partial(_weighted, weight=partial(_trust, gamma=gamma, detached=detached))
 
 
+def join_tags(logits: Tensor, gold: Tensor, open_tags: Tensor) -> Tensor:
+    """Give the gold tag of a token the probability of all tags that it may have, and these none.
+
+    So every token loss is one of "the gold tag or one of the open ones", by the sum of their probabilities.
+
+    logits: Shape: (n_tokens, n_tags).
+    gold: Tag ids, -1 where annotation is missing. Shape: (n_tokens,).
+    open_tags: Tags that a token may have in the place of its gold tag. Shape: (n_tokens, n_tags).
+    RETURNS: Shape: (n_tokens, n_tags).
+    """
+    is_gold = F.one_hot(gold.clamp(min=0), logits.shape[1]).bool()
+    joined = logits.masked_fill(~(is_gold | open_tags), -torch.inf).logsumexp(1, keepdim=True)
+    return torch.where(is_gold, joined, logits.masked_fill(open_tags, -torch.inf))
+
+
 def cross_entropy(
     logits: Tensor, gold: Tensor, tag_weights: Tensor | None, *, label_smoothing: float
 ) -> Tensor:
     """See `TokenLoss`."""
-    loss = F.cross_entropy(
-        logits,
-        gold,
-        weight=tag_weights,
-        ignore_index=MISSING,
-        label_smoothing=label_smoothing,
-        reduction="sum",
-    )
+    if label_smoothing:
+        loss = _smoothed(logits, gold, tag_weights, label_smoothing)
+    else:
+        loss = F.cross_entropy(logits, gold, weight=tag_weights, ignore_index=MISSING, reduction="sum")
     return loss / _total_weight(gold, tag_weights)
+
+
+def _smoothed(logits: Tensor, gold: Tensor, tag_weights: Tensor | None, share: float) -> Tensor:
+    """Sum the losses of tokens; tags that have been joined with the gold one get no share of their own.
+
+    torch's own smoothing is the same where nothing was joined, and infinite elsewhere.
+    """
+    known = gold != MISSING
+    logits, gold = logits[known], gold[known]
+    weights = logits.new_ones(logits.shape[1]) if tag_weights is None else tag_weights
+    log_p = F.log_softmax(logits, dim=-1)
+    is_alone = ~logits.isneginf()
+    even = (weights * log_p.masked_fill(~is_alone, 0.0)).sum(1) / is_alone.sum(1)
+    right = weights[gold] * log_p.gather(1, gold[:, None])[:, 0]
+    return -((1 - share) * right + share * even).sum()
 
 
 def _focus(p: Tensor, gamma: float) -> Tensor:

@@ -1,7 +1,7 @@
 """Thinc wiring of the entity tagger: an encoder of tokens and a head."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -142,12 +142,17 @@ def grow_head(model: Tagger, labels: list[str]) -> None:
 
 
 def head_loss(
-    model: Tagger, tags: list[NDArray[numpy.int64]], scores: list[Floats2d], weight: float = 1.0
+    model: Tagger,
+    tags: list[NDArray[numpy.int64]],
+    scores: list[Floats2d],
+    weight: float = 1.0,
+    open_tags: Sequence[NDArray[numpy.bool_]] | None = None,
 ) -> tuple[float, list[Floats2d]]:
     """Compute the head's loss. The parameters of a CRF get their gradients on the way.
 
-    tags: Gold tag ids. Shape: (n_tokens,) a document.
+    tags: Gold tag ids; 0 is O. Shape: (n_tokens,) a document.
     scores: Tag scores. Shape: (n_tokens, n_tags) a document.
+    open_tags: Tags that tokens of a document may have in the place of O. Shape: (n_tags,) a document.
     RETURNS: The weighted loss in nats, and its gradient by the scores.
     """
     sizes = [len(s) for s in scores]
@@ -155,7 +160,11 @@ def head_loss(
         flat = to_flat_torch(scores, head_network(model).device, requires_grad=True)
         gold = torch.cat([torch.from_numpy(ids) for ids in tags]).to(flat.device)
         lengths = torch.tensor(sizes, device=flat.device)
-        loss = weight * head_network(model).loss(flat, gold, lengths)
+        further = None
+        if open_tags is not None and any(row.any() for row in open_tags):
+            by_doc = torch.from_numpy(numpy.stack(open_tags)).to(flat.device)
+            further = by_doc.repeat_interleave(lengths, dim=0) & (gold == 0)[:, None]
+        loss = weight * head_network(model).loss(flat, gold, lengths, further)
         value = float(loss.detach())
         if math.isfinite(value):
             loss.backward()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.tagger.crf import LinearChainCRF
-from spacy_xner.tagger.losses import TokenLoss
+from spacy_xner.tagger.losses import TokenLoss, join_tags
 from spacy_xner.tags import TagSet
 
 # Nats below O at which the tags of a new label begin: exp(-18) is 1.5e-8.
@@ -56,11 +56,15 @@ class Head(nn.Module, ABC):
         return rows.masked_fill(rows >= len(other.tag_set), 0)
 
     @abstractmethod
-    def loss(self, emissions: Tensor, gold: Tensor, lengths: Tensor) -> Tensor:
+    def loss(
+        self, emissions: Tensor, gold: Tensor, lengths: Tensor, open_tags: Tensor | None = None
+    ) -> Tensor:
         """Mean loss over annotated tokens, in nats. Shape: ().
 
         gold: Tag ids, -1 where annotation is missing. Shape: (n_tokens,).
         lengths: Tokens per document. Shape: (n_docs,).
+        open_tags: Tags that a token may have in the place of its gold tag: the loss is that of all of them
+            together. None by default. Shape: (n_tokens, n_tags).
         """
 
     @abstractmethod
@@ -90,7 +94,11 @@ class SoftmaxHead(Head):
         weights = spread_weights(tag_set, class_weights) if class_weights else None
         self.register_buffer("tag_weights", weights, persistent=False)
 
-    def loss(self, emissions: Tensor, gold: Tensor, lengths: Tensor) -> Tensor:
+    def loss(
+        self, emissions: Tensor, gold: Tensor, lengths: Tensor, open_tags: Tensor | None = None
+    ) -> Tensor:
+        if open_tags is not None:
+            emissions = join_tags(emissions, gold, open_tags)
         return self._loss(emissions, gold, self.tag_weights)
 
     def best_tags(self, emissions: Tensor, lengths: Tensor) -> Tensor:
@@ -118,9 +126,11 @@ class CrfHead(Head):
             rows = torch.cat((self._sources(other), edge))
             self.crf.transitions.copy_(other.crf.transitions[rows[:, None], rows])
 
-    def loss(self, emissions: Tensor, gold: Tensor, lengths: Tensor) -> Tensor:
+    def loss(
+        self, emissions: Tensor, gold: Tensor, lengths: Tensor, open_tags: Tensor | None = None
+    ) -> Tensor:
         lengths = lengths[lengths > 0]
-        likelihood = self.crf.log_likelihood(emissions, gold, lengths)
+        likelihood = self.crf.log_likelihood(emissions, gold, lengths, open_tags)
         return -likelihood / (gold >= 0).sum().clamp(min=1)
 
     def best_tags(self, emissions: Tensor, lengths: Tensor) -> Tensor:
