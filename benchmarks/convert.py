@@ -64,6 +64,8 @@ def measure(kind: str, size: int) -> tuple[float, float, float]:
 
 def convert(kind: str, source: str, out: str) -> None:
     """Convert in this process, and print its seconds and its largest memory in megabytes."""
+    from memory import memory
+
     from spacy_xner.corpus.convert import convert_tagged, convert_text, make_label_rules
 
     # Seconds of the processor, so that other work on the machine counts little.
@@ -72,13 +74,7 @@ def convert(kind: str, source: str, out: str) -> None:
         convert_text(Path(source), Path(out), "xx")
     else:
         list(convert_tagged(Path(source), Path(out), "made", make_label_rules()))
-    print(time.process_time() - start, peak_memory())
-
-
-def peak_memory() -> float:
-    """Largest memory of this process in MB. The peak of getrusage would be inherited from the parent."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+    print(time.process_time() - start, memory())
 
 
 def write_input(kind: str, path: Path, n_sentences: int) -> None:

@@ -45,7 +45,7 @@ def main(
     """Measure all ways to run the pipeline on the same texts."""
     torch.set_num_threads(1)
     record = Record(" ".join(["python", *sys.argv]), SETTINGS)
-    msg.info(record.in_words())
+    msg.info(str(record.machine))
     nlp = load_pipeline(pipeline)
     chosen = [lang for lang in languages.split(",") if lang]
     texts = [eg.reference.text for eg in read_examples(nlp, calibration, "dev", chosen, 16)]

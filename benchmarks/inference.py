@@ -27,6 +27,7 @@ from typing import Annotated, Any
 import spacy
 import torch
 import typer
+from memory import memory
 from transformers import AutoModelForTokenClassification, PreTrainedModel, TokenClassificationPipeline
 from wasabi import msg
 
@@ -270,16 +271,6 @@ def serve(system: str, work: Path) -> None:
             "peak_gflops": peak / 1e9,
         }
         print(json.dumps(figures), flush=True)
-
-
-def memory(kind: str = "VmHWM") -> float:
-    """Memory of this process in MB: VmHWM is its peak, VmRSS what it holds now.
-
-    (getrusage's peak would be inherited from the parent.)
-    """
-    status = Path("/proc/self/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith(f"{kind}:"))
-    return int(line.split()[1]) / 1024
 
 
 def build(system: str, work: Path) -> tuple[Any, PreTrainedModel]:

@@ -20,7 +20,7 @@ class Record:
     """Machine, versions and commit of a benchmark, looked up at its begin: files may change while it runs."""
 
     def __init__(self, command: str, settings: str) -> None:
-        self._machine = describe_machine()
+        self.machine = describe_machine()
         self.commit = describe_commit()
         self._versions = describe_versions()
         self._command, self._settings = command, settings
@@ -29,24 +29,14 @@ class Record:
         """Write tables as pages show them. more: Figures that pages do not show."""
         content = {
             "origin": "measured with the code of this version",
-            "machine": self.in_words(),
+            "machine": str(self.machine),
             "commands": [self._command],
             "settings": self._settings,
             "note": note,
             "commit": self.commit,
             "versions": self._versions,
-            "machine_details": self._machine._asdict(),
+            "machine_details": self.machine._asdict(),
             **more,
             "tables": [table._asdict() for table in tables],
         }
         write_result(path, content)
-
-    def in_words(self) -> str:
-        """The machine as pages show it."""
-        machine = self._machine
-        sets = [name for name in machine.instruction_sets if name.startswith(("avx512", "amx", "sve"))]
-        return (
-            f"{machine.n_cores} cores ({machine.cpu}; {', '.join(sets) or machine.capability}), "
-            f"GPU: {machine.gpu}; torch {machine.torch} with {machine.n_threads} of its threads, "
-            f"Python {machine.python}"
-        )

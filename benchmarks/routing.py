@@ -16,12 +16,13 @@ from unittest import mock
 
 import spacy
 import typer
+from memory import memory
 from wasabi import msg
 
 from spacy_xner.machine import describe_machine
 from spacy_xner.transformer.network import TransformerNetwork
 
-from inference import make_texts, memory
+from inference import make_texts
 
 SYSTEMS = ("single", "routed", "routed, nothing shared")
 

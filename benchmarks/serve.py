@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
+from memory import memory
 from wasabi import msg
 
 # Before torch is imported: the pipeline alone and the service have one thread each.
@@ -177,9 +178,7 @@ class Service:
 
     def memory(self) -> float:
         """Resident memory in MB."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
-        return int(line.split()[1]) / 1024
+        return memory("VmRSS", self._process.pid)
 
     def mean_batch(self) -> float:
         """Texts that were read together, on average."""

@@ -4,7 +4,6 @@ Every pipeline is loaded in a process of its own, so that its peak memory is its
 """
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -128,6 +127,7 @@ def load(path: str) -> None:
     """Load a pipeline in this process, and print what it took beyond the imports."""
     import spacy
     import torch  # noqa: F401
+    from memory import memory
 
     # The modules of the components, which `spacy.load` would import.
     import spacy_xner.router.component
@@ -136,24 +136,12 @@ def load(path: str) -> None:
     import spacy_xner.transformer.model  # noqa: F401
 
     spacy.blank("xx").factory_names  # noqa: B018
-    before, start = _peak(), time.process_time()
+    before, start = memory(), time.process_time()
     nlp = spacy.load(path)
-    seconds, peak = time.process_time() - start, _peak()
+    seconds, peak = time.process_time() - start, memory()
     list(nlp.pipe(["Ada Lovelace was born in London."] * 4))
-    figures = {"load_cpu_s": seconds, "imports_mb": before, "load_peak_mb": peak, "used_peak_mb": _peak()}
+    figures = {"load_cpu_s": seconds, "imports_mb": before, "load_peak_mb": peak, "used_peak_mb": memory()}
     print(json.dumps(figures))
-
-
-def _peak() -> float:
-    """Megabytes of memory that this process has taken at most.
-
-    Linux gives a process of its own the `ru_maxrss` of the one that started it.
-    """
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1e3
 
 
 def _convert(wikiann: Path, work: Path, languages: list[str], limit: int) -> Path:

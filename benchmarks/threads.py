@@ -70,7 +70,7 @@ def main(
 ) -> None:
     """Call a pipeline from 1, 2, 4 and 8 threads, and compare every answer with that of a plain loop."""
     record = Record(shlex.join(["python", "benchmarks/threads.py", *sys.argv[1:]]), "")
-    msg.info(record.in_words())
+    msg.info(str(record.machine))
     nlp = spacy.load(pipeline)
     samples = read_texts(nlp, texts, [name for name in languages.split(",") if name], limit)
     result = measure(nlp, samples, (timed or calls, calls), rounds, torch_threads)

@@ -53,7 +53,7 @@ class Machine(NamedTuple):
         sets = ", ".join(self.instruction_sets) or "unknown instruction sets"
         gpu = f"GPU {self.gpu}" if self.gpu != NO_GPU else "no GPU"
         threads = f"{self.n_threads} threads of torch {self.torch}"
-        return f"{self.cpu} ({sets}), {self.n_cores} cores, {threads}, {gpu}"
+        return f"{self.cpu} ({sets}), {self.n_cores} cores, {threads}, Python {self.python}, {gpu}"
 
 
 def describe_machine() -> Machine:

@@ -15,7 +15,7 @@ from spacy_xner.errors import Errors, Warnings
 PACKAGE = Path(spacy_xner.__file__).parent
 LAYERS = [
     {"errors", "types", "locks", "machine"},
-    {"cache", "precision", "steps", "storage", "weights", "packing"},
+    {"workers", "cache", "precision", "steps", "storage", "weights", "packing"},
     {"trunk"},
     {"netfile"},
     {"stored"},

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,17 +111,17 @@ def test_results_can_record_it():
 def test_a_line_names_it_for_people(cpuinfo):
     cpuinfo(X86)
     found = describe_machine()
-    line = str(found._replace(n_cores=2, n_threads=1, torch="2.13.0", gpu="none"))
+    line = str(found._replace(n_cores=2, n_threads=1, torch="2.13.0", python="3.11.7", gpu="none"))
     sets = ", ".join(found.instruction_sets)
     name = "Intel(R) Xeon(R) Platinum 8481C"
-    assert line == f"{name} ({sets}), 2 cores, 1 threads of torch 2.13.0, no GPU"
+    assert line == f"{name} ({sets}), 2 cores, 1 threads of torch 2.13.0, Python 3.11.7, no GPU"
     assert str(found._replace(instruction_sets=[], gpu="H100")).endswith("GPU H100")
     assert "unknown instruction sets" in str(found._replace(instruction_sets=[]))
 
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in sorted(Path("benchmarks").glob("*.py")) if path.stem != "record"],
+    [path for path in sorted(Path("benchmarks").glob("*.py")) if path.stem not in ("record", "memory")],
     ids=lambda path: path.stem,
 )
 def test_every_benchmark_names_its_machine(path):
@@ -132,3 +133,20 @@ def test_every_benchmark_names_its_machine(path):
     assert calls & {"describe_machine", "Record"}
     if '"JSON file' in source:
         assert "Record(" in source or '"machine": machine._asdict()' in source
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux says what a process has")
+def test_memory_is_that_of_the_process_asked_for(monkeypatch):
+    monkeypatch.syspath_prepend("benchmarks")
+    from memory import memory
+
+    before = memory("VmRSS", os.getpid())
+    block = bytearray(b"x" * 50_000_000)
+    now = memory("VmRSS")
+    assert 40 < now - before < 80
+    assert memory() >= now
+    del block
+    child = "import sys; sys.path.insert(0, 'benchmarks'); from memory import memory; print(memory())"
+    done = subprocess.run([sys.executable, "-c", child], check=True, capture_output=True, text=True)
+    # A bare interpreter has not this process' peak, nor torch.
+    assert float(done.stdout) < 40

@@ -438,7 +438,7 @@ def test_a_package_that_is_missing_is_named(job, tmp_path, monkeypatch):
     run, _ = job
     shards = write_shards(tmp_path / "shards")
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert "XNER514" in run("--engine", "ray", source=shards, code=1)
+    assert "XNER715" in run("--engine", "ray", source=shards, code=1)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(XnerError, match="XNER514"):
         list(read_shard(tmp_path / "0.parquet"))

@@ -20,6 +20,7 @@ from spacy_xner.files import describe_file, hold, read_json, remove_folder, writ
 from spacy_xner.loading import load_pipeline
 from spacy_xner.objectives.teacher import find_taggers
 from spacy_xner.tagger.confidence import check_threshold
+from spacy_xner.workers import share_by_ray
 
 
 @dataclass(frozen=True)
@@ -153,54 +154,36 @@ def annotate_folder(
         raise XnerError(Errors.XNER710.format(path=folder, known="files to annotate"))
     for shard in shards:
         _ = Texts(shard).kind
-    targets = [(shard, out / f"{shard.name.split('.')[0]}{suffix}") for shard in shards]
-    missing = [(shard, target) for shard, target in targets if not target.exists()]
+    targets = {shard: out / f"{shard.name.split('.')[0]}{suffix}" for shard in shards}
+    jobs = [
+        {"source": str(shard.resolve()), "out": str(target.resolve())}
+        for shard, target in targets.items()
+        if not target.exists()
+    ]
+    annotator = FileAnnotator(settings, field, show=not ray_workers)
     if ray_workers:
-        _annotate_by_ray(missing, field, settings, ray_workers)
-    elif missing:
-        nlp = settings.load()
-        for shard, target in missing:
-            annotate_file(Texts(shard, field=field), target, settings, nlp)
-    return len(missing)
+        share_by_ray(annotator, jobs, ray_workers)
+    else:
+        for job in jobs:
+            annotator(**job)
+    return len(jobs)
 
 
-def _annotate_by_ray(files: list[tuple[Path, Path]], field: str, settings: Settings, workers: int) -> None:
-    """Share files among workers, who see the same folders.
-
-    A file whose worker dies is given to another one, which goes on behind its parts.
-    """
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise XnerError(Errors.XNER715.format(reason=error)) from error
-    if not files:
-        return
-    if not ray.is_initialized():
-        ray.init(log_to_driver=False)
-    rows = [{"source": str(source.resolve()), "out": str(out.resolve())} for source, out in files]
-    dataset: Any = ray.data.from_items(rows, override_num_blocks=len(rows))
-    dataset.map(
-        RayAnnotator,
-        fn_constructor_args=(settings, field),
-        compute=ray.data.ActorPoolStrategy(size=workers),
-    ).materialize()
-
-
-class RayAnnotator:
-    """Holds one pipeline in a process of its own.
+class FileAnnotator:
+    """Annotates file after file with one pipeline, which is loaded with the first of them.
 
     field: Field or column with the text.
+    show: Show a progress bar.
     """
 
-    def __init__(self, settings: Settings, field: str) -> None:
-        self.settings, self.field = settings, field
-        self.nlp = settings.load()
+    def __init__(self, settings: Settings, field: str, *, show: bool) -> None:
+        self.settings, self.field, self.show = settings, field, show
+        self._nlp: Language | None = None
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Annotate the file of a row."""
-        out = Path(row["out"])
-        if not out.exists():
-            texts = Texts(Path(row["source"]), field=self.field)
-            annotate_file(texts, out, self.settings, self.nlp, show=False)
-        return row
+    def __call__(self, source: str, out: str) -> None:
+        """Annotate a file unless that was done meanwhile; a stopped one is gone on with behind its parts."""
+        if Path(out).exists():
+            return
+        self._nlp = self._nlp or self.settings.load()
+        texts = Texts(Path(source), field=self.field)
+        annotate_file(texts, Path(out), self.settings, self._nlp, show=self.show)

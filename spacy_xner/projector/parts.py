@@ -54,6 +54,10 @@ class PartWriter:
         write_json(self.summary_path(part.name), content)
         return part.name
 
+    def write_shard(self, path: str) -> None:
+        """Project a shard of the text unless that was done before."""
+        self.write(self.settings.text.shard(Path(path)))
+
     def read(self, name: str) -> dict[str, Any] | None:
         """Read the summary of a part; None if it was not saved with these settings."""
         path = self.summary_path(name)

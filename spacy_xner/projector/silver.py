@@ -20,7 +20,7 @@ from spacy_xner.projector.parallel import TextPair, count_languages
 from spacy_xner.projector.parts import PartWriter, merge_parts
 from spacy_xner.projector.settings import SilverSettings
 from spacy_xner.projector.summary import Summary
-from spacy_xner.projector.workers import project_by_ray
+from spacy_xner.workers import share_by_ray
 
 # Pairs of the beginning that are shown to the identifier.
 N_IDENTIFIED = 200
@@ -75,7 +75,7 @@ def make_silver(
     tell: Takes messages on the progress.
     RAISES: XNER502 and XNER509 for files that do not fit, XNER702 if another process makes this corpus,
         XNER511 if the parts of a stopped run had other settings, XNER512 if parts are lost meanwhile,
-        XNER514 without Ray.
+        XNER715 without Ray.
     """
     settings = settings.resolve()
     settings.text.check()
@@ -86,7 +86,10 @@ def make_silver(
         _begin(outputs.parts, plan)
         writer = PartWriter(settings, outputs.parts, _digest(plan), gpu)
         if ray_workers:
-            names = project_by_ray(writer, ray_workers)
+            shards = settings.text.shards
+            jobs = [{"path": str(path.resolve())} for path in shards]
+            share_by_ray(writer.write_shard, jobs, ray_workers, n_gpus=1 if gpu >= 0 else None)
+            names = [path.name for path in shards]
         else:
             names = [writer.write(part, tell) for part in settings.text.parts(settings.part_size)]
         summary = merge_parts(writer, names, outputs.corpus)
