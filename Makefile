@@ -28,3 +28,4 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 clean:  ## Remove all corpora, pipelines, runs, wheels and reports in here, your own too
 	rm -rf corpus training metrics packages report project.lock
 	rm -rf papers/*/corpus papers/*/training papers/*/silver papers/*/metrics papers/*/project.lock
+	rm -rf recipes/*/corpus recipes/*/training recipes/*/project.lock

@@ -46,9 +46,11 @@ def kinds() -> dict[str, type[Experiment]]:
     from scripts.lexical import Lexical
     from scripts.students import Students
     from scripts.teachers import Teachers
+    from scripts.transfer import TransferRuns
     from scripts.zero_shot import ZeroShot
 
-    return {kind.kind: kind for kind in (Identifier, Joint, ZeroShot, Clusters, Teachers, Students, Lexical)}
+    known = (Identifier, Joint, ZeroShot, Clusters, Teachers, Students, Lexical, TransferRuns)
+    return {kind.kind: kind for kind in known}
 
 
 def read_config(path: Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:

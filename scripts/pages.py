@@ -22,7 +22,7 @@ from scripts.views import tables_of
 BEGIN = re.compile(r"<!-- table: (\S+) -->")
 END = "<!-- /table -->"
 # Pages of the repository that have generated tables.
-PAGES = ("README.md", "docs/*.md", "papers/*/README.md")
+PAGES = ("README.md", "docs/*.md", "papers/*/README.md", "recipes/*/README.md")
 
 
 def find_pages(root: Path) -> list[Path]:

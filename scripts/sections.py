@@ -20,6 +20,7 @@ TITLES = {
     "teachers": "Teachers",
     "students": "Students of projected entities",
     "lexical": "BiLSTM-CRF without a part",
+    "transfer": "Parts of a recipe for transfer",
 }
 
 

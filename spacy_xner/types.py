@@ -23,6 +23,8 @@ Frozen = Annotated[int, Field(ge=-1)]
 Window = Annotated[int, Field(ge=8)]
 # Schemes of tags; see `tags`.
 Scheme = Literal["IOB1", "IOB2", "BIOES"]
+# How a head with a softmax chooses tags; see `tagger.network.SoftmaxHead`.
+Decoding = Literal["argmax", "viterbi"]
 # The unit that the language identifier names a language for.
 Level = Literal["doc", "sentence"]
 # Numbers that networks compute with; see `precision`.

@@ -48,7 +48,18 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 # The scripts are above the package; they import one another down too.
 SCRIPTS = Path("scripts")
 SCRIPT_LAYERS = [
-    {"assets", "versions", "sample", "unpack", "variants", "following", "options", "prose", "site"},
+    {
+        "assets",
+        "versions",
+        "sample",
+        "unpack",
+        "variants",
+        "following",
+        "options",
+        "prose",
+        "recipes",
+        "site",
+    },
     {"results"},
     {"runner", "tables"},
     {"overrides", "views"},
@@ -64,6 +75,7 @@ SCRIPT_LAYERS = [
         "spaces",
         "students",
         "teachers",
+        "transfer",
         "zero_shot",
     },
     {"experiment", "sections"},

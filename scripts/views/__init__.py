@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from scripts.results import Result, read_description, read_results
+from scripts.results import Result, read_description, read_results, settings_of
 from scripts.tables import Table, span, summarize
-from scripts.views import clusters, joint, lexical, students, zero_shot
+from scripts.views import clusters, joint, lexical, sources, students, transfer, zero_shot
 
 
 def tables_of(folder: Path) -> list[Table]:
@@ -21,6 +21,11 @@ def _teachers(folder: Path, results: list[Result]) -> list[Table]:
     return [Table("Teachers", ["", "source dev F1", "steps"], [row])]
 
 
+def _transfer(folder: Path, results: list[Result]) -> list[Table]:
+    chooses = bool(settings_of(results[0])["candidates"])
+    return (sources if chooses else transfer).tables(folder, results)
+
+
 VIEWS: dict[str, Callable[[Path, list[Result]], list[Table]]] = {
     "identifier": clusters.tables_of_identifier,
     "joint": joint.tables,
@@ -29,4 +34,5 @@ VIEWS: dict[str, Callable[[Path, list[Result]], list[Table]]] = {
     "teachers": _teachers,
     "students": students.tables,
     "lexical": lexical.tables,
+    "transfer": _transfer,
 }

@@ -189,6 +189,16 @@ def choose_sources(transfer: Transfer, n: int, identifier: Path | None) -> dict[
                 identifier=str(identifier or ""),
             )
         )  # fmt: skip
+    sources, targets = embed_languages(transfer, identifier)
+    return dict(islice(rank_sources(sources, targets).items(), n))
+
+
+def embed_languages(transfer: Transfer, identifier: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Compute the identifier's vectors of the first sentences of every language; no labels are read.
+
+    RETURNS: Vectors by language with labels, and by target. Shape: (n_sentences, width) each.
+    RAISES: XNER421 without an identifier.
+    """
     nlp = load_pipeline(identifier, "language_identifier")
     embed: Any = nlp.get_pipe("language_identifier")
     blank = blank_pipeline()
@@ -196,14 +206,11 @@ def choose_sources(transfer: Transfer, n: int, identifier: Path | None) -> dict[
     def vectors(docs: Iterator[Doc]) -> Any:
         return embed.embed([nlp.make_doc(doc.text) for doc in islice(docs, N_SENTENCES)])
 
-    vectors_of = {
-        language: vectors(read_sentences(transfer.files("train", [language])[language], blank.vocab))
-        for language in transfer.languages
+    files = transfer.files("train", transfer.languages)
+    labelled = {
+        language: vectors(read_sentences(files[language], blank.vocab)) for language in transfer.languages
     }
-    ranked = rank_sources(
-        vectors_of, {lang: vectors(transfer.texts(blank, lang)) for lang in transfer.targets}
-    )
-    return dict(islice(ranked.items(), n))
+    return labelled, {target: vectors(transfer.texts(blank, target)) for target in transfer.targets}
 
 
 def _check_plain(path: Path) -> None:

@@ -219,6 +219,52 @@ class LogWeight(torch.autograd.Function):
         return grad * tags, grad * moves, None
 
 
+def forbid(allowed: Tensor) -> Tensor:
+    """Scores that keep paths to what is allowed: 0 for that, and FORBIDDEN. Shape: that of `allowed`."""
+    return torch.where(allowed, 0.0, FORBIDDEN)
+
+
+def find_best_paths(emissions: Tensor, moves: Tensor, lengths: Tensor) -> Tensor:
+    """Find the path with the greatest sum of scores through every document (Viterbi).
+
+    emissions: Shape: (n_tokens, n_tags).
+    moves: Scores of a tag after a tag; the last index is the edge.
+        Shape: (n_tags + 1, n_tags + 1), [from, to].
+    lengths: Tokens per document. Shape: (n_docs,).
+    RETURNS: Tag ids. Shape: (n_tokens,).
+    """
+    best = torch.zeros(len(emissions), dtype=torch.long, device=emissions.device)
+    if len(emissions) == 0:
+        return best
+    order, _, sizes = pack(lengths)
+    transitions, starts, ends = split_edges(moves)
+    # Documents lie along memory: many maxima are found at once.
+    steps = transitions[:, :, None]  # [from, to, document]
+    blocks = emissions[order].t().contiguous().split(sizes, dim=1)
+    score = starts[:, None] + blocks[0]
+    scores = [score]
+    for t in range(1, len(sizes)):
+        if sizes[t] < sizes[t - 1]:
+            score = score[:, : sizes[t]]
+        if t % REBASE == 0:
+            score = score - score.amax(0)
+        score = (steps + score.unsqueeze(1)).amax(0).add_(blocks[t])
+        scores.append(score)
+    # Predecessors are looked for on the best paths only: maxima without their places are faster.
+    into = transitions.t().contiguous()
+    onward = ends.repeat(sizes[0], 1)  # Scores of moving on to the tag that was found.
+    ahead = onward[:0]
+    path = []
+    for n, score in zip(sizes[::-1], scores[::-1], strict=True):
+        if n > len(ahead):
+            ahead = onward[:n]
+        tag = (ahead + score.t()).argmax(1)
+        torch.index_select(into, 0, tag, out=ahead)
+        path.append(tag)
+    best[order] = torch.cat(path[::-1])
+    return best
+
+
 class LinearChainCRF(nn.Module):
     """Transition scores between tags, and at the edges of a document.
 
@@ -232,8 +278,7 @@ class LinearChainCRF(nn.Module):
         super().__init__()
         n_tags = len(allowed) - 1
         self.transitions = nn.Parameter(torch.zeros(n_tags + 1, n_tags + 1))
-        penalty = torch.where(allowed, 0.0, FORBIDDEN)
-        self.register_buffer("penalty", penalty, persistent=False)
+        self.register_buffer("penalty", forbid(allowed), persistent=False)
 
     def scores(self) -> tuple[Tensor, Tensor, Tensor]:
         """RETURNS: Transitions (n_tags, n_tags), starts (n_tags,), ends (n_tags,)."""
@@ -279,36 +324,7 @@ class LinearChainCRF(nn.Module):
     @torch.no_grad()
     def best_tags(self, emissions: Tensor, lengths: Tensor) -> Tensor:
         """Find the best path of every document (Viterbi). Shape: (n_tokens,)."""
-        best = torch.zeros(len(emissions), dtype=torch.long, device=emissions.device)
-        if len(emissions) == 0:
-            return best
-        order, _, sizes = pack(lengths)
-        transitions, starts, ends = self.scores()
-        # Documents lie along memory: many maxima are found at once.
-        steps = transitions[:, :, None]  # [from, to, document]
-        blocks = emissions[order].t().contiguous().split(sizes, dim=1)
-        score = starts[:, None] + blocks[0]
-        scores = [score]
-        for t in range(1, len(sizes)):
-            if sizes[t] < sizes[t - 1]:
-                score = score[:, : sizes[t]]
-            if t % REBASE == 0:
-                score = score - score.amax(0)
-            score = (steps + score.unsqueeze(1)).amax(0).add_(blocks[t])
-            scores.append(score)
-        # Predecessors are looked for on the best paths only: maxima without their places are faster.
-        into = transitions.t().contiguous()
-        onward = ends.repeat(sizes[0], 1)  # Scores of moving on to the tag that was found.
-        ahead = onward[:0]
-        path = []
-        for n, score in zip(sizes[::-1], scores[::-1], strict=True):
-            if n > len(ahead):
-                ahead = onward[:n]
-            tag = (ahead + score.t()).argmax(1)
-            torch.index_select(into, 0, tag, out=ahead)
-            path.append(tag)
-        best[order] = torch.cat(path[::-1])
-        return best
+        return find_best_paths(emissions, self.transitions + self.penalty, lengths)
 
     def span_log_marginals(self, emissions: Tensor, lengths: Tensor, tags: Tensor, spans: Tensor) -> Tensor:
         """Log-probability that all tokens of a span have the given tags.

@@ -15,7 +15,7 @@ from thinc.types import Floats2d
 from spacy_xner.shim import TorchShim
 from spacy_xner.tagger.losses import TokenLoss
 from spacy_xner.tagger.network import CrfHead, Head, SoftmaxHead, tag_set_of
-from spacy_xner.types import Positive
+from spacy_xner.types import Decoding, Positive
 
 # From documents to one vector a token: our encoders, a listener, or any spaCy tok2vec.
 Encoder: TypeAlias = Model[list[Doc], list[Floats2d]]
@@ -38,17 +38,22 @@ def build_entity_tagger(tok2vec: Encoder, head: HeadModel) -> Tagger:
 
 
 def build_softmax_head(
-    loss: TokenLoss, class_weights: dict[str, float], learn_rate_factor: Positive = 1.0
+    loss: TokenLoss,
+    class_weights: dict[str, float],
+    learn_rate_factor: Positive = 1.0,
+    decode: Decoding = "argmax",
 ) -> HeadModel:
-    """Build a head that decides token by token; see `network.SoftmaxHead`.
+    """Build a head that learns token by token; see `network.SoftmaxHead`.
 
     The head's input has the dropout of `[training]`.
 
     loss: The loss of a token, such as `spacy_xner.cross_entropy.v1`.
     learn_rate_factor: The head learns at the optimizer's rate times this factor. A fresh head is one linear
         layer and learns well at 10 to 100 times the rate that suits a pretrained encoder.
+    decode: "argmax" decides token by token; "viterbi" takes the likeliest tags that keep the scheme. It may
+        be changed when a trained pipeline is loaded.
     """
-    make = partial(_make_softmax_head, loss=loss, class_weights=dict(class_weights))
+    make = partial(_make_softmax_head, loss=loss, class_weights=dict(class_weights), decode=decode)
     return _build_head(make, learn_rate_factor)
 
 
@@ -58,8 +63,10 @@ def build_crf_head(learn_rate_factor: Positive = 1.0) -> HeadModel:
 
 
 # Functions with names, as everything that a model keeps: processes that are spawned get it pickled.
-def _make_softmax_head(cfg: dict[str, Any], loss: TokenLoss, class_weights: dict[str, float]) -> Head:
-    return SoftmaxHead(cfg["width"], tag_set_of(cfg), loss, class_weights)
+def _make_softmax_head(
+    cfg: dict[str, Any], loss: TokenLoss, class_weights: dict[str, float], decode: Decoding
+) -> Head:
+    return SoftmaxHead(cfg["width"], tag_set_of(cfg), loss, class_weights, decode)
 
 
 def _make_crf_head(cfg: dict[str, Any]) -> Head:

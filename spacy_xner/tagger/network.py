@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.tagger.crf import LinearChainCRF
+from spacy_xner.tagger.crf import LinearChainCRF, find_best_paths, forbid
 from spacy_xner.tagger.losses import TokenLoss, join_tags
 from spacy_xner.tags import TagSet
+from spacy_xner.types import Decoding
 
 # Nats below O at which the tags of a new label begin: exp(-18) is 1.5e-8.
 NEW_TAG = 18.0
@@ -80,19 +81,31 @@ class Head(nn.Module, ABC):
 
 
 class SoftmaxHead(Head):
-    """Decide every token by itself; stray tags are read by CoNLL's rule.
+    """Learn every token by itself.
 
     class_weights: Weights of the labels ("O" among them) in the loss, 1 where absent.
+    decode: "argmax" decides every token by itself too, and stray tags are read by CoNLL's rule; "viterbi"
+        takes the likeliest tags of a document that keep the scheme.
     RAISES: XNER306 for class weights of unknown labels.
     """
 
     tag_weights: Tensor | None
+    penalty: Tensor | None
 
-    def __init__(self, width: int, tag_set: TagSet, loss: TokenLoss, class_weights: dict[str, float]) -> None:
+    def __init__(
+        self,
+        width: int,
+        tag_set: TagSet,
+        loss: TokenLoss,
+        class_weights: dict[str, float],
+        decode: Decoding = "argmax",
+    ) -> None:
         super().__init__(width, tag_set)
         self._loss = loss
         weights = spread_weights(tag_set, class_weights) if class_weights else None
         self.register_buffer("tag_weights", weights, persistent=False)
+        penalty = forbid(torch.from_numpy(tag_set.allowed)) if decode == "viterbi" else None
+        self.register_buffer("penalty", penalty, persistent=False)
 
     def loss(
         self, emissions: Tensor, gold: Tensor, lengths: Tensor, open_tags: Tensor | None = None
@@ -102,7 +115,11 @@ class SoftmaxHead(Head):
         return self._loss(emissions, gold, self.tag_weights)
 
     def best_tags(self, emissions: Tensor, lengths: Tensor) -> Tensor:
-        return emissions.argmax(dim=1)
+        if self.penalty is None:
+            return emissions.argmax(dim=1)
+        # Logarithms of probabilities, so that scores of any size stay above what is forbidden.
+        likelihoods = torch.log_softmax(emissions, dim=1)
+        return find_best_paths(likelihoods, self.penalty, lengths[lengths > 0])
 
     def span_probabilities(self, emissions: Tensor, lengths: Tensor, tags: Tensor, spans: Tensor) -> Tensor:
         log_p = torch.log_softmax(emissions.double(), dim=1).gather(1, tags[:, None])[:, 0]
