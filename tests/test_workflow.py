@@ -29,7 +29,7 @@ from scripts.command import app as scripts_app
 from tests import tiny
 
 CONFIGS = sorted(Path("configs").glob("*.cfg"))
-PROJECTS = [Path("project.yml"), *sorted(Path("papers").glob("*/project.yml"))]
+PROJECTS = [Path("project.yml"), Path("release/project.yml"), *sorted(Path("papers").glob("*/project.yml"))]
 
 
 def run(*command, code=0, **kwargs):
@@ -258,7 +258,7 @@ def options_of(command, words):
 
 
 def test_all_workflows_take_a_gpu():
-    assert len(PROJECTS) == 6
+    assert len(PROJECTS) == 7
     for path in PROJECTS:
         assert yaml.safe_load(path.read_text())["vars"]["gpu"] == -1, path
     runs = list(runs_of_the_projects())
@@ -294,6 +294,10 @@ def test_spacys_own_commands_work(toy_model, toy_corpus, checkpoint, tmp_path):
         "--training.max_steps", "1", "--paths.curves", tmp_path / "curves.jsonl",
     )  # fmt: skip
     assert (tmp_path / "trained" / "model-last").is_dir()
+
+
+def test_the_roots_project_fits_on_a_few_screens():
+    assert len(Path("project.yml").read_text(encoding="utf-8").splitlines()) <= 200
 
 
 def test_every_command_of_the_project_is_described_and_exists():
