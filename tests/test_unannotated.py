@@ -222,14 +222,12 @@ def test_wrong_settings_of_the_reader_are_coded_errors(two_corpora):
         list(reader(tiny.blank()))
 
 
+BILSTM = {"@architectures": "spacy_xner.BiLSTMEncoder.v1", **tiny.SMALL_BILSTM, "use_vectors": False}
 HEADS = {
     "softmax": ("transformer_ner", {}),
     "crf": ("transformer_ner", {"model": {"head": tiny.CRF_HEAD}}),
     "crf-bioes": ("transformer_ner", {"model": {"head": tiny.CRF_HEAD}, "scheme": "BIOES"}),
-    "bilstm": (
-        "bilstm_crf_ner",
-        {"model": {"tok2vec": {"@architectures": "spacy_xner.BiLSTMEncoder.v1", **tiny.SMALL_BILSTM}}},
-    ),
+    "bilstm": ("bilstm_crf_ner", {"model": {"tok2vec": BILSTM}}),
 }
 
 
