@@ -49,6 +49,7 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 SCRIPTS = Path("scripts")
 SCRIPT_LAYERS = [
     {"assets", "versions", "sample", "unpack", "variants", "following", "options", "prose", "site"},
+    {"gallery", "notebook", "screens"},
     {"results"},
     {"runner", "tables"},
     {"overrides", "views"},
