@@ -1,5 +1,6 @@
 """The notebook of the documentation: running it, and comparing or storing what its cells print."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ def run_notebook(path: Path, folder: Path, timeout: int = 900) -> Any:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            text = printed(cell)
+            # Messages name files by their whole paths, which differ from machine to machine.
+            text = printed(cell).replace(f"{folder.resolve() / 'training' / 'notebook'}{os.sep}", "")
             cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=text)] if text else []
     notebook.metadata.language_info = {"name": "python"}
     return notebook

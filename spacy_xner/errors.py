@@ -727,8 +727,8 @@ class Errors:
         "or leave --metrics out: the card then says that no scores were measured."
     )
     XNER735 = (
-        "[XNER735] {pipeline}: expected the service to answer at {address}, got {state}. Start it by hand with "
-        "`python -m spacy xner serve`, which says what is wrong."
+        "[XNER735] {pipeline}: expected the service to answer at {address}, got {state}. Start it by hand "
+        "with `python -m spacy xner serve`, which says what is wrong."
     )
 
     XNER801 = (

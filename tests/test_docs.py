@@ -7,8 +7,8 @@ does not run.
 
 A block of text is compared with what the block of code before it prints. Below `<!-- output -->` both are
 equal, but for white space. Below `<!-- output of the demo -->` stands what the pipelines of `make demo`
-print: here the number of lines is compared, and the whole text where these pipelines are (see `find_demo`). Other
-blocks of text say `<!-- no output: reason -->`.
+print: here the number of lines is compared, and the whole text where these pipelines are (see `find_demo`).
+Other blocks of text say `<!-- no output: reason -->`.
 """
 
 import ast
