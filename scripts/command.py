@@ -215,3 +215,37 @@ def picture(
     sentences = choose_sentences(corpus, spacy.load(pipeline), _split(languages), longest)
     write_text(out, draw(sentences, "Entities and their probabilities in sentences of the bundled sample"))
     msg.good(f"{out}: {len(sentences)} sentences")
+
+
+@add_verb(app)
+def gallery(
+    out: Annotated[Path, typer.Argument(help="Folder for the pictures.")] = ROOT / "docs" / "images",
+    demo: Annotated[
+        Path | None, typer.Option(exists=True, help="Checkout in which `make demo` has run.")
+    ] = None,
+    text: Annotated[str, typer.Option(help="Text for the page of the service; empty: no browser starts.")] = (
+        "Albert Einstein left Berlin in 1932. Intel and IBM are working on a smaller chip."
+    ),
+) -> None:
+    """Draw the pictures of the pages from result files, and with --demo those of its pipelines and pages."""
+    from scripts.gallery import draw_gallery
+    from scripts.screens import take_screens
+
+    paths = draw_gallery(out, demo)
+    if demo is not None and text:
+        paths += take_screens(out, demo, text)
+    for path in paths:
+        msg.good(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+
+
+@add_verb(app)
+def notebook(
+    folder: Annotated[
+        Path, typer.Argument(help="Checkout, or a folder with assets/sample, to run in.")
+    ] = ROOT,
+) -> None:
+    """Run the notebook of the documentation, about two minutes, and store what its cells print."""
+    from scripts.notebook import NOTEBOOK, run_notebook, store
+
+    store(run_notebook(NOTEBOOK, folder), NOTEBOOK)
+    msg.good(f"{NOTEBOOK} with the outputs of this run")

@@ -1,9 +1,10 @@
 """The hook of the site: pages outside of docs/ are taken along, and links lead to where pages are there.
 
 In the checkout a link is relative to its page, as GitHub and editors follow it. A link to a file that is not
-a page of the site becomes its text.
+a page of the site becomes its text. A notebook becomes a page with its cells and what they print.
 """
 
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -11,7 +12,14 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 # Patterns of files outside of docs/, which the site has too.
-OUTSIDE = ("PROJECT.md", "CHANGELOG.md", "CONTRIBUTING.md", "papers/*/README.md", "papers/*/figures/**/*.svg")
+OUTSIDE = (
+    "PROJECT.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "THIRD_PARTY.md",
+    "papers/*/README.md",
+    "papers/*/figures/**/*.svg",
+)
 LINK = re.compile(r"(?P<mark>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 
 
@@ -22,10 +30,15 @@ def places() -> dict[str, str]:
     outside = {file: place.lower() if "/" not in file else place for file, place in outside.items()}
     docs = (ROOT / "docs").rglob("*")
     return outside | {
-        path.relative_to(ROOT).as_posix(): path.relative_to(ROOT / "docs").as_posix()
+        path.relative_to(ROOT).as_posix(): page_of_notebook(path.relative_to(ROOT / "docs").as_posix())
         for path in docs
         if path.is_file()
     }
+
+
+def page_of_notebook(file: str) -> str:
+    """Where a file of docs/ is on the site: a notebook is a page, all others stay where they are."""
+    return re.sub(r"\.ipynb$", ".md", file)
 
 
 def follow_links(markdown: str, source: str, where: dict[str, str]) -> str:
@@ -47,9 +60,29 @@ def follow_links(markdown: str, source: str, where: dict[str, str]) -> str:
     return LINK.sub(follow, markdown)
 
 
+def notebook_page(notebook: dict[str, Any]) -> str:
+    """Write a notebook as Markdown: texts as they are, code and what it prints as blocks."""
+    parts = []
+    for cell in notebook["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(text)
+            continue
+        parts.append(f"```python\n{text}\n```")
+        printed = "".join("".join(output.get("text", "")) for output in cell["outputs"])
+        if printed:
+            parts.append(f"```text\n{printed.rstrip()}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
 def on_files(files: Any, config: Any) -> Any:
-    """Add the pages outside of docs/. mkdocs calls it by this name."""
+    """Add the pages outside of docs/, and the notebooks as pages. mkdocs calls it by this name."""
     from mkdocs.structure.files import File
+
+    for path in sorted((ROOT / "docs").rglob("*.ipynb")):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        place = page_of_notebook(path.relative_to(ROOT / "docs").as_posix())
+        files.append(File.generated(config, place, content=notebook_page(notebook)))
 
     for file, place in sorted(places().items()):
         if not file.startswith("docs/"):

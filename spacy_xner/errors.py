@@ -747,6 +747,10 @@ class Errors:
         "[XNER730] {path} is no result of `python -m spacy xner evaluate` ({reason}). Write it by that verb, "
         "or leave --metrics out: the card then says that no scores were measured."
     )
+    XNER735 = (
+        "[XNER735] {pipeline}: expected the service to answer at {address}, got {state}. Start it by hand "
+        "with `python -m spacy xner serve`, which says what is wrong."
+    )
 
     XNER731 = (
         "[XNER731] The weights are not free to give away: of the corpora they were made from, {corpora}. "

@@ -4,10 +4,18 @@ A page's blocks run in order, in a folder of their own that looks like a user's:
 pipelines and the encoder in it are tiny, and have the names that the pages use. Trainings get the settings
 that a tiny encoder learns with (`TINY_TRAINING`). A block below `<!-- not run: reason -->` is checked, and
 does not run.
+
+A block of text is compared with what the block of code before it prints. Below `<!-- output -->` both are
+equal, but for white space. Below `<!-- output of the demo -->` stands what the pipelines of `make demo`
+print: here the number of lines is compared, and the whole text where these pipelines are (see `find_demo`).
+Other blocks of text say `<!-- no output: reason -->`.
 """
 
 import ast
 import configparser
+import contextlib
+import io
+import os
 import re
 import shlex
 import shutil
@@ -37,7 +45,11 @@ from tests.cli import invoke
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FENCE = re.compile(r"(?:<!-- not run: (?P<reason>[^>]+) -->\n)?```(?P<kind>\w*)\n(?P<code>.*?)```", re.DOTALL)
+FENCE = re.compile(
+    r"(?:<!-- (?:not run: (?P<reason>[^>]+)|(?P<mark>output|output of the demo|no output: [^>]+)) -->\n)?"
+    r"```(?P<kind>\w*)\n(?P<code>.*?)```",
+    re.DOTALL,
+)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 VERBS = {verb.name: verb for verb in read_verbs()}
 # Checked as commands of the checkout; they do not run here, because other tests run the workflows.
@@ -51,13 +63,18 @@ TINY_TRAINING = [
 
 
 class Block(NamedTuple):
-    """A fenced block of a page. reason: Why it does not run; empty if it does."""
+    """A fenced block of a page.
+
+    reason: Why it does not run; empty if it does.
+    mark: What a block of text is: `output`, `output of the demo`, `no output: ...`; empty for others.
+    """
 
     page: Path
     line: int
     kind: str
     code: str
     reason: str
+    mark: str = ""
 
     @property
     def commands(self) -> list[list[str]]:
@@ -69,7 +86,12 @@ def blocks_of(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     return [
         Block(
-            page, text.count("\n", 0, match.start()) + 1, match["kind"], match["code"], match["reason"] or ""
+            page,
+            text.count("\n", 0, match.start()) + 1,
+            match["kind"],
+            match["code"],
+            match["reason"] or "",
+            match["mark"] or "",
         )
         for match in FENCE.finditer(text)
     ]
@@ -81,6 +103,7 @@ def named(page: Path) -> str:
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 CODE = [block for block in BLOCKS if block.kind not in ("", "text")]
+OF_THE_DEMO = sorted({block.page for block in BLOCKS if block.mark == "output of the demo"})
 RUNNING = sorted({block.page for block in CODE if "reference/verbs" not in named(block.page)})
 
 
@@ -226,16 +249,23 @@ def test_a_page_runs(page: Path, workspace: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(work)
     register_attributes()
     namespace: dict[str, Any] = {"__name__": "page"}
+    printed = ""
     for block in blocks_of(page):
         if block.reason:
             continue
         if block.kind == "python":
-            # Compiled under the page's name, so that an error names the line of the block.
-            exec(compile("\n" * block.line + block.code, str(page), "exec"), namespace)
+            printed = run_python(block, namespace)
         elif block.kind == "bash":
-            for line, words in zip(filter(str.strip, block.code.splitlines()), block.commands, strict=True):
-                if words[0] == "python":
-                    run_verb(words[4:], line)
+            lines = filter(str.strip, block.code.splitlines())
+            printed = "".join(
+                run_verb(words[4:], line)
+                for line, words in zip(lines, block.commands, strict=True)
+                if words[0] == "python"
+            )
+        elif block.mark == "output":
+            assert printed.split() == block.code.split()
+        elif block.mark == "output of the demo":
+            assert len(printed.splitlines()) == len(block.code.splitlines())
         elif block.kind == "ini":
             check_config(block.code, work)
         elif block.kind == "json":
@@ -243,8 +273,17 @@ def test_a_page_runs(page: Path, workspace: Path, tmp_path: Path, monkeypatch: p
             (work / "mine.json").write_text(block.code, encoding="utf-8")
 
 
-def run_verb(words: list[str], line: str) -> None:
-    """Run a command of a page in this process."""
+def run_python(block: Block, namespace: dict[str, Any]) -> str:
+    """Run a block of Python. RETURNS: What it prints."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        # Compiled under the page's name, so that an error names the line of the block.
+        exec(compile("\n" * block.line + block.code, str(block.page), "exec"), namespace)
+    return printed.getvalue()
+
+
+def run_verb(words: list[str], line: str) -> str:
+    """Run a command of a page in this process. RETURNS: What it prints, as one line without colours."""
     target = None
     if ">" in words:
         words, target = words[: words.index(">")], words[words.index(">") + 1]
@@ -253,7 +292,7 @@ def run_verb(words: list[str], line: str) -> None:
     if target:
         assert words[0] == "config", line
         Path(target).write_text(config_path(words[1]).read_text(encoding="utf-8"), encoding="utf-8")
-    invoke(xner, *words)
+    return re.sub(r"\x1b\[[\d;]*m", "", invoke(xner, *words))
 
 
 def check_config(code: str, work: Path) -> None:
@@ -286,9 +325,59 @@ def test_the_output_of_the_first_example_fits_its_texts():
             assert entity in text
             assert label in ("PER", "LOC", "ORG")
             assert 0 < score <= 1
-    # Sentences of the example are in no training file.
+    # The sentences are of the sample's test part, and of no other.
     sample = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "assets" / "sample").glob("*.tsv"))
-    assert not [text for text in texts if text in re.sub(r"\[([^]]*)\]\(\w+:\d+\)", r"\1", sample)]
+    lines = [line.split("\t") for line in re.sub(r"\[([^]]*)\]\(\w+:\d+\)", r"\1", sample).splitlines()]
+    for text in texts:
+        assert {name.partition("-")[0] for name, sentence in lines if sentence == text} == {"test"}
+
+
+def find_demo() -> Path | None:
+    """The folder in which `make demo` has run: XNER_DEMO, or this checkout."""
+    folder = Path(os.environ.get("XNER_DEMO", ROOT))
+    return folder if (folder / "training" / "xner" / "config.cfg").exists() else None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    find_demo() is None, reason="no pipelines of `make demo`; set XNER_DEMO to their checkout"
+)
+@pytest.mark.parametrize("page", OF_THE_DEMO, ids=named)
+def test_outputs_of_the_demo_are_those_of_its_pipelines(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pipeline = (find_demo() / "training" / "xner").resolve()
+    for name in ("xx_xner", "training/xner"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to(pipeline, target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    register_attributes()
+    blocks = [block for block in blocks_of(page) if block.kind == "python" or block.mark]
+    last = max(n for n, block in enumerate(blocks) if block.mark == "output of the demo")
+    namespace: dict[str, Any] = {"__name__": "page"}
+    printed = ""
+    for block in blocks[: last + 1]:
+        if block.kind == "python":
+            printed = run_python(block, namespace)
+        elif block.mark == "output of the demo":
+            assert printed.split() == block.code.split()
+
+
+def test_every_block_of_text_is_an_output_or_says_that_it_is_none():
+    marks = [
+        (named(block.page), block.line, block.mark)
+        for block in BLOCKS
+        if block.kind == "text" and not is_generated(block)
+    ]
+    assert [place for place in marks if not place[2]] == []
+    assert len([mark for *_, mark in marks if mark.startswith("output")]) >= 6
+
+
+def is_generated(block: Block) -> bool:
+    """True for a block between the marks of a generated table."""
+    before = block.page.read_text(encoding="utf-8").splitlines()[: block.line]
+    marks = [line for line in before if re.match(r"<!-- /?table\b", line)]
+    return bool(marks) and not marks[-1].startswith("<!-- /")
 
 
 @pytest.mark.parametrize(

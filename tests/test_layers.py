@@ -60,6 +60,7 @@ SCRIPT_LAYERS = [
         "recipes",
         "site",
     },
+    {"gallery", "notebook", "screens"},
     {"results"},
     {"runner", "tables"},
     {"overrides", "views"},
