@@ -23,7 +23,7 @@ class Record:
         self.machine = describe_machine()
         self.commit = describe_commit()
         self._versions = describe_versions()
-        self._command, self._settings = command, settings
+        self._command, self.settings = command, settings
 
     def write(self, path: Path, tables: Sequence[Table], note: str = "", **more: Any) -> None:
         """Write tables as pages show them. more: Figures that pages do not show."""
@@ -31,7 +31,7 @@ class Record:
             "origin": "measured with the code of this version",
             "machine": str(self.machine),
             "commands": [self._command],
-            "settings": self._settings,
+            "settings": self.settings,
             "note": note,
             "commit": self.commit,
             "versions": self._versions,

@@ -181,6 +181,14 @@ class Errors:
         "[XNER149] Every sentence of {path} is in an earlier split too (test before dev before train), and "
         "nothing of it would be left. Leave the file out."
     )
+    XNER150 = (
+        "[XNER150] Expected at least {least} sentences with entities to learn from, got {found}. Give more "
+        "labelled sentences, in files {{lang}}-{{source}}-train.spacy."
+    )
+    XNER151 = (
+        "[XNER151] The sentences that are learnt cannot be scored too. Give another --split; without files "
+        "of that split, every fifth sentence is held out."
+    )
     XNER160 = (
         "[XNER160] Expected the package {package}, which is not installed. Exported pipelines need it: "
         "pip install 'spacy_xner[onnx]'."
@@ -388,6 +396,10 @@ class Errors:
     XNER351 = (
         "[XNER351] {name!r} cannot read documents in batches of {batch_size}. Set `batch_size` of nlp.pipe, "
         "or in the section [nlp] of the config, to 1 or more."
+    )
+    XNER352 = (
+        "[XNER352] Only a pipeline with one tagger whose encoder can be trained learns on, but {reason}. "
+        "Extend the pipeline of one cluster and `assemble` again, or the pipeline from before `export`."
     )
 
     XNER401 = (

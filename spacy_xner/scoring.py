@@ -1,7 +1,7 @@
 """Entity scores: overall, by language, by label and by entity length; language scores."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from statistics import mean
 from typing import Any, NamedTuple
@@ -97,6 +97,17 @@ def score_entities(examples: Iterable[Example], spans_key: str = "xner", **kwarg
         "ents_f_macro": sum(score.fscore for score in by_language) / len(by_language),
         **{f"ents_per_{name}": _to_dicts(group) for name, group in groups.items()},
     }
+
+
+def score_labels(examples: Iterable[Example], labels: Collection[str]) -> PRFScore:
+    """Score the entities of some labels alone; unlabelled references are left out."""
+    total = PRFScore()
+    for example in examples:
+        if is_labelled(example.reference):
+            predicted = _known(entity_set(example.predicted), example.reference)
+            gold = entity_set(example.reference)
+            total.score_set({e for e in predicted if e[2] in labels}, {e for e in gold if e[2] in labels})
+    return total
 
 
 class Outcome(NamedTuple):

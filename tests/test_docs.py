@@ -204,6 +204,7 @@ def make_workspace(folder: Path, checkpoint: Path, corpus: Path) -> Path:
     invoke(xner, "train", "transformer", folder / "training" / "english", *paths, *TINY_TRAINING)
     shutil.copytree(folder / "training" / "english", folder / "training" / "mine")
     write_doubtful(mine / "en-mine-dev.spacy")
+    write_doubtful(folder / "corpus" / "few" / "en-few-train.spacy")
     routed = tiny.make_routed(checkpoint)
     routed.to_disk(folder / "xx_xner")
     routed.to_disk(folder / "training" / "xner")

@@ -49,8 +49,8 @@ def test_a_transfer_makes_one_pipeline_and_a_report(done):
     finished, report, caught, stages, risks = done
     assert stages == ["corpus", "teacher", "pipeline"] == ["corpus", *stage_names(1)]
     assert sorted(path.name for path in finished.out.iterdir()) == [
-        "corpus", "corpus.json", "pipeline", "pipeline.json", "report.json", "report.md", "teacher",
-        "teacher.json",
+        "corpus", "corpus.json", "pipeline", "pipeline.json", "report.json", "report.md", "risks.json",
+        "teacher", "teacher.json",
     ]  # fmt: skip
     assert [code[:11] for code in caught] == ["[XNER-W651]", "[XNER-W652]"]
     nlp = spacy.load(finished.out / "pipeline")
@@ -113,6 +113,38 @@ def test_a_second_start_does_nothing_again_and_an_interrupted_one_goes_on(done, 
     assert (finished.out / "teacher" / "ner" / "model").stat().st_mtime_ns == before
     with pytest.raises(XnerError, match="XNER640"):
         transfer_languages(replace(finished, seed=7))
+
+
+def test_risks_are_found_once_for_the_same_text(done, settings, tmp_path, monkeypatch):
+    finished, *_, risks = done
+    folder = tmp_path / "text"
+    folder.mkdir()
+    (folder / "ru.txt").write_text("Нокиа уехала\n" * 9, encoding="utf-8")
+    transfer = replace(settings, out=tmp_path / "out", text=folder)
+    transfer.out.mkdir()
+    counted = []
+    find = routes.find_risks
+    monkeypatch.setattr(routes, "find_risks", lambda one: counted.append(one) or find(one))
+    first = routes._look_at_risks(transfer)
+    # How long is trained has no part in them.
+    assert routes._look_at_risks(replace(transfer, epochs=9, seed=3)) == first
+    assert len(counted) == 1
+    # Another text, another limit, and a damaged file have.
+    (folder / "ru.txt").write_text("Ана уехала в Москву\n", encoding="utf-8")
+    assert routes._look_at_risks(transfer) != first
+    routes._look_at_risks(replace(transfer, text_limit=1))
+    assert len(counted) == 3
+    for content in ("[", "[]", '{"inputs": 1}'):
+        (transfer.out / "risks.json").write_text(content)
+        routes._look_at_risks(transfer)
+    assert len(counted) == 6
+    whole = (transfer.out / "risks.json").read_text()
+    (transfer.out / "risks.json").write_text(whole.replace('"unseen": ', '"unseen": null, "u": '))
+    assert routes._look_at_risks(transfer)["ru"].unseen >= 0
+    assert len(counted) == 7
+    # The risks of a transfer that was done before are those that it printed.
+    monkeypatch.setattr(routes, "find_risks", lambda one: pytest.fail("found again"))
+    assert routes.tabulate_risks(routes._look_at_risks(finished)) == risks
 
 
 def test_rounds_have_names():

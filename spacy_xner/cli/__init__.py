@@ -17,6 +17,7 @@ from spacy_xner.cli import (  # noqa: F401
     distill,
     evaluate,
     export,
+    extend,
     package,
     report,
     separate,

@@ -9,6 +9,7 @@ SOURCE: Moon et al. 2019 (frozen layers); Schmidt et al. 2023, https://arxiv.org
 weights); Wu et al. 2020, https://aclanthology.org/2020.acl-main.581/ (teacher and student).
 """
 
+import contextlib
 import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -29,7 +30,7 @@ from spacy_xner.tokenizer import blank_pipeline
 from spacy_xner.training import find_config, steps_per_epoch, train_pipeline, whole_epochs
 from spacy_xner.transformer.risk import TransferRisk
 
-RESULT, TEACHER, CORPUS = "pipeline", "teacher", "corpus"
+RESULT, TEACHER, CORPUS, RISKS = "pipeline", "teacher", "corpus", "risks"
 RISK_HEADER = ("target", "pieces a token", "unknown", "unseen", "script shared")
 HEADER = ("target", "sentences", "entities a sentence", "confidence", "agreement with the teacher")
 # Sentences of every target that the report is made of.
@@ -64,8 +65,7 @@ def transfer_languages(
     transfer.check()
     with hold(transfer.out):
         transfer.out.mkdir(parents=True, exist_ok=True)
-        risks = find_risks(transfer)
-        rows = tabulate_risks(risks)
+        rows = tabulate_risks(_look_at_risks(transfer))
         on_risks(rows)
         _do(transfer, CORPUS, on_stage, lambda folder: {"sizes": write_corpus(transfer, folder)})
         teacher = None
@@ -91,6 +91,23 @@ def tabulate_risks(risks: dict[str, TransferRisk]) -> list[list[str]]:
         ]
         for target, risk in ((target, risks[target]) for target in order)
     ]  # fmt: skip
+
+
+def _look_at_risks(transfer: Transfer) -> dict[str, TransferRisk]:
+    """Read the risks that an earlier start found in the same text, or find them. RAISES: XNER663."""
+    path, inputs = transfer.out / f"{RISKS}.json", transfer.risk_inputs
+    # A file that somebody has damaged is made anew.
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        before = read_json(path)
+        if before["inputs"] == inputs:
+            return {
+                target: TransferRisk(*(float(before["risks"][target][name]) for name in TransferRisk._fields))
+                for target in transfer.targets
+            }
+    risks = find_risks(transfer)
+    shown = {target: risk._asdict() for target, risk in risks.items()}
+    write_json(path, {"inputs": inputs, "risks": shown})
+    return risks
 
 
 def _do(transfer: Transfer, name: str, on_stage: Announce, build: Callable[[Path], dict[str, Any]]) -> None:

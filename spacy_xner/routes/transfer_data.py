@@ -82,6 +82,22 @@ class Transfer:
         text = [describe_file(path) for target in self.targets for path in self.text_files(target)]
         return {**settings, **lists, "corpus": str(self.corpus.resolve()), "text": text}
 
+    @property
+    def risk_inputs(self) -> dict[str, Any]:
+        """The text and the settings that the risks depend on, as JSON."""
+        names = ("encoder", "languages", "targets", "sources", "limit", "text_limit")
+        known = self.files("train", [])
+        paths = [
+            path
+            for language in (*self.languages, *self.targets)
+            for path in (self.text_files(language) if language in self.targets else []) or known[language]
+        ]
+        encoder = Path(self.encoder)
+        paths += sorted(path for path in encoder.iterdir() if path.is_file()) if encoder.is_dir() else []
+        settings = {name: getattr(self, name) for name in names}
+        lists = {name: list(value) for name, value in settings.items() if isinstance(value, tuple)}
+        return {**settings, **lists, "files": [describe_file(path) for path in paths]}
+
     def files(self, split: str, languages: Sequence[str]) -> dict[str, list[Path]]:
         """Find files of the corpus by language. RAISES: XNER106."""
         return find_files(self.corpus, split, languages, self.sources)

@@ -314,10 +314,14 @@ class EntityTagger(LabelledPipe):
         """Add the gradients of documents with a teacher's tag scores. RETURNS: The weighted loss in nats.
 
         The loss is the divergence of the tags' probabilities, token by token; see `rehearsal.divergence`.
-        scores: Shape: (n_tokens, n_tags) a document, the tags in this tagger's order.
+        scores: Shape: (n_tokens, n_tags) a document, the tags in this tagger's order. The teacher may lack
+            the tags of labels that were added later: of these nothing is learnt.
         """
         emissions, backprop = self.model.begin_update(docs)
-        loss, gradients = divergence(self.model, scores, emissions)
+        n_tags = scores[0].shape[1] if scores else len(self.tag_set)
+        loss, gradients = divergence(self.model, scores, [array[:, :n_tags] for array in emissions])
+        missing = ((0, 0), (0, len(self.tag_set) - n_tags))
+        gradients = [self.model.ops.xp.pad(gradient, missing) for gradient in gradients]
         backprop([weight * gradient for gradient in gradients])
         return weight * loss
 
