@@ -10,7 +10,8 @@ PLAIN: Settings = {
     "vars.n_frozen_layers": 0, "vars.head_rate": 1.0, "vars.layer_decay": 1.0, "vars.mix_layers": False,
 }  # fmt: skip
 HEAD = "components.ner.model.head"
-AVERAGE, CONSTRAINED = "weight average", "constrained decoding"
+AUGMENTER = "corpora.train.augmenter"
+AVERAGE, CONSTRAINED, SWITCHED = "weight average", "constrained decoding", "code-switching"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ PARTS: dict[str, Part] = {
     ),
     "R-Drop": Part(objectives={"r_drop": {"@misc": "spacy_xner.r_drop.v1", "weight": 0.5}}),
     "self-training": Part(is_taught=True),
+    # Dictionaries are the experiment's, from `paths.dictionaries`.
+    SWITCHED: Part({AUGMENTER: {"@augmenters": "spacy_xner.code_switching.v1"}}),
     # The control of what takes more time than plain steps do.
     "twice the steps": Part(length=2),
     "CRF": Part({HEAD: {"@architectures": "spacy_xner.CrfHead.v1"}}),

@@ -24,7 +24,7 @@ from spacy_xner.stability import describe_predictions
 from spacy_xner.training import steps_per_epoch
 
 from scripts.overrides import TRANSFORMER, Fitted, Trained, schedule
-from scripts.recipes import AVERAGE, PARTS, READINGS, Part, combine, reading_of, readings
+from scripts.recipes import AUGMENTER, AVERAGE, PARTS, READINGS, SWITCHED, Part, combine, reading_of, readings
 from scripts.results import ALL, pack_counts, score_rows
 from scripts.runner import Run, Settings
 
@@ -72,6 +72,8 @@ class TransferRuns(Trained):
             self._refuse(
                 "`candidates` are ranked by the identifier in `paths.identifiers`, which is not given"
             )
+        if SWITCHED in settings["parts"] and ("dictionaries" not in self.paths or len(languages) != 1):
+            self._refuse("code-switching needs one language with labels, and `paths.dictionaries`")
         yield {**settings, "languages": languages, "candidates": candidates, "targets": targets}
 
     def _refuse(self, reason: str) -> None:
@@ -165,7 +167,16 @@ class TransferRuns(Trained):
             overrides["vars.n_frozen_layers"] = run["frozen"]
         if objectives:
             overrides["components.ner.objectives"] = objectives
+        if AUGMENTER in overrides:
+            overrides[AUGMENTER] = {**overrides[AUGMENTER], **self._switching(run)}
         return self.fit(run, overrides, folder.parent, folder.name)
+
+    def _switching(self, run: Run) -> Settings:
+        """The dictionaries from the language of the labels, {source}-{target}.dict or .txt, and the seed."""
+        [language] = run["languages"]
+        paths = sorted(self.paths["dictionaries"].glob(f"{language}-*.*"))
+        dictionaries = {path.stem.removeprefix(f"{language}-"): str(path) for path in paths}
+        return {"dictionaries": dictionaries, "language": language, "seed": run["seed"]}
 
     def _score(self, run: Run, transfer: Transfer, folder: Path) -> dict[str, Any]:
         """Score every reading. RETURNS: `scores`, `unlabelled` and `counts` of a result file."""

@@ -168,6 +168,10 @@ class Errors:
     )
     XNER146 = "[XNER146] There is no transformer to trim among the components: {names}."
 
+    XNER154 = (
+        "[XNER154] Code-switching needs one dictionary or more, by the language of the translations, and got "
+        'none. Write dictionaries = {{"de": "en-de.txt"}} in the config of the augmenter.'
+    )
     XNER160 = (
         "[XNER160] Expected the package {package}, which is not installed. Exported pipelines need it: "
         "pip install 'spacy_xner[onnx]'."
@@ -814,6 +818,10 @@ class Warnings:
         "[XNER-W141] {n_unknown} of the {n_pieces} wordpieces of a text are unknown to the encoder, and are "
         "all alike to it. Is its script one that the pipeline was trimmed or trained for? "
         "`doc._.unknown_pieces` counts them in every document."
+    )
+    W154 = (
+        "[XNER-W154] The dictionaries of code-switching ({languages}) have no word of the first {n} "
+        "sentences: nothing is switched. Do they translate from the other language? Set `reverse = true`."
     )
     W330 = (
         "[XNER-W330] {name!r} was saved with other settings than those of its config: {changes}. If the "

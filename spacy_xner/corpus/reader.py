@@ -1,8 +1,9 @@
 """The corpus reader that mixes the documents of several languages into one stream."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy
 from spacy.language import Language
@@ -15,6 +16,9 @@ from spacy_xner.corpus.docs import read_docs, without_annotation
 from spacy_xner.corpus.names import find_files
 from spacy_xner.errors import Errors, Warnings, XnerError, check_counts
 from spacy_xner.types import Count
+
+# spaCy's augmenters: other examples in the place of one.
+Augmenter: TypeAlias = Callable[[Language, Example], Iterator[Example]]
 
 
 def create_multilingual_corpus(
@@ -30,6 +34,7 @@ def create_multilingual_corpus(
     known_language: bool = True,
     held_out: Path | None = None,
     seed: int = 0,
+    augmenter: Augmenter | None = None,
 ) -> "MultilingualCorpus":
     """Create a reader of `{lang}-{source}-{split}.spacy` files; see `MultilingualCorpus`."""
     return MultilingualCorpus(
@@ -45,6 +50,7 @@ def create_multilingual_corpus(
         known_language=known_language,
         held_out=held_out,
         seed=seed,
+        augmenter=augmenter,
     )
 
 
@@ -63,6 +69,8 @@ class MultilingualCorpus:
     known_language: Tell the pipeline the language; otherwise its identifier has to find it.
     held_out: File or folder (split test) whose sentences are dropped from this corpus.
     seed: Random seed of the order in which languages are mixed.
+    augmenter: Makes other examples of each one, anew in every pass: `spacy_xner.code_switching.v1`, or one of
+        spaCy's.
     """
 
     def __init__(
@@ -80,6 +88,7 @@ class MultilingualCorpus:
         known_language: bool,
         held_out: Path | None,
         seed: int,
+        augmenter: Augmenter | None = None,
     ) -> None:
         check_counts(limit=limit, max_length=max_length)
         if temperature < 1:
@@ -97,6 +106,7 @@ class MultilingualCorpus:
         self.known_language = known_language
         self.held_out = Path(held_out) if held_out else None
         self.seed = seed
+        self.augmenter = augmenter
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
         files = find_files(self.path, self.split, self.languages, self.sources)
@@ -112,7 +122,8 @@ class MultilingualCorpus:
             docs = streams[lang]
             reference = docs[position[lang] % len(docs)]
             position[lang] += 1
-            yield self._make_example(nlp, reference)
+            example = self._make_example(nlp, reference)
+            yield from self.augmenter(nlp, example) if self.augmenter else (example,)
 
     def _read_language(self, vocab: Vocab, paths: list[Path]) -> list[Doc]:
         held_out = self._held_out_texts(vocab)
