@@ -372,6 +372,14 @@ class Errors:
         "[XNER351] {name!r} cannot read documents in batches of {batch_size}. Set `batch_size` of nlp.pipe, "
         "or in the section [nlp] of the config, to 1 or more."
     )
+    XNER356 = (
+        "[XNER356] The means of languages need documents whose language is known, and none of {n} has one. "
+        "Set `doc._.language` (`known_language = true` in the reader), or `language` in the encoder's config."
+    )
+    XNER357 = (
+        "[XNER357] The means of languages are stored with their `languages`, a list of codes, and a `width`, "
+        "got {found}. The file was changed or is damaged: copy or train the pipeline again."
+    )
 
     XNER401 = (
         "[XNER401] {name!r} needs at least two languages to tell apart, got {languages}. Train on a corpus "
