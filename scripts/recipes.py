@@ -10,7 +10,9 @@ PLAIN: Settings = {
     "vars.n_frozen_layers": 0, "vars.head_rate": 1.0, "vars.layer_decay": 1.0, "vars.mix_layers": False,
 }  # fmt: skip
 HEAD = "components.ner.model.head"
-AVERAGE, CONSTRAINED = "weight average", "constrained decoding"
+ENCODER = "components.ner.model.tok2vec"
+AUGMENTER = "corpora.train.augmenter"
+AVERAGE, CONSTRAINED, SWITCHED = "weight average", "constrained decoding", "code-switching"
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Part:
     settings: Overrides of the config transfer.cfg.
     objectives: Objectives by the names that the tagger gives them.
     is_taught: A first tagger, which learns the labels alone, teaches the one that counts.
+    reads_text: The targets' text is read; that of a taught tagger is in any case.
     length: The training has so many times the steps.
     """
 
@@ -27,6 +30,7 @@ class Part:
     objectives: dict[str, Settings] = field(default_factory=dict)
     is_taught: bool = False
     length: int = 1
+    reads_text: bool = False
 
 
 PARTS: dict[str, Part] = {
@@ -45,6 +49,13 @@ PARTS: dict[str, Part] = {
     ),
     "R-Drop": Part(objectives={"r_drop": {"@misc": "spacy_xner.r_drop.v1", "weight": 0.5}}),
     "self-training": Part(is_taught=True),
+    # Dictionaries are the experiment's, from `paths.dictionaries`.
+    SWITCHED: Part({AUGMENTER: {"@augmenters": "spacy_xner.code_switching.v1"}}),
+    # The encoder inside is the experiment's. Of the targets' text nothing but the means is learnt.
+    "language means": Part(
+        {ENCODER: {"@architectures": "spacy_xner.LanguageMeans.v1", "n_texts": 100, "refresh": 100}},
+        reads_text=True,
+    ),
     # The control of what takes more time than plain steps do.
     "twice the steps": Part(length=2),
     "CRF": Part({HEAD: {"@architectures": "spacy_xner.CrfHead.v1"}}),
@@ -64,16 +75,17 @@ READINGS: dict[str, tuple[str, Settings]] = {
 
 def combine(names: Iterable[str]) -> Part:
     """Put parts together on plain fine-tuning."""
-    settings, is_taught, length = dict(PLAIN), False, 1
+    settings, is_taught, length, reads_text = dict(PLAIN), False, 1, False
     objectives: dict[str, Settings] = {}
     for part in (PARTS[name] for name in names):
         settings |= part.settings
         objectives |= part.objectives
         is_taught |= part.is_taught
         length *= part.length
+        reads_text |= part.reads_text or part.is_taught
     if isinstance(head := settings.get(HEAD), dict):
         settings[HEAD] = {**head, "learn_rate_factor": settings["vars.head_rate"]}
-    return Part(settings, objectives, is_taught, length)
+    return Part(settings, objectives, is_taught, length, reads_text)
 
 
 def reading_of(names: Iterable[str]) -> str:

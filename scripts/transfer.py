@@ -17,6 +17,7 @@ from spacy_xner.corpus.names import find_files
 from spacy_xner.corpus.reader import create_multilingual_corpus
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.router.sources import rank_sources
+from spacy_xner.routes.settings import learn_from_text
 from spacy_xner.routes.transfer import training_overrides
 from spacy_xner.routes.transfer_data import Transfer, embed_languages, write_corpus
 from spacy_xner.scoring import annotate, count_by_sentence
@@ -24,7 +25,18 @@ from spacy_xner.stability import describe_predictions
 from spacy_xner.training import steps_per_epoch
 
 from scripts.overrides import TRANSFORMER, Fitted, Trained, schedule
-from scripts.recipes import AVERAGE, PARTS, READINGS, Part, combine, reading_of, readings
+from scripts.recipes import (
+    AUGMENTER,
+    AVERAGE,
+    ENCODER,
+    PARTS,
+    READINGS,
+    SWITCHED,
+    Part,
+    combine,
+    reading_of,
+    readings,
+)
 from scripts.results import ALL, pack_counts, score_rows
 from scripts.runner import Run, Settings
 
@@ -72,6 +84,8 @@ class TransferRuns(Trained):
             self._refuse(
                 "`candidates` are ranked by the identifier in `paths.identifiers`, which is not given"
             )
+        if SWITCHED in settings["parts"] and ("dictionaries" not in self.paths or len(languages) != 1):
+            self._refuse("code-switching needs one language with labels, and `paths.dictionaries`")
         yield {**settings, "languages": languages, "candidates": candidates, "targets": targets}
 
     def _refuse(self, reason: str) -> None:
@@ -92,7 +106,7 @@ class TransferRuns(Trained):
         if run["labels"]:
             transfer = replace(transfer, limit=max(1, run["labels"] // len(transfer.languages)))
         # Text that is not learnt from is not read.
-        text = transfer if part.is_taught else replace(transfer, targets=())
+        text = transfer if part.reads_text else replace(transfer, targets=())
         sizes = write_corpus(text, work / "corpus")
         per_pass = steps_per_epoch(sum(sizes[lang] for lang in transfer.languages), run["batch_size"])
         rounds = run["rounds"] if part.is_taught else 0
@@ -163,9 +177,32 @@ class TransferRuns(Trained):
         overrides |= {**part.settings, **schedule(longer, per_pass, n_scored=run["epochs"])}
         if run["frozen"]:
             overrides["vars.n_frozen_layers"] = run["frozen"]
-        if objectives:
+        if part.reads_text:
+            overrides |= learn_from_text(list(transfer.languages), list(transfer.targets), objectives)
+        elif objectives:
             overrides["components.ner.objectives"] = objectives
+        if ENCODER in overrides:
+            overrides[ENCODER] = {**overrides[ENCODER], "tok2vec": self._encoder(run, overrides)}
+        if AUGMENTER in overrides:
+            overrides[AUGMENTER] = {**overrides[AUGMENTER], **self._switching(run)}
         return self.fit(run, overrides, folder.parent, folder.name)
+
+    def _encoder(self, run: Run, overrides: Settings) -> Settings:
+        """The encoder of configs/transfer.cfg, for another one around it."""
+        names = ("n_frozen_layers", "layer_decay", "mix_layers", "precision")
+        return {
+            "@architectures": "spacy_xner.TransformerEncoder.v1",
+            "name": run["encoder"],
+            "max_learn_rate": None,
+            **{name: overrides[f"vars.{name}"] for name in names},
+        }
+
+    def _switching(self, run: Run) -> Settings:
+        """The dictionaries from the language of the labels, {source}-{target}.dict or .txt, and the seed."""
+        [language] = run["languages"]
+        paths = sorted(self.paths["dictionaries"].glob(f"{language}-*.*"))
+        dictionaries = {path.stem.removeprefix(f"{language}-"): str(path) for path in paths}
+        return {"dictionaries": dictionaries, "language": language, "seed": run["seed"]}
 
     def _score(self, run: Run, transfer: Transfer, folder: Path) -> dict[str, Any]:
         """Score every reading. RETURNS: `scores`, `unlabelled` and `counts` of a result file."""

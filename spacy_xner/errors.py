@@ -189,6 +189,10 @@ class Errors:
         "[XNER151] The sentences that are learnt cannot be scored too. Give another --split; without files "
         "of that split, every fifth sentence is held out."
     )
+    XNER154 = (
+        "[XNER154] Code-switching needs one dictionary or more, by the language of the translations, and got "
+        'none. Write dictionaries = {{"de": "en-de.txt"}} in the config of the augmenter.'
+    )
     XNER160 = (
         "[XNER160] Expected the package {package}, which is not installed. Exported pipelines need it: "
         "pip install 'spacy_xner[onnx]'."
@@ -400,6 +404,14 @@ class Errors:
     XNER352 = (
         "[XNER352] Only a pipeline with one tagger whose encoder can be trained learns on, but {reason}. "
         "Extend the pipeline of one cluster and `assemble` again, or the pipeline from before `export`."
+    )
+    XNER356 = (
+        "[XNER356] The means of languages need documents whose language is known, and none of {n} has one. "
+        "Set `doc._.language` (`known_language = true` in the reader), or `language` in the encoder's config."
+    )
+    XNER357 = (
+        "[XNER357] The means of languages are stored with their `languages`, a list of codes, and a `width`, "
+        "got {found}. The file was changed or is damaged: copy or train the pipeline again."
     )
 
     XNER401 = (
@@ -859,6 +871,10 @@ class Warnings:
         "[XNER-W141] {n_unknown} of the {n_pieces} wordpieces of a text are unknown to the encoder, and are "
         "all alike to it. Is its script one that the pipeline was trimmed or trained for? "
         "`doc._.unknown_pieces` counts them in every document."
+    )
+    W154 = (
+        "[XNER-W154] The dictionaries of code-switching ({languages}) have no word of the first {n} "
+        "sentences: nothing is switched. Do they translate from the other language? Set `reverse = true`."
     )
     W330 = (
         "[XNER-W330] {name!r} was saved with other settings than those of its config: {changes}. If the "

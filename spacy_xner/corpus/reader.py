@@ -1,8 +1,9 @@
 """The corpus reader that mixes the documents of several languages into one stream."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy
 from spacy.language import Language
@@ -15,6 +16,9 @@ from spacy_xner.corpus.docs import read_docs, without_annotation
 from spacy_xner.corpus.names import file_source, find_files
 from spacy_xner.errors import Errors, Warnings, XnerError, check_counts
 from spacy_xner.types import Count
+
+# spaCy's augmenters: other examples in the place of one.
+Augmenter: TypeAlias = Callable[[Language, Example], Iterator[Example]]
 
 
 def create_multilingual_corpus(
@@ -31,6 +35,7 @@ def create_multilingual_corpus(
     held_out: Path | None = None,
     unannotated: dict[str, list[str]] | None = None,
     seed: int = 0,
+    augmenter: Augmenter | None = None,
 ) -> "MultilingualCorpus":
     """Create a reader of `{lang}-{source}-{split}.spacy` files; see `MultilingualCorpus`."""
     return MultilingualCorpus(
@@ -47,6 +52,7 @@ def create_multilingual_corpus(
         held_out=held_out,
         unannotated=unannotated or {},
         seed=seed,
+        augmenter=augmenter,
     )
 
 
@@ -67,6 +73,8 @@ class MultilingualCorpus:
     unannotated: Labels that a corpus does not annotate, by its name in file names. Taggers take text without
         an entity there as O or as one of them, and the scorer does not count what is found of them.
     seed: Random seed of the order in which languages are mixed.
+    augmenter: Makes other examples of each one, anew in every pass: `spacy_xner.code_switching.v1`, or one of
+        spaCy's.
     """
 
     def __init__(
@@ -85,6 +93,7 @@ class MultilingualCorpus:
         held_out: Path | None,
         unannotated: dict[str, list[str]],
         seed: int,
+        augmenter: Augmenter | None = None,
     ) -> None:
         check_counts(limit=limit, max_length=max_length)
         if temperature < 1:
@@ -103,6 +112,7 @@ class MultilingualCorpus:
         self.held_out = Path(held_out) if held_out else None
         self.unannotated = _check_corpora(self.path, unannotated)
         self.seed = seed
+        self.augmenter = augmenter
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
         files = find_files(self.path, self.split, self.languages, self.sources)
@@ -118,7 +128,8 @@ class MultilingualCorpus:
             docs = streams[lang]
             reference = docs[position[lang] % len(docs)]
             position[lang] += 1
-            yield self._make_example(nlp, reference)
+            example = self._make_example(nlp, reference)
+            yield from self.augmenter(nlp, example) if self.augmenter else (example,)
 
     def _read_language(self, vocab: Vocab, paths: list[Path]) -> list[Doc]:
         held_out = self._held_out_texts(vocab)

@@ -1,6 +1,7 @@
 """The pipeline component of every NER model: `EntityTagger`."""
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from math import prod
 from pathlib import Path
@@ -152,14 +153,19 @@ class EntityTagger(LabelledPipe):
             labels = teacher.labels
             self.cfg.update(labels=list(labels), symbols=teacher.cfg["symbols"])
         sample: list[Doc] = []
+        # An encoder may want to see so many documents of each language.
+        n_texts = self.model.get_ref("tok2vec").attrs.get("n_texts", 0)
+        n_seen: Counter[str | None] = Counter()
         languages: dict[bool, set[str | None]] = {True: set(), False: set()}
         for label in labels or ():
             self.add_label(label)
         for example in get_examples():
-            if len(sample) < 10 and len(example.predicted):
+            language = example.predicted._.language
+            if len(example.predicted) and (len(sample) < 10 or n_seen[language] < n_texts):
                 sample.append(example.predicted)
+                n_seen[language] += 1
             languages[is_labelled(example.reference)].add(example.reference._.language)
-            if labels is not None and len(sample) == 10 and not self.objectives:
+            if labels is not None and len(sample) == 10 and not self.objectives and not n_texts:
                 break
             self._look_for_symbols(example)
             if labels is None:
