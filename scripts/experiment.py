@@ -41,6 +41,7 @@ from scripts.runner import Experiment, run_experiment
 def kinds() -> dict[str, type[Experiment]]:
     """All kinds of experiments by name. They import spaCy and torch: not before one is run."""
     from scripts.clusters import Clusters
+    from scripts.corpora import Corpora
     from scripts.identifier import Identifier
     from scripts.joint import Joint
     from scripts.lexical import Lexical
@@ -48,7 +49,8 @@ def kinds() -> dict[str, type[Experiment]]:
     from scripts.teachers import Teachers
     from scripts.zero_shot import ZeroShot
 
-    return {kind.kind: kind for kind in (Identifier, Joint, ZeroShot, Clusters, Teachers, Students, Lexical)}
+    known = (Identifier, Joint, ZeroShot, Clusters, Corpora, Teachers, Students, Lexical)
+    return {kind.kind: kind for kind in known}
 
 
 def read_config(path: Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:

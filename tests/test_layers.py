@@ -55,6 +55,7 @@ SCRIPT_LAYERS = [
     {"figures"},
     {
         "clusters",
+        "corpora",
         "identifier",
         "joint",
         "lexical",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from scripts.results import Result, read_description, read_results
 from scripts.tables import Table, span, summarize
-from scripts.views import clusters, joint, lexical, students, zero_shot
+from scripts.views import clusters, corpora, joint, lexical, students, zero_shot
 
 
 def tables_of(folder: Path) -> list[Table]:
@@ -26,6 +26,7 @@ VIEWS: dict[str, Callable[[Path, list[Result]], list[Table]]] = {
     "joint": joint.tables,
     "zero_shot": zero_shot.tables,
     "clusters": clusters.tables,
+    "corpora": corpora.tables,
     "teachers": _teachers,
     "students": students.tables,
     "lexical": lexical.tables,
