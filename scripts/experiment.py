@@ -41,6 +41,7 @@ from scripts.runner import Experiment, run_experiment
 def kinds() -> dict[str, type[Experiment]]:
     """All kinds of experiments by name. They import spaCy and torch: not before one is run."""
     from scripts.clusters import Clusters
+    from scripts.corpora import Corpora
     from scripts.identifier import Identifier
     from scripts.joint import Joint
     from scripts.lexical import Lexical
@@ -49,7 +50,7 @@ def kinds() -> dict[str, type[Experiment]]:
     from scripts.transfer import TransferRuns
     from scripts.zero_shot import ZeroShot
 
-    known = (Identifier, Joint, ZeroShot, Clusters, Teachers, Students, Lexical, TransferRuns)
+    known = (Identifier, Joint, ZeroShot, Clusters, Corpora, Teachers, Students, Lexical, TransferRuns)
     return {kind.kind: kind for kind in known}
 
 

@@ -87,6 +87,22 @@ def score_rows(scores: dict[str, Any], source: str = "", split: str = "test") ->
     ]  # fmt: skip
 
 
+def score_corpora(scores: dict[str, Any]) -> list[Result]:
+    """Rows of a result from the scores of a pipeline: every corpus, and every language in it.
+
+    The rows of a whole corpus have an empty language.
+    """
+    rows = [(corpus, "", score) for corpus, score in scores["ents_per_corpus"].items()]
+    rows += [(*key.rsplit(":", 1), score) for key, score in scores["ents_per_corpus_language"].items()]
+    return [
+        {
+            "split": "test", "language": language, "source": corpus, "label": ALL,
+            **{key: round(float(score[key]), 6) for key in ("p", "r", "f", "support")},
+        }
+        for corpus, language, score in rows
+    ]  # fmt: skip
+
+
 def pack_counts(counts: dict[str, list[tuple[int, int, int]]]) -> dict[str, str]:
     """Pack right, predicted and gold entities by sentence; numbers above 255 count as 255."""
     packed = {}

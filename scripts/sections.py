@@ -17,6 +17,7 @@ TITLES = {
     "joint": "Joint, monolingual and frozen runs",
     "zero_shot": "Zero-shot transfer",
     "clusters": "Groupings of languages",
+    "corpora": "Corpora that were left out",
     "teachers": "Teachers",
     "students": "Students of projected entities",
     "lexical": "BiLSTM-CRF without a part",

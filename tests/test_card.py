@@ -183,7 +183,10 @@ def test_nothing_from_outside_is_markup_in_a_card(toy_model):
             **meta, "description": string, "languages": [string], "labels": {"ner": [string]},
             "pipeline": [string], "clusters": {string: [string]}, "license": string, "calibrated": [string],
             "data": [{"title": string, "license": string, "sentences": {string: 1}}],
-            "performance": {"ents_p": 0.5, "ents_r": 0.5, "ents_f": 0.5, "ents_per_language": {string: rows}},
+            "performance": {
+                "ents_p": 0.5, "ents_r": 0.5, "ents_f": 0.5, "ents_per_language": {string: rows},
+                "ents_per_corpus": {string: rows},
+            },
         }  # fmt: skip
         card = render_card("xx_xner", hostile)
         front = front_of(card)
@@ -194,15 +197,28 @@ def test_nothing_from_outside_is_markup_in_a_card(toy_model):
         assert tags <= allowed, string
         assert page.count("<h1>") == 1
         cells = [row for row in tables_of(card) if row]
-        assert {len(row) for row in cells} == {4, 5}
+        assert {len(row) for row in cells} == {4, 5, 6}
         on_one_line = re.sub(r"[\s\x00-\x1f]+", " ", string).strip()
         assert str(literally(on_one_line)) in card
+
+
+def test_scores_by_corpus_stand_gold_before_silver():
+    row = {"p": 0.5, "r": 0.25, "f": 1 / 3, "support": 1200.0}
+    scores = {name: row for name in ("mine", "ntrex", "uner_pud", "wikiann")}
+    meta = {"version": "1", "description": "", "languages": [], "clusters": [], "license": "", "data": [],
+            "calibrated": [], "performance": {"ents_f": 1 / 3, "ents_per_corpus": scores}}  # fmt: skip
+    rows = [
+        cells[:2] for cells in tables_of(render_card("xx_xner", {**meta, "clusters": {}})) if len(cells) == 6
+    ]
+    assert rows[1:] == [
+        ["uner_pud", "gold"], ["mine", "not stated"], ["ntrex", "silver"], ["wikiann", "silver"],
+    ]  # fmt: skip
 
 
 def test_sources_tell_licences():
     assert source_of("wikiann").licence == "CC BY-SA 3.0"
     assert source_of("UNER_EWT").title == "Universal NER"
-    assert source_of("mine") == ("mine", "", "")
+    assert source_of("mine") == ("mine", "", "", False)
     assert licence_of_weights(["sample"]) == "mit"
     assert licence_of_weights(["sample", "wikiann"]) == "cc-by-sa-4.0"
     for name in ("mine", "masakhaner", "wikineural", "conll2002"):

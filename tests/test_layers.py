@@ -67,6 +67,7 @@ SCRIPT_LAYERS = [
     {"figures"},
     {
         "clusters",
+        "corpora",
         "identifier",
         "joint",
         "lexical",

@@ -106,6 +106,10 @@ def test_the_card_has_scores_by_language_and_by_corpus(released: Path) -> None:
     assert set(scores["ents_per_language"]) == set(LANGUAGES)
     tested = {"turku_ner": "turku", "europarl_ner": "europarl"}
     assert set(scores["ents_per_corpus"]) == {tested.get(name, name) for name in CORPORA}
+    card = (released / "packages").glob("*.whl")
+    with zipfile.ZipFile(next(card)) as archive:
+        name = next(name for name in archive.namelist() if name.endswith("README.md"))
+        assert "| masakhaner2 | gold |" in archive.read(name).decode("utf-8")
     assert set(scores["ents_per_corpus_language"]) >= {"uner_pud:ru", "wikiann:yo", "masakhaner2:sw"}
 
 

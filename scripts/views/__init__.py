@@ -5,7 +5,7 @@ from pathlib import Path
 
 from scripts.results import Result, read_description, read_results, settings_of
 from scripts.tables import Table, span, summarize
-from scripts.views import clusters, joint, lexical, sources, students, transfer, zero_shot
+from scripts.views import clusters, corpora, joint, lexical, sources, students, transfer, zero_shot
 
 
 def tables_of(folder: Path) -> list[Table]:
@@ -31,6 +31,7 @@ VIEWS: dict[str, Callable[[Path, list[Result]], list[Table]]] = {
     "joint": joint.tables,
     "zero_shot": zero_shot.tables,
     "clusters": clusters.tables,
+    "corpora": corpora.tables,
     "teachers": _teachers,
     "students": students.tables,
     "lexical": lexical.tables,

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 import spacy_xner
+from spacy_xner.deploy.sources import annotation_of
 from spacy_xner.files import write_text
 from spacy_xner.pages import render
 from spacy_xner.report.figures import draw_calibration
@@ -60,6 +61,7 @@ def render_card(name: str, meta: Mapping[str, Any], *, has_picture: bool = False
         "calibrated": _names(meta["calibrated"]),
         "scores": meta["performance"],
         "rows": [(literally(key), row) for key, row in _by_language(meta).items()],
+        "corpora": _by_corpus(meta["performance"].get("ents_per_corpus", {})),
         "support": f"{sum(int(row['support']) for row in _by_language(meta).values()):,}",
         "picture": PICTURE if has_picture else "",
     }  # fmt: skip
@@ -69,6 +71,17 @@ def render_card(name: str, meta: Mapping[str, Any], *, has_picture: bool = False
 def _by_language(meta: Mapping[str, Any]) -> Mapping[str, Mapping[str, float]]:
     scores: Mapping[str, Mapping[str, float]] = meta["performance"].get("ents_per_language", {})
     return scores
+
+
+def _by_corpus(
+    scores: Mapping[str, Mapping[str, float]],
+) -> list[tuple[Markup, str, Mapping[str, float]]]:
+    """Corpora with how they were annotated, those of people first."""
+    order = ("gold", "", "silver")
+    rows = [(literally(name), annotation_of(name), row) for name, row in scores.items()]
+    return [
+        (name, kind or "not stated", row) for name, kind, row in sorted(rows, key=lambda r: order.index(r[1]))
+    ]
 
 
 def _names(values: Any) -> str:

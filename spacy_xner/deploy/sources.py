@@ -9,25 +9,31 @@ class Source(NamedTuple):
 
     licence: The licence of its annotation and text; empty if it is not known.
     url: Where it is described.
+    is_silver: Whether no person has looked at the annotation of each sentence.
     """
 
     title: str
     licence: str
     url: str = ""
+    is_silver: bool = False
 
 
 # By the first letters of a corpus' name in file names.
 KNOWN = {
     "sample": Source("sentences bundled with spacy_xner", "MIT"),
-    "wikiann": Source("WikiAnn (Rahimi et al. 2019)", "CC BY-SA 3.0", "https://aclanthology.org/P19-1015"),
-    "panx": Source("WikiAnn (Rahimi et al. 2019)", "CC BY-SA 3.0", "https://aclanthology.org/P19-1015"),
+    "wikiann": Source(
+        "WikiAnn (Rahimi et al. 2019)", "CC BY-SA 3.0", "https://aclanthology.org/P19-1015", True
+    ),
+    "panx": Source("WikiAnn (Rahimi et al. 2019)", "CC BY-SA 3.0", "https://aclanthology.org/P19-1015", True),
     "uner": Source("Universal NER", "CC BY-SA 4.0", "https://aclanthology.org/2024.naacl-long.243"),
     "aqmar": Source("AQMAR", "CC BY-SA 3.0", "https://aclanthology.org/E12-1017"),
     "turku": Source("Turku NER", "CC BY-SA 4.0", "https://aclanthology.org/2020.lrec-1.567"),
-    "ntrex": Source("NTREX-128", "CC BY-SA 4.0", "https://aclanthology.org/2022.sumeval-1.4"),
+    "ntrex": Source("NTREX-128", "CC BY-SA 4.0", "https://aclanthology.org/2022.sumeval-1.4", True),
     "europarl": Source("Europarl NER", "no known copyright restriction", "https://aclanthology.org/L18-1557"),
     "masakhaner": Source("MasakhaNER", "CC BY-NC 4.0", "https://aclanthology.org/2021.tacl-1.66"),
-    "wikineural": Source("WikiNEuRal", "CC BY-NC-SA 4.0", "https://aclanthology.org/2021.findings-emnlp.215"),
+    "wikineural": Source(
+        "WikiNEuRal", "CC BY-NC-SA 4.0", "https://aclanthology.org/2021.findings-emnlp.215", True
+    ),
     "conll": Source("CoNLL", "text for research only", "https://aclanthology.org/W03-0419"),
 }
 FREE = ("MIT", "CC BY 4.0", "CC BY-SA 3.0", "CC BY-SA 4.0")
@@ -39,6 +45,12 @@ def source_of(name: str) -> Source:
         if name.lower().startswith(prefix):
             return source
     return Source(name, "")
+
+
+def annotation_of(name: str) -> str:
+    """How a corpus was annotated: "gold" by people, "silver" by programs, empty if it is not known."""
+    source = source_of(name)
+    return "" if not source.licence else "silver" if source.is_silver else "gold"
 
 
 def not_free(names: Iterable[str]) -> dict[str, str]:

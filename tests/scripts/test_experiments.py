@@ -15,6 +15,7 @@ from spacy_xner.routes.settings import learn_from_text
 from spacy_xner.vectors.words import key_of
 
 from scripts.clusters import Clusters
+from scripts.corpora import Corpora
 from scripts.joint import Joint
 from scripts.lexical import Lexical
 from scripts.overrides import Fitted, Trained, schedule
@@ -422,3 +423,34 @@ def _look_into(paths: dict[str, Path], figures: Path) -> None:
     assert {(p["language"], p["label"]) for p in points["as read"]} == {
         (lang, label) for lang in ("en", "es") for label in ("PER", "LOC", "ORG")
     }
+
+
+def test_a_corpus_is_left_out_with_what_was_annotated_by_it(checkpoint: Path, tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus", ["en", "ru"], "wikiann")
+    write_corpus(corpus, ["en"], "web")
+    write_corpus(corpus, ["ru"], "ntrex", splits="train")
+    write_corpus(corpus, ["en", "ru"], "pud", splits="test")
+    experiment = make(
+        Corpora, {"corpus": corpus}, {"held_out": ["*", "", "web"]}, corpora=["wikiann", "web", "ntrex"],
+        projected=["ntrex"], taught=["web"], tests=["wikiann", "web", "pud"], encoder=str(checkpoint),
+        steps=2, epochs=1, **SMALL,
+    )  # fmt: skip
+    run_experiment(experiment, tmp_path / "out")
+    results = results_of(tmp_path / "out")
+    assert {name: result["learnt"] for name, result in results.items()} == {
+        "*": ["wikiann"],
+        "": ["wikiann", "web", "ntrex"],
+        "web": ["wikiann"],
+    }
+    assert {name: result["sentences"] for name, result in results.items()} == {"*": 8, "": 16, "web": 8}
+    rows = {(row["source"], row["language"]) for row in results["web"]["scores"]}
+    assert rows >= {("pud", ""), ("pud", "en"), ("pud", "ru"), ("web", "en"), ("wikiann", "")}
+    [section] = experiment_sections(tmp_path / "out")
+    table, by_language = section.tables
+    assert [row[0] for row in table.rows] == ["web", "pud", "mean"]
+    # Nothing of a corpus for tests alone is ever learnt.
+    assert [row[3] for row in table.rows] == [table.rows[0][3], "–", ""]
+    assert [row[-1] for row in table.rows] == ["5", "10", ""]
+    assert {row[0] for row in by_language.rows} == {"web en", "pud en", "pud ru"}
+    with pytest.raises(XnerError, match=r"XNER808.*held_out"):
+        make(Corpora, {"corpus": corpus}, {"held_out": ["wab"]}, corpora=["web"], tests=["web"]).plan()
