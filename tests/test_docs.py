@@ -382,7 +382,9 @@ def is_generated(block: Block) -> bool:
 
 
 @pytest.mark.parametrize(
-    "page", [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", ROOT / "PROJECT.md"], ids=named
+    "page",
+    [*PAGES, *(ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "PROJECT", "THIRD_PARTY"))],
+    ids=named,
 )
 def test_links_lead_somewhere(page: Path):
     for link in LINK.findall(without_code(page.read_text(encoding="utf-8"))):

@@ -104,6 +104,7 @@ def test_a_user_comes_from_tagged_files_to_an_installed_pipeline(built, checkpoi
 
 def test_a_wheel_has_all_files_of_the_package(built):
     [wheel] = built.glob("*.whl")
+    assert wheel.stat().st_size < 1e6
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     package = Path(spacy_xner.__file__).parent
