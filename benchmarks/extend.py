@@ -31,7 +31,8 @@ from spacy_xner.tokenizer import blank_pipeline
 SETTINGS = (
     "{n_train} labelled sentences of at most 20 words in Swahili (MasakhaNER, with DATE), {epochs} passes; "
     "rehearsal on {n_texts} sentences without their labels; scored on {n_test} Swahili test sentences "
-    "and on {n_old} of the sample in {languages}. Seconds are the processor's, of one thread, scoring included."
+    "and on {n_old} of the sample in {languages}. Seconds are the processor's, of one thread, scoring "
+    "included."
 )
 # Longer sentences take long on a processor.
 MOST_WORDS = 20
