@@ -134,6 +134,24 @@ def test_labels_that_nobody_annotated_are_the_pipelines_own(nlp, monkeypatch):
     assert result.n_texts == 12
 
 
+def test_new_tags_begin_in_reach(nlp, monkeypatch):
+    """`add_label` puts them so far below O that few small steps would never find them."""
+    before = [[(ent.text, ent.label_) for ent in nlp(text).ents] for text in tiny.TEXTS]
+    scores, after = [], []
+
+    def look(self, progress=None):
+        scores.extend(self.tagger.model.predict([nlp.make_doc(text) for text in tiny.TEXTS]))
+        after.extend([(ent.text, ent.label_) for ent in nlp(text).ents] for text in tiny.TEXTS)
+        yield 0.0, 0.0
+
+    monkeypatch.setattr(extending.Learner, "learn", look)
+    extend(nlp, Material(labelled(nlp), [], {}), QUICK)
+    for array in scores:
+        assert array.shape[1] == 9
+        numpy.testing.assert_allclose(array[:, 7:], array[:, [0, 0]] - extending.START, atol=0.05)
+    assert after == before
+
+
 def test_what_was_true_of_the_old_pipeline_is_not_said_of_the_new_one(nlp, tmp_path):
     nlp.meta["performance"] = {"ents_f": 0.123, "speed": 9.0}
     nlp.get_pipe("ner").cfg["calibration"] = {"scalings": {"en": [1.5, 0.0]}, "thresholds": {}}

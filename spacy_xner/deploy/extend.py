@@ -34,12 +34,15 @@ from spacy_xner.optimizer import create_warmup_linear
 from spacy_xner.scoring import annotate, score_labels
 from spacy_xner.tagger.component import EntityTagger
 from spacy_xner.tagger.confidence import NO_CALIBRATION
-from spacy_xner.tagger.model import encoder_network
+from spacy_xner.tagger.model import encoder_network, raise_tags
+from spacy_xner.tagger.network import NEW_TAG
 from spacy_xner.training import steps_per_epoch
 from spacy_xner.transformer.exported import ExportedEncoder
 
 # Fewer sentences with entities teach nothing that lasts.
 LEAST_SENTENCES = 10
+# So far below O, in nats, the tags of a new label begin: a few hundred small steps do not bridge `NEW_TAG`.
+START = 3.0
 OLD, NEW = "old labels", "new labels"
 
 Progress = Callable[[int, int, float, float], None]
@@ -154,8 +157,10 @@ def extend(nlp: Language, material: Material, course: Course, progress: Progress
     docs = [nlp.make_doc(text) for text in material.texts] or [eg.predicted for eg in examples]
     docs = [without_annotation(doc) for doc in docs if not is_blank(doc)] if course.rehearsal else []
     learner = Learner(tagger, course, [_assume(nlp, eg, assumed) for eg in examples], docs)
+    n_tags = len(tagger.tag_set)
     for label in added:
         tagger.add_label(label)
+    raise_tags(tagger.model, n_tags, NEW_TAG - START)
     losses = list(learner.learn(progress))
     uncalibrated = tagger.cfg["calibration"] != NO_CALIBRATION
     tagger.cfg["calibration"] = NO_CALIBRATION

@@ -148,6 +148,12 @@ def grow_head(model: Tagger, labels: list[str]) -> None:
     head.set_dim("nO", len(network.tag_set), force=True)
 
 
+def raise_tags(model: Tagger, n_tags: int, nats: float) -> None:
+    """Make the tags behind the first ones of a head likelier on any text, by the same for all of them."""
+    with torch.no_grad():
+        head_network(model).project.bias[n_tags:] += nats
+
+
 def head_loss(
     model: Tagger,
     tags: list[NDArray[numpy.int64]],
