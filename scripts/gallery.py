@@ -92,7 +92,7 @@ def draw_speed(root: Path) -> Markup:
     axis.set_yticks([place + 0.4 - height / 2 for place in range(len(lengths))], lengths)
     axis.invert_yaxis()
     origin = read_json(path)["origin"].partition(",")[0]
-    axis.set(xlabel="words a second on two CPU cores", title=f"speed ({origin})")
+    axis.set(xlabel="words a second on the CPU", title=f"speed ({origin})")
     axis.legend(fontsize=7, loc="lower right")
     return to_svg(figure)
 

@@ -183,6 +183,8 @@ class TransferRuns(Trained):
             overrides["components.ner.objectives"] = objectives
         if ENCODER in overrides:
             overrides[ENCODER] = {**overrides[ENCODER], "tok2vec": self._encoder(run, overrides)}
+            # What the experiment sets of the encoder is set of the one inside.
+            run = Run(run.axes, {k: v for k, v in run.settings.items() if not k.startswith(f"{ENCODER}.")})
         if AUGMENTER in overrides:
             overrides[AUGMENTER] = {**overrides[AUGMENTER], **self._switching(run)}
         return self.fit(run, overrides, folder.parent, folder.name)
@@ -195,6 +197,11 @@ class TransferRuns(Trained):
             "name": run["encoder"],
             "max_learn_rate": None,
             **{name: overrides[f"vars.{name}"] for name in names},
+            **{
+                k.removeprefix(f"{ENCODER}."): v
+                for k, v in run.settings.items()
+                if k.startswith(f"{ENCODER}.")
+            },
         }
 
     def _switching(self, run: Run) -> Settings:

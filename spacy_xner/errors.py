@@ -413,6 +413,20 @@ class Errors:
         "[XNER357] The means of languages are stored with their `languages`, a list of codes, and a `width`, "
         "got {found}. The file was changed or is damaged: copy or train the pipeline again."
     )
+    XNER358 = (
+        "[XNER358] The weights of {path} cannot be averaged with those of {first}: the heads of {name!r} "
+        "differ, and the mean of two heads is none. Train the second one with the head of the first: `head` "
+        "in [initialize.components.{name}]."
+    )
+    XNER359 = (
+        "[XNER359] Weights can be averaged of two pipelines or more with the same components, labels and "
+        "sizes, in float numbers; {first} and {path} are not such. Train them by one config, and average "
+        "before `trim`."
+    )
+    XNER360 = (
+        "[XNER360] {name!r} cannot take the head of {head}: {reason}. Give a pipeline with one tagger that "
+        "has the same labels, scheme and kind of head, on an encoder as wide."
+    )
 
     XNER401 = (
         "[XNER401] {name!r} needs at least two languages to tell apart, got {languages}. Train on a corpus "

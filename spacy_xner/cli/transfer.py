@@ -39,6 +39,9 @@ def transfer_cli(
     ] = 0.7,
     batch_size: Annotated[int, typer.Option(min=1, help="Sentences a step.")] = 32,
     config: Annotated[str, typer.Option(help="Training config: a file or an installed one.")] = "transfer",
+    soup_seeds: Annotated[
+        int, typer.Option(min=1, help="Trainings of every round, under one head; their weights are averaged.")
+    ] = 1,
     seed: Seed = 0,
     precision: Precision = Numbers.auto,
     gpu: Gpu = -1,
@@ -55,7 +58,7 @@ def transfer_cli(
     transfer = Transfer(
         corpus, out, tuple(split_names(language)), tuple(split_names(targets)), tuple(split_names(source)),
         text, encoder, limit, text_limit, dev_limit, frozen, head_rate, learn_rate, epochs, rounds, share,
-        batch_size, seed, config, precision.value, gpu,
+        batch_size, seed, config, precision.value, gpu, soup_seeds,
     )  # fmt: skip
     with print_warnings():
         if choose:

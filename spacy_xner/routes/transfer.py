@@ -12,6 +12,7 @@ weights); Wu et al. 2020, https://aclanthology.org/2020.acl-main.581/ (teacher a
 import contextlib
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 import spacy
 from spacy.cli._util import setup_gpu
 
+from spacy_xner.averaging import average_pipelines
 from spacy_xner.files import hold, read_json, read_lines, remove_folder, write_json, write_text
 from spacy_xner.routes.advice import to_markdown
 from spacy_xner.routes.settings import learn_from_text, run_overrides
@@ -130,13 +132,38 @@ def _do(transfer: Transfer, name: str, on_stage: Announce, build: Callable[[Path
 
 
 def _train(transfer: Transfer, folder: Path, *, teacher: Path | None) -> dict[str, Any]:
-    """Train one tagger into the folder of its pipeline. RETURNS: Its evaluations on labelled languages."""
+    """Train one tagger, or the mean of several, into the folder of its pipeline.
+
+    RETURNS: The evaluations of the first training on labelled languages.
+    """
+    if transfer.soup_seeds == 1:
+        return _train_once(transfer, folder, teacher, {})
+    members = [folder / f"seed-{i}" for i in range(transfer.soup_seeds)]
+    curves = []
+    for i, member in enumerate(members):
+        member.mkdir()
+        seeded = replace(transfer, seed=transfer.seed + i)
+        head = {"initialize.components.ner.head": str(members[0])} if i else {}
+        curves.append(_train_once(seeded, member, teacher, head))
+    average_pipelines(members, folder / "mean")
+    for item in (folder / "mean").iterdir():
+        item.replace(folder / item.name)
+    for path in (folder / "mean", *members):
+        shutil.rmtree(path)
+    return curves[0]
+
+
+def _train_once(
+    transfer: Transfer, folder: Path, teacher: Path | None, further: dict[str, Any]
+) -> dict[str, Any]:
+    """Train one tagger. further: Overrides of the config."""
     sizes = read_json(transfer.out / f"{CORPUS}.json")["sizes"]
     n_labels = sum(sizes[language] for language in transfer.languages)
     training = folder / "training"
     overrides = {
         **training_overrides(transfer, training, teacher),
         **whole_epochs(transfer.epochs, steps_per_epoch(n_labels, transfer.batch_size)),
+        **further,
     }
     train_pipeline(find_config(transfer.config), training, overrides, transfer.gpu)
     curve = read_lines(training / "curves.jsonl")[1:]

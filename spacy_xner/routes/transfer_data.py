@@ -50,6 +50,7 @@ class Transfer:
     epochs: Passes over the labels, of every round.
     rounds: Rounds of self-training; 0 takes the first tagger.
     share: Share of every batch of text that a student learns; see `objectives.taught`.
+    soup_seeds: Trainings of every round, whose weights are averaged; all but the first have its head, frozen.
     """
 
     corpus: Path
@@ -73,11 +74,14 @@ class Transfer:
     config: str = "transfer"
     precision: Precision = "auto"
     gpu: int = -1
+    soup_seeds: int = 1
 
     @property
     def conditions(self) -> dict[str, Any]:
         """The settings that a stage depends on, as JSON."""
-        settings = {name: value for name, value in asdict(self).items() if name not in ("out", "gpu")}
+        # A setting that is younger than some results is left out where it changes nothing.
+        left_out = {"out", "gpu", *(("soup_seeds",) if self.soup_seeds == 1 else ())}
+        settings = {name: value for name, value in asdict(self).items() if name not in left_out}
         lists = {name: list(settings[name]) for name in ("languages", "targets", "sources")}
         text = [describe_file(path) for target in self.targets for path in self.text_files(target)]
         return {**settings, **lists, "corpus": str(self.corpus.resolve()), "text": text}

@@ -32,7 +32,7 @@ from spacy_xner.tagger.decoding import Prediction, decode
 from spacy_xner.tagger.gold import Gold, align_gold, report_unlearnable
 from spacy_xner.tagger.model import Tagger, grow_head, head_loss, head_network
 from spacy_xner.tagger.rehearsal import Rehearsal, divergence
-from spacy_xner.tagger.resume import find_teacher, take_weights
+from spacy_xner.tagger.resume import find_teacher, take_head, take_weights
 from spacy_xner.tagger.segments import check_clusters, is_routed_to, parts_of, write_entities
 from spacy_xner.tagger.standing import EarlierPipes
 from spacy_xner.tags import MISSING, TagSet, TokenSpan
@@ -136,12 +136,16 @@ class EntityTagger(LabelledPipe):
         nlp: Language | None = None,
         labels: Iterable[str] | None = None,
         weights: str | Path | None = None,
+        head: str | Path | None = None,
     ) -> None:
         """Collect the labels and build the network.
 
         weights: A pipeline whose tagger this one goes on from, with other settings where its config has
             others: another loss, more frozen layers. The labels are that tagger's.
-        RAISES: XNER304 if there are no labels, XNER310 if the weights are of another network.
+        head: A pipeline whose tagger's head this one takes, and does not train until it is loaded anew; the
+            weights of such trainings can be averaged.
+        RAISES: XNER304 if there are no labels, XNER310 if the weights are of another network, XNER360 for a
+            head that does not fit.
         """
         validate_get_examples(get_examples, "EntityTagger.initialize")
         teacher = None
@@ -173,11 +177,14 @@ class EntityTagger(LabelledPipe):
                     self.add_label(ent.label_)
         if not self.labels:
             raise XnerError(Errors.XNER304.format(name=self.name))
-        head = self.model.get_ref("head")
-        head.shims[0].cfg = {"labels": list(self.labels), "scheme": self.cfg["scheme"]}
+        self.model.get_ref("head").shims[0].cfg = {
+            "labels": list(self.labels), "scheme": self.cfg["scheme"]
+        }  # fmt: skip
         self.model.initialize(X=sample or [Doc(self.vocab, words=["x"])])
         if teacher is not None and weights is not None:
             take_weights(self.model, teacher.model, self.name, weights)
+        if head is not None:
+            take_head(self.model, head, self.name, self.cfg, EntityTagger)
         for name, objective in self.objectives.items():
             read = languages[False] | languages[True] if objective.reads_labelled else languages[False]
             objective.start(self, read, name)

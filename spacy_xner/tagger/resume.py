@@ -8,6 +8,7 @@ from spacy.util import load_model
 from thinc.api import Model
 
 from spacy_xner.errors import Errors, XnerError
+from spacy_xner.loading import load_pipeline
 from spacy_xner.shim import TorchShim
 
 TaggerT = TypeVar("TaggerT", bound=TrainablePipe)
@@ -44,6 +45,30 @@ def take_weights(model: Model, teacher: Model, name: str, weights: str | Path) -
         raise _error(name, weights, f"its network is another one ({error})") from error
     for node, settings in zip(model.walk(), attributes, strict=True):
         node.attrs.update(settings)
+
+
+def take_head(
+    model: Model, path: str | Path, name: str, cfg: dict[str, Any], kind: type[TrainablePipe]
+) -> None:
+    """Take over the head of the one tagger of a pipeline, which is not trained from then on.
+
+    cfg: Labels and scheme that the head must have. kind: Class of the tagger.
+    RAISES: XNER360 if there is another number of taggers, or if the head does not fit; XNER420.
+    """
+    taggers: list[Any] = [pipe for _, pipe in load_pipeline(path).pipeline if isinstance(pipe, kind)]
+    reason = f"it has {len(taggers)} taggers, expected one" if len(taggers) != 1 else ""
+    if not reason:
+        shim, other = model.get_ref("head").shims[0], taggers[0].model.get_ref("head").shims[0]
+        expected, found = ((list(c["labels"]), c["scheme"]) for c in (cfg, taggers[0].cfg))
+        tensors, stored = shim.network.state_dict(), other.network.state_dict()
+        if expected != found:
+            reason = f"it tags {found}, not {expected}"
+        elif {k: t.shape for k, t in tensors.items()} != {k: t.shape for k, t in stored.items()}:
+            reason = "its weights are others"
+    if reason:
+        raise XnerError(Errors.XNER360.format(name=name, head=path, reason=reason))
+    shim.network.load_state_dict(stored)
+    shim.network.requires_grad_(False)
 
 
 def _structure(model: Model) -> list[Any]:

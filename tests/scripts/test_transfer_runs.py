@@ -72,6 +72,7 @@ def test_no_label_of_a_target_is_trained_on(
     assert seen == [("en-gold-train.spacy", 5), ("ru-text-train.spacy", 0), ("zh-text-train.spacy", 0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(PARTS))
 def test_every_part_starts(name: str, checkpoint: Path, tmp_path: Path) -> None:
     [result] = run(
