@@ -75,9 +75,12 @@ def test_no_label_of_a_target_is_trained_on(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(PARTS))
 def test_every_part_starts(name: str, checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "en-ru.txt").write_text("left\tуехала\n", encoding="utf-8")
+    # The tiny encoder has two layers.
+    changes = {"vars.n_frozen_layers": 1} if name == "frozen 3" else {}
     [result] = run(
         tmp_path, checkpoint, {"parts": [[name]]}, steps=1, epochs=1, targets=["ru"], counts=False,
-        **({"vars.n_frozen_layers": 1} if name == "frozen 3" else {}),
+        paths={"dictionaries": tmp_path}, **changes,
     ).values()  # fmt: skip
     assert result["steps"] == PARTS[name].length
     assert not any(result["counts"].values())
@@ -104,6 +107,7 @@ def test_parts_are_put_together() -> None:
         ({"targets": [["en"]]}, "XNER809.*no targets"),
         ({"choose": [3]}, "XNER809.*`choose` is 3, and there are 2"),
         ({"choose": [2]}, "XNER809.*identifiers"),
+        ({"parts": [["code-switching"]]}, "XNER809.*dictionaries"),
     ],
 )
 def test_what_cannot_be_run_is_refused(settings: dict[str, Any], code: str, tmp_path: Path) -> None:
@@ -129,6 +133,7 @@ def test_a_target_is_no_source_of_its_own(tmp_path: Path) -> None:
 def test_sources_are_chosen_by_the_identifier(checkpoint: Path, tmp_path: Path) -> None:
     identifier = tiny.make_identifier(checkpoint)
     tiny.train_identifier(identifier, 1)
+    (tmp_path / "identifiers").mkdir()
     identifier.to_disk(tmp_path / "identifiers" / "identifier")
     paths = {"identifiers": tmp_path / "identifiers"}
     candidates = ["en", "ru", "zh"]
