@@ -75,6 +75,7 @@ def make_metrics(seed: int = 0) -> dict[str, Any]:
         "ents_per_language": table(LANGUAGES),
         "ents_per_type": table(["LOC", "ORG", "PER"]),
         "ents_per_length": table(["1", "2", "3+"]),
+        "ents_per_corpus": table(["uner_pud", "wikiann"]),
         "words_per_second": float(rng.random() * 10_000),
         "language_acc": float(rng.random()),
         "routing_acc": float(rng.random()),
@@ -144,6 +145,7 @@ def test_scores_on_the_page_are_those_of_the_metrics_file(folders: Path, page: P
         ("By language", "ents_per_language"),
         ("By label", "ents_per_type"),
         ("By entity length (tokens)", "ents_per_length"),
+        ("By corpus", "ents_per_corpus"),
     ):
         expected = [
             [name, shown(row["p"]), shown(row["r"]), shown(row["f"]), str(row["support"])]

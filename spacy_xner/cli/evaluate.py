@@ -25,7 +25,7 @@ def evaluate_cli(
     n_examples: Annotated[int, typer.Option(help="Examples a language in the report.")] = 2,
     gpu: Gpu = -1,
 ) -> None:
-    """Write scores overall, by language, label and entity length, with words a second.
+    """Write scores overall, by language, label, entity length and corpus, with words a second.
 
     EXAMPLE: python -m spacy xner evaluate training/mine/model-best corpus/mine metrics/mine.json
     """
@@ -47,11 +47,14 @@ def show(evaluation: "Evaluation", out: Path) -> None:
     """Print the tables of entities and languages."""
     scores, confusion = evaluation.scores, evaluation.confusion
     if scores.get("ents_f") is not None:
-        rows = [
-            (lang, *(f"{100 * s[key]:.1f}" for key in "prf"), int(s["support"]))
-            for lang, s in scores["ents_per_language"].items()
-        ]
-        msg.table(rows, header=("language", "P", "R", "F", "entities"), divider=True)
+        groups = {"language": scores["ents_per_language"], "corpus": scores.get("ents_per_corpus") or {}}
+        for kind, group in groups.items():
+            rows = [
+                (name, *(f"{100 * s[key]:.1f}" for key in "prf"), int(s["support"]))
+                for name, s in group.items()
+            ]
+            if rows:
+                msg.table(rows, header=(kind, "P", "R", "F", "entities"), divider=True)
         msg.good(f"F1 {100 * scores['ents_f']:.1f}, written to {out}")
     if confusion is not None:
         names = confusion["languages"]

@@ -21,10 +21,15 @@ TABLES = (
     ("By label", "ents_per_type"),
     ("By entity length (tokens)", "ents_per_length"),
 )
+# Tables that are there if the reader knew the corpora.
+CORPUS_TABLES = (
+    ("By corpus", "ents_per_corpus"),
+    ("By corpus and language", "ents_per_corpus_language"),
+)
 
 
 class ScoreRow(NamedTuple):
-    """Scores of a language, label or length; p, r and f are shares."""
+    """Scores of a language, label, length or corpus; p, r and f are shares."""
 
     name: str
     p: float
@@ -132,7 +137,7 @@ def read_model(path: Path, training: Path) -> Model:
         return Model(
             path.stem,
             {key: _number(value) for key, value in totals.items()},
-            [(title, _score_rows(scores[key])) for title, key in TABLES] if has_entities else [],
+            _score_tables(scores) if has_entities else [],
             _share(scores.get("language_acc")),
             _share(scores.get("routing_acc")),
             [str(language) for language in confusion["languages"]],
@@ -205,6 +210,12 @@ def _count(value: Any) -> int:
 
 def _share(value: Any) -> float | None:
     return None if value is None else _number(value)
+
+
+def _score_tables(scores: Mapping[str, Any]) -> list[tuple[str, list[ScoreRow]]]:
+    """Rows by title of the table."""
+    tables = [*TABLES, *((title, key) for title, key in CORPUS_TABLES if scores.get(key))]
+    return [(title, _score_rows(scores[key])) for title, key in tables]
 
 
 def _score_rows(scores: Mapping[str, Mapping[str, Any]]) -> list[ScoreRow]:
