@@ -93,7 +93,7 @@ def draw_speed(root: Path) -> Markup:
     axis.invert_yaxis()
     origin = read_json(path)["origin"].partition(",")[0]
     axis.set(xlabel="words a second on the CPU", title=f"speed ({origin})")
-    axis.legend(fontsize=7, loc="lower right")
+    axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=len(rows))
     return to_svg(figure)
 
 
