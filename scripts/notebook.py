@@ -18,6 +18,7 @@ def run_notebook(path: Path, folder: Path, timeout: int = 900) -> Any:
     """
     import nbformat
     from nbclient import NotebookClient
+    from nbformat.v4 import new_output
 
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=timeout, resources={"metadata": {"path": str(folder)}}).execute()
@@ -26,7 +27,7 @@ def run_notebook(path: Path, folder: Path, timeout: int = 900) -> Any:
         if cell.cell_type == "code":
             # Messages name files by their whole paths, which differ from machine to machine.
             text = printed(cell).replace(f"{folder.resolve() / 'training' / 'notebook'}{os.sep}", "")
-            cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=text)] if text else []
+            cell.outputs = [new_output("stream", name="stdout", text=text)] if text else []
     notebook.metadata.language_info = {"name": "python"}
     return notebook
 
