@@ -256,3 +256,4 @@ def test_labels_are_scored_by_themselves(nlp):
     assert score_labels([example], {"PER"}).fscore == 1.0
     assert score_labels([example], {"PER", "LOC"}).fscore == pytest.approx(2 / 3)
     assert score_labels([example], {"LOC"}).recall == 0.0
+    assert score_labels([example], {"LOC"}).fp == 0
