@@ -160,7 +160,7 @@ def test_sources_are_not_chosen_without_an_identifier(checkpoint: Path, tmp_path
 def test_the_pipeline_is_kept_as_the_parts_read_it(checkpoint: Path, tmp_path: Path) -> None:
     paths = {"keep": tmp_path / "keep"}
     [result] = run(tmp_path, checkpoint, {"parts": [[AVERAGE]]}, paths=paths, all_readings=False).values()
-    [folder] = (tmp_path / "keep").iterdir()
+    [folder] = (path for path in (tmp_path / "keep").iterdir() if path.is_dir())
     nlp = spacy.load(folder)
     assert nlp.get_pipe("ner").labels
     assert list(result["unlabelled"]) == [AVERAGE]
