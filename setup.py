@@ -40,7 +40,8 @@ setup(
     packages=[*find_packages(include=["spacy_xner*"]), "spacy_xner.configs"],
     package_dir={"spacy_xner.configs": "configs"},
     package_data={
-        "spacy_xner": ["py.typed"],
+        # A folder without modules is no package of its own.
+        "spacy_xner": ["py.typed", "templates/*.jinja"],
         "spacy_xner.configs": ["*.cfg"],
         "": ["*.jinja", "*.js", "*.css"],
     },

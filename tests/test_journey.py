@@ -16,7 +16,6 @@ import spacy_xner
 
 from tests import tiny
 
-pytestmark = [pytest.mark.journey, pytest.mark.slow]
 
 ROOT = Path(__file__).parent.parent
 USE = """
@@ -72,6 +71,8 @@ def built(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.journey
+@pytest.mark.slow
 def test_a_user_comes_from_tagged_files_to_an_installed_pipeline(built, checkpoint, tmp_path):
     [wheel] = built.glob("*.whl")
     empty = tmp_path / "empty"
@@ -114,6 +115,8 @@ def test_a_wheel_has_all_files_of_the_package(built):
     assert names == expected | configs
 
 
+@pytest.mark.journey
+@pytest.mark.slow
 def test_the_source_archive_passes_tests_that_it_carries(built, tmp_path):
     [archive] = built.glob("*.tar.gz")
     with tarfile.open(archive) as members:
