@@ -16,7 +16,6 @@ import spacy_xner
 
 from tests import tiny
 
-
 ROOT = Path(__file__).parent.parent
 USE = """
 import json, spacy, sys
