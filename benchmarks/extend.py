@@ -47,7 +47,7 @@ def main(
     languages: Annotated[str, typer.Option(help="The tagger's languages, comma-separated.")] = "sw",
     n_train: Annotated[int, typer.Option(help="Labelled sentences.")] = 200,
     n_test: Annotated[int, typer.Option(help="Test sentences.")] = 100,
-    epochs: Annotated[int, typer.Option(help="Passes over the sentences.")] = 6,
+    epochs: Annotated[int, typer.Option(help="Passes over the sentences.")] = 20,
     ways: Annotated[str, typer.Option(help="Comma-separated: with rehearsal, without.")] = ",".join(WAYS),
     out: Annotated[Path, typer.Option(help="Result file.")] = Path("benchmarks/results/extend.json"),
 ) -> None:

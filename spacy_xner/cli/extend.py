@@ -31,7 +31,7 @@ def extend_cli(
     languages: Languages = "",
     limit: Limit = 0,
     text_limit: Annotated[int, typer.Option(min=0, help="Texts to rehearse; 0: all.")] = 2000,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the labelled sentences.")] = 6,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the labelled sentences.")] = 20,
     learn_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-4,
     head_rate: Annotated[float, typer.Option(help="The head learns at so many times the rate.")] = 10.0,
     batch_size: Annotated[int, typer.Option(min=1, help="Sentences a step.")] = 16,

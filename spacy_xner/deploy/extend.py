@@ -58,7 +58,7 @@ class Course(NamedTuple):
     rehearsal: Weight of the rehearsal's loss beside that of the labels; 0 for none.
     """
 
-    epochs: int = 6
+    epochs: int = 20
     learn_rate: float = 2e-4
     head_rate: float = 10.0
     batch_size: int = 16
