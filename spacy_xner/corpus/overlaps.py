@@ -35,8 +35,8 @@ class Separated(NamedTuple):
 def separate_splits(folders: Sequence[Path], out: Path) -> Iterator[Separated]:
     """Write the corpus files of some folders to one, so that no sentence is in two splits.
 
-    What is in a test file of any language and corpus is dropped from all dev and train files, what is in a
-    dev file from all train files. Memory holds one file, and 16 bytes a sentence of test and dev files. The
+    A sentence of a test file of any language and corpus is dropped from all dev and train files, one of a dev
+    file from all train files. Memory holds one file, and 16 bytes a sentence of test and dev files. The
     corpus files that are in the folder already are replaced when all is written.
 
     YIELDS: Each file, first the test files.
