@@ -38,7 +38,7 @@ PARTS: dict[str, Part] = {
     "layer decay": Part({"vars.layer_decay": 0.9}),
     "mix": Part({"vars.mix_layers": True}),
     "frozen 3": Part({"vars.n_frozen_layers": 3}),
-    # Of all evaluations from the second one on; no part of the training itself, but for a teacher's weights.
+    # The mean is that of all evaluations from the second one on; it changes no training but a student's.
     AVERAGE: Part(),
     "subword sampling": Part(
         objectives={
