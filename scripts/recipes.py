@@ -51,7 +51,7 @@ PARTS: dict[str, Part] = {
     "self-training": Part(is_taught=True),
     # Dictionaries are the experiment's, from `paths.dictionaries`.
     SWITCHED: Part({AUGMENTER: {"@augmenters": "spacy_xner.code_switching.v1"}}),
-    # The encoder inside is the experiment's. Of the targets' text nothing but the means is learnt.
+    # The encoder inside is the experiment's. Nothing but the means is learnt of the targets' text.
     "language means": Part(
         {ENCODER: {"@architectures": "spacy_xner.LanguageMeans.v1", "n_texts": 100, "refresh": 100}},
         reads_text=True,

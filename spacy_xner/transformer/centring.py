@@ -72,7 +72,7 @@ def build_language_means(
     n_texts: Documents of each language.
     refresh: Updates of a training between which the means are computed anew; 0 leaves those of the
         initialization. A mean over weights (`averaging`) keeps the last means.
-    unseen: What is taken off where `doc._.language` is not set or has no mean: "all" is the mean of all
+    unseen: The offset where `doc._.language` is not set or has no mean: "all" is the mean of all
         languages, "batch" that of the language's own documents in the batch, "none" is nothing.
     language: The language of all documents, whatever `doc._.language` says.
     """
