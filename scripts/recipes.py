@@ -38,7 +38,7 @@ PARTS: dict[str, Part] = {
     "layer decay": Part({"vars.layer_decay": 0.9}),
     "mix": Part({"vars.mix_layers": True}),
     "frozen 3": Part({"vars.n_frozen_layers": 3}),
-    # Of all evaluations from the second one on; no part of the training itself, but for a teacher's weights.
+    # The mean is that of all evaluations from the second one on; it changes no training but a student's.
     AVERAGE: Part(),
     "subword sampling": Part(
         objectives={
@@ -51,7 +51,7 @@ PARTS: dict[str, Part] = {
     "self-training": Part(is_taught=True),
     # Dictionaries are the experiment's, from `paths.dictionaries`.
     SWITCHED: Part({AUGMENTER: {"@augmenters": "spacy_xner.code_switching.v1"}}),
-    # The encoder inside is the experiment's. Of the targets' text nothing but the means is learnt.
+    # The encoder inside is the experiment's. Nothing but the means is learnt of the targets' text.
     "language means": Part(
         {ENCODER: {"@architectures": "spacy_xner.LanguageMeans.v1", "n_texts": 100, "refresh": 100}},
         reads_text=True,

@@ -183,7 +183,7 @@ class TransferRuns(Trained):
             overrides["components.ner.objectives"] = objectives
         if ENCODER in overrides:
             overrides[ENCODER] = {**overrides[ENCODER], "tok2vec": self._encoder(run, overrides)}
-            # What the experiment sets of the encoder is set of the one inside.
+            # Settings of the encoder are those of the one inside.
             run = Run(run.axes, {k: v for k, v in run.settings.items() if not k.startswith(f"{ENCODER}.")})
         if AUGMENTER in overrides:
             overrides[AUGMENTER] = {**overrides[AUGMENTER], **self._switching(run)}

@@ -65,12 +65,16 @@ def headline_mean(reading: Reading) -> float:
 def tables(folder: Path, results: list[Result]) -> list[Table]:
     """The tables that the settings of an experiment are about."""
     recipes = recipes_of(results)
-    found = [_table_of_parts(recipes), _table_of_readings(results), *_beside_published(folder, recipes)]
-    found += [
+    shown_tables = [
+        _table_of_parts(recipes),
+        _table_of_readings(results),
+        *_beside_published(folder, recipes),
+    ]
+    shown_tables += [
         _table_elsewhere(recipes, source)
         for source in sorted({row["source"] for result in results for row in result["scores"]} - {""})
     ]
-    return [*found, *_tables_of_confidence(recipes)]
+    return [*shown_tables, *_tables_of_confidence(recipes)]
 
 
 def _is_single(name: str, readings: list[Reading]) -> bool:

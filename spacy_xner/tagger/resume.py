@@ -59,10 +59,10 @@ def take_head(
     reason = f"it has {len(taggers)} taggers, expected one" if len(taggers) != 1 else ""
     if not reason:
         shim, other = model.get_ref("head").shims[0], taggers[0].model.get_ref("head").shims[0]
-        expected, found = ((list(c["labels"]), c["scheme"]) for c in (cfg, taggers[0].cfg))
+        expected, stored_tags = ((list(c["labels"]), c["scheme"]) for c in (cfg, taggers[0].cfg))
         tensors, stored = shim.network.state_dict(), other.network.state_dict()
-        if expected != found:
-            reason = f"it tags {found}, not {expected}"
+        if expected != stored_tags:
+            reason = f"it tags {stored_tags}, not {expected}"
         elif {k: t.shape for k, t in tensors.items()} != {k: t.shape for k, t in stored.items()}:
             reason = "its weights are others"
     if reason:

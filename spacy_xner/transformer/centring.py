@@ -21,8 +21,8 @@ from spacy_xner.shim import TorchShim
 from spacy_xner.tagger.model import Encoder
 from spacy_xner.types import Count, Size
 
-# What is taken off where a language has no mean: the mean of all languages' means, that of its own documents
-# in the batch, or nothing.
+# A language without a mean loses the mean of all languages' means, that of its own documents in the batch, or
+# nothing.
 Unseen = Literal["all", "batch", "none"]
 # Documents that are read at once.
 N_BATCH = 32
@@ -46,7 +46,7 @@ class LanguageMeans(torch.nn.Module):
             raise XnerError(Errors.XNER357.format(found=cfg))
         self.place_of = {name: i for i, name in enumerate(names)}
         self.register_buffer("means", torch.zeros(len(self.place_of), width))
-        # What the means are computed of; it is not stored.
+        # The means are computed of these texts, which are not stored.
         self.texts: dict[str, list[Doc]] = {}
         self.n_updates = 0
 
@@ -72,7 +72,7 @@ def build_language_means(
     n_texts: Documents of each language.
     refresh: Updates of a training between which the means are computed anew; 0 leaves those of the
         initialization. A mean over weights (`averaging`) keeps the last means.
-    unseen: What is taken off where `doc._.language` is not set or has no mean: "all" is the mean of all
+    unseen: The offset where `doc._.language` is not set or has no mean: "all" is the mean of all
         languages, "batch" that of the language's own documents in the batch, "none" is nothing.
     language: The language of all documents, whatever `doc._.language` says.
     """
@@ -107,22 +107,22 @@ def forward_means(
 
 
 def _offsets(model: Encoder, network: Any, docs: list[Doc], vectors: list[Floats2d]) -> list[Any]:
-    """What is taken off each document's vectors. Shape: (width,) each, or None."""
+    """Find the offset of each document's vectors. Shape: (width,) each, or None."""
     means = model.ops.asarray2f(network.means.cpu().numpy())
     languages = [_language_of(model, doc) for doc in docs]
     unseen = model.attrs["unseen"]
-    own: dict[str | None, Any] = {}
+    measured: dict[str | None, Any] = {}
     if unseen == "batch":
         rows_of = defaultdict(list)
         for language, rows in zip(languages, vectors, strict=True):
             rows_of[language].append(rows[rows.any(axis=1)])
         joined = {language: model.ops.xp.concatenate(rows) for language, rows in rows_of.items()}
-        own = {language: rows.mean(axis=0) for language, rows in joined.items() if len(rows)}
+        measured = {language: rows.mean(axis=0) for language, rows in joined.items() if len(rows)}
     elif unseen == "all":
-        own = dict.fromkeys(languages, means.mean(axis=0))
+        measured = dict.fromkeys(languages, means.mean(axis=0))
     places = [network.place_of.get(language) for language in languages]
     return [
-        own.get(language) if place is None else means[place]
+        measured.get(language) if place is None else means[place]
         for language, place in zip(languages, places, strict=True)
     ]
 

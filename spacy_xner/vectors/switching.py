@@ -47,8 +47,9 @@ def create_code_switcher(
 ) -> "CodeSwitcher":
     """Create an augmenter that replaces words and entities by translations; labels stay with their tokens.
 
-    It works with every reader that has an `augmenter`, `spacy.Corpus.v1` for instance. Of a document's
-    annotation only the entities are kept. Documents without annotation of entities stay as they are.
+    It works with every reader that has an `augmenter`, `spacy.Corpus.v1` for instance. Switched documents
+    keep their entities and lose all other annotation. Documents without annotation of entities stay as they
+    are.
 
     dictionaries: Files by the language of the translations; see `vectors.dictionary`.
     sentences: Share of the sentences that are switched.
