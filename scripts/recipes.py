@@ -17,7 +17,7 @@ AVERAGE, CONSTRAINED, SWITCHED = "weight average", "constrained decoding", "code
 
 @dataclass(frozen=True)
 class Part:
-    """What a part changes.
+    """The changes that a part makes.
 
     settings: Overrides of the config transfer.cfg.
     objectives: Objectives by the names that the tagger gives them.
