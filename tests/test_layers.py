@@ -36,6 +36,7 @@ LAYERS = [
     {"corpus", "scoring"},
     {"logger", "training", "significance", "runs", "evaluation"},
     {"tagger", "averaging"},
+    {"soup"},
     {"transformer"},
     {"vectors"},
     {"bilstm", "router", "projector"},

@@ -7,10 +7,10 @@ import pytest
 import spacy
 import torch
 
-from spacy_xner.averaging import average_pipelines
 from spacy_xner.errors import XnerError
 from spacy_xner.routes.transfer import transfer_languages
 from spacy_xner.routes.transfer_data import Transfer
+from spacy_xner.soup import average_pipelines
 
 from tests import tiny
 

@@ -21,12 +21,12 @@ from typing import Any, NamedTuple
 import spacy
 from spacy.cli._util import setup_gpu
 
-from spacy_xner.averaging import average_pipelines
 from spacy_xner.files import hold, read_json, read_lines, remove_folder, write_json, write_text
 from spacy_xner.routes.advice import to_markdown
 from spacy_xner.routes.settings import learn_from_text, run_overrides
 from spacy_xner.routes.transfer_data import Transfer, find_risks, write_corpus
 from spacy_xner.runs import is_done
+from spacy_xner.soup import average_pipelines
 from spacy_xner.stability import describe_predictions
 from spacy_xner.tokenizer import blank_pipeline
 from spacy_xner.training import find_config, steps_per_epoch, train_pipeline, whole_epochs
