@@ -170,8 +170,12 @@ def check_tool(words: list[str]) -> None:
     if words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
     elif words[0] == "weasel":
-        folder = words[3] if len(words) > 3 and not words[3].startswith("-") else "."
+        places = words[2:] if words[1] == "assets" else words[3:]
+        folder = places[0] if places and not places[0].startswith("-") else "."
         project = yaml.safe_load((ROOT / folder / "project.yml").read_text(encoding="utf-8"))
+        if words[1] == "assets":
+            assert project["assets"]
+            return
         assert words[1] == "run"
         assert words[2] in {*project["workflows"], *(command["name"] for command in project["commands"])}
         assert {word[7:] for word in words if word.startswith("--vars.")} <= set(project["vars"])
