@@ -15,16 +15,16 @@ from typing import Any, NamedTuple
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.util import registry
-from thinc.api import Adam, fix_random_seed, set_dropout_rate
+from thinc.api import fix_random_seed, set_dropout_rate
 from thinc.types import Floats2d
 
 from spacy_xner.attributes import is_blank
+from spacy_xner.deploy.finetuning import draw_batches, start_optimizer
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import folder_size, fresh_folder
 from spacy_xner.loading import load_pipeline
 from spacy_xner.netfile import write_network
 from spacy_xner.objectives.teacher import Teacher, find_taggers
-from spacy_xner.optimizer import create_warmup_linear
 from spacy_xner.shim import TorchShim
 from spacy_xner.tagger.component import EntityTagger
 from spacy_xner.tagger.model import build_entity_tagger, encoder_network
@@ -196,13 +196,10 @@ def _learn(
     """Train the student. YIELDS: The loss of every step."""
     size = schooling.batch_size
     n_steps = schooling.steps or schooling.epochs * steps_per_epoch(len(docs), size)
-    # The optimizer below has a rate for transformers: the limit of the config is for other ones.
-    student.model.get_ref("tok2vec").shims[0].max_learn_rate = None
-    optimizer = Adam(0.0, L2=0.01, L2_is_weight_decay=True, grad_clip=1.0, use_averages=False)
-    # The first rate of the schedule is 0.
-    rates = islice(create_warmup_linear(schooling.learn_rate, n_steps + 1), 1, None)
+    optimizer, rates = start_optimizer(student, schooling.learn_rate, n_steps)
     scores: dict[int, Floats2d] = {}
-    for step, batch in enumerate(islice(_batches(len(docs), size, schooling.seed), n_steps), start=1):
+    batches = draw_batches(len(docs), size, random.Random(schooling.seed))
+    for step, batch in enumerate(islice(batches, n_steps), start=1):
         chosen = [docs[i] for i in batch]
         if missing := [i for i in batch if i not in scores]:
             scores.update(zip(missing, teacher.scores([docs[i] for i in missing]), strict=True))
@@ -213,11 +210,3 @@ def _learn(
         if progress is not None:
             progress(step, n_steps, loss)
         yield loss
-
-
-def _batches(n: int, size: int, seed: int) -> Iterator[list[int]]:
-    """Draw batches without end, every pass in another order."""
-    generator = random.Random(seed)
-    while True:
-        order = generator.sample(range(n), n)
-        yield from (order[start : start + size] for start in range(0, n, size))

@@ -11,8 +11,7 @@ DIFFERS: On other text a tag of a new label is compared with nothing, where the 
 """
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,17 +19,17 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import filter_spans
-from thinc.api import Adam, fix_random_seed, set_dropout_rate
+from thinc.api import fix_random_seed, set_dropout_rate
 from thinc.types import Floats2d
 
 from spacy_xner.attributes import is_blank, is_labelled
 from spacy_xner.corpus.docs import without_annotation
 from spacy_xner.deploy.evidence import measured_scores
+from spacy_xner.deploy.finetuning import draw_batches, start_optimizer
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import fresh_folder, write_json
 from spacy_xner.loading import load_pipeline
 from spacy_xner.objectives.teacher import Teacher, find_taggers
-from spacy_xner.optimizer import create_warmup_linear
 from spacy_xner.scoring import annotate, score_labels
 from spacy_xner.tagger.component import EntityTagger
 from spacy_xner.tagger.confidence import NO_CALIBRATION
@@ -199,16 +198,11 @@ class Learner:
         """Train. YIELDS: The losses of every step."""
         tagger, course = self.tagger, self.course
         n_steps = course.epochs * steps_per_epoch(len(self.examples), course.batch_size)
-        # The optimizer below has a rate for transformers: the limit of the config is for other ones.
-        for shim in tagger.model.get_ref("tok2vec").shims:
-            shim.max_learn_rate = None
         tagger.model.get_ref("head").shims[0].learn_rate_factor = course.head_rate
-        optimizer = Adam(0.0, L2=0.01, L2_is_weight_decay=True, grad_clip=1.0, use_averages=False)
-        # The first rate of the schedule is 0.
-        rates = islice(create_warmup_linear(course.learn_rate, n_steps + 1), 1, None)
+        optimizer, rates = start_optimizer(tagger, course.learn_rate, n_steps)
         generator = random.Random(course.seed)
-        labelled = _batches(range(len(self.examples)), course.batch_size, generator)
-        texts = _batches(range(len(self.docs)), course.batch_size, generator)
+        labelled = draw_batches(len(self.examples), course.batch_size, generator)
+        texts = draw_batches(len(self.docs), course.batch_size, generator)
         # The objectives of the training before have nothing to do with these sentences.
         objectives, tagger.objectives = tagger.objectives, {}
         try:
@@ -266,16 +260,6 @@ def _assume(nlp: Language, example: Example, labels: Sequence[str]) -> Example:
         reference.set_ents(filter_spans([*reference.ents, *whole]), default="unmodified")
     reference._.language = example.reference._.language
     return Example(predicted, reference)
-
-
-def _batches(items: Iterable[int], size: int, generator: random.Random) -> Iterator[list[int]]:
-    """Draw batches without end, every pass in another order; of nothing, empty ones."""
-    order = list(items)
-    while True:
-        generator.shuffle(order)
-        if not order:
-            yield []
-        yield from (order[start : start + size] for start in range(0, len(order), size))
 
 
 class _Scored(NamedTuple):
