@@ -14,7 +14,18 @@ from typing import Any
 
 from spacy_xner.errors import Errors, XnerError
 
-FLAGS = ("headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-dev-shm-usage", "hide-scrollbars")
+# A browser without a window, an account and traffic of its own.
+FLAGS = (
+    "headless",
+    "no-sandbox",
+    "disable-gpu",
+    "disable-quic",
+    "no-first-run",
+    "disable-background-networking",
+    "disable-component-update",
+    "disable-sync",
+    "disable-dev-shm-usage",
+)
 # Units: pixels.
 REPORT_SIZE, SERVE_SIZE = (1180, 900), (900, 760)
 
@@ -26,7 +37,7 @@ def take_screens(out: Path, demo: Path, text: str) -> list[Path]:
     RETURNS: The files written.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with open_browser() as browser:
+    with tempfile.TemporaryDirectory() as profile, open_browser(Path(profile), "hide-scrollbars") as browser:
         browser.set_window_size(*REPORT_SIZE)
         browser.get((demo / "report" / "index.html").resolve().as_uri())
         browser.save_screenshot(str(out / "report.png"))
@@ -48,23 +59,32 @@ def ask(browser: Any, text: str, timeout: float = 120.0) -> None:
     WebDriverWait(browser, timeout).until(lambda page: page.find_element(By.ID, "result").is_displayed())
 
 
+def find_browser() -> tuple[str, str] | None:
+    """Paths of chromium and its driver, if both are there."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    driver = shutil.which("chromedriver")
+    return (browser, driver) if browser and driver else None
+
+
 @contextmanager
-def open_browser() -> Iterator[Any]:
-    """Start chromium without a window."""
+def open_browser(profile: Path, *flags: str) -> Iterator[Any]:
+    """Start chromium without a window. profile: Empty folder for its files. flags: Beside `FLAGS`."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
+    # Without a path the driver's own search says what is missing.
+    binary, driver = find_browser() or ("", None)
     options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or shutil.which("chromium-browser") or ""
-    with tempfile.TemporaryDirectory() as profile:
-        for flag in (*FLAGS, f"user-data-dir={profile}"):
-            options.add_argument(f"--{flag}")
-        os.environ.setdefault("NO_PROXY", "localhost,127.0.0.1")
-        browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-        try:
-            yield browser
-        finally:
-            browser.quit()
+    options.binary_location = binary
+    for flag in (*FLAGS, *flags, f"user-data-dir={profile}"):
+        options.add_argument(f"--{flag}")
+    # The driver asks itself through the loopback, for which no proxy is needed.
+    os.environ.setdefault("NO_PROXY", "localhost,127.0.0.1")
+    browser = webdriver.Chrome(options=options, service=Service(driver))
+    try:
+        yield browser
+    finally:
+        browser.quit()
 
 
 @contextmanager

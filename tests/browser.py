@@ -1,7 +1,5 @@
 """A real browser for pages, and strings that try to run in them."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,18 +7,8 @@ from typing import Any
 
 import pytest
 
-# A browser without a window, an account and traffic of its own.
-FLAGS = (
-    "headless",
-    "no-sandbox",
-    "disable-gpu",
-    "disable-quic",
-    "no-first-run",
-    "disable-background-networking",
-    "disable-component-update",
-    "disable-sync",
-    "disable-dev-shm-usage",
-)
+from scripts import screens
+
 # Each sets `window.pwned` where a page does not escape it: as text, in a tag, an attribute, a style, a title,
 # a comment, an SVG or a template.
 HOSTILE = [
@@ -41,34 +29,14 @@ HOSTILE = [
 ]
 
 
-def find_browser() -> tuple[str, str] | None:
-    """Paths of chromium and its driver, if both are there."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    driver = shutil.which("chromedriver")
-    return (browser, driver) if browser and driver else None
-
-
 @contextmanager
 def open_browser(profile: Path) -> Iterator[Any]:
     """Start chromium without a window. Skips the test where there is none."""
-    paths = find_browser()
-    if paths is None:
+    if screens.find_browser() is None:
         pytest.skip("no chromium and chromedriver: .ci/setup installs them")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs the extra `dev`")
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = paths[0]
-    for flag in FLAGS:
-        options.add_argument(f"--{flag}")
-    options.add_argument(f"--user-data-dir={profile}")
-    # The driver asks itself through the loopback, for which no proxy is needed.
-    os.environ.setdefault("NO_PROXY", "localhost,127.0.0.1")
-    browser = webdriver.Chrome(options=options, service=Service(paths[1]))
-    try:
+    pytest.importorskip("selenium.webdriver", reason="needs the extra `dev`")
+    with screens.open_browser(profile) as browser:
         yield browser
-    finally:
-        browser.quit()
 
 
 def open_page(browser: Any, path: Path) -> None:

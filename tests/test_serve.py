@@ -49,7 +49,7 @@ def ask(client, **query):
 
 
 def expected_of(nlp, texts):
-    """What `annotate` writes for each text, read alone."""
+    """The lines that `annotate` writes for each text, read alone."""
     settings = Settings("")
     return [describe(row) for text in texts for row in settings.annotate(nlp, [Text(text, {})])]
 
@@ -438,12 +438,12 @@ def test_nothing_from_outside_runs_on_the_page(service, trained, tmp_path):
             [row] = expected_of(trained, [string])
             draw(browser, string, len(row["ents"]))
             assert browser.execute_script("return window.pwned") is None
-            found = browser.execute_script(
+            shown = browser.execute_script(
                 "const m = document.getElementById('marked').cloneNode(true);"
                 "m.querySelectorAll('bdi').forEach(e => e.remove());"
                 "return [m.textContent, m.querySelectorAll(':not(mark)').length]"
             )
-            assert found == [string, 0]
+            assert shown == [string, 0]
         # Nothing is fetched from elsewhere, and the policy stops scripts in the page.
         urls = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
         assert urls

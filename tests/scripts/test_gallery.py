@@ -11,8 +11,8 @@ from spacy_xner.errors import XnerError
 
 from scripts.command import app
 from scripts.gallery import ROOT, compact, draw_freezing, draw_gallery, draw_speed, number, read_table
-from scripts.screens import ask, open_browser, serve
-from tests.browser import find_browser
+from scripts.screens import ask, serve
+from tests.browser import open_browser
 from tests.cli import invoke
 
 IMAGES = ROOT / "docs" / "images"
@@ -95,10 +95,11 @@ def test_a_service_that_does_not_start_is_named(tmp_path):
 
 @pytest.mark.slow
 def test_a_text_is_typed_into_the_page_of_the_service(trained, tmp_path):
-    if find_browser() is None:
-        pytest.skip("no chromium and chromedriver: .ci/setup installs them")
     trained.to_disk(tmp_path / "pipeline")
-    with serve(tmp_path / "pipeline", port=8766) as address, open_browser() as browser:
+    with (
+        open_browser(tmp_path / "profile") as browser,
+        serve(tmp_path / "pipeline", port=8766) as address,
+    ):
         browser.get(address)
         ask(browser, "Toyota bought Nokia.")
         assert "Nokia" in browser.find_element("id", "marked").text
