@@ -35,7 +35,7 @@ SETTINGS = (
 )
 HEADER = ("language", "system", "F1", "PER", "LOC", "ORG", "words/s", "MB", "peak MB", "weights")
 LABELS = ("PER", "LOC", "ORG")
-N_TRAIN = 20_000
+N_TRAIN, N_DEV = 20_000, 500
 NOTE = (
     "natasha learnt news, and GiNZA other genres with some 200 types of its own: neither was made for "
     "WikiAnn's titles, whose annotation differs. A Russian person is `surname, first name` in many titles, "
@@ -271,7 +271,7 @@ def build_xner(wikiann: Path, language: str, training: Training) -> System:
     # The schedule would end with the training, whose end is told by the clock: it rises, and stays.
     overrides = {
         "paths.corpus": str(corpus), "paths.curves": str(training.work / f"xner-{language}.jsonl"),
-        "vars.languages": [language], "vars.dev_limit": 500, "vars.n_frozen_layers": 6,
+        "vars.languages": [language], "vars.dev_limit": N_DEV, "vars.n_frozen_layers": 6,
         "vars.precision": "auto", "vars.learn_rate": 1e-4, "vars.max_epochs": 0, "vars.eval_frequency": 500,
         "vars.total_steps": 10**6, "vars.warmup": 2e-4, "training.max_steps": 0, "training.max_epochs": 0,
     }  # fmt: skip
@@ -282,18 +282,14 @@ def build_xner(wikiann: Path, language: str, training: Training) -> System:
 
 def write_corpus(wikiann: Path, language: str, work: Path) -> Path:
     """Convert the training and dev sentences of a language, unless that was done before."""
-    from itertools import islice
-
-    from spacy_xner.corpus.convert import convert_tagged, make_label_rules
-    from spacy_xner.files import write_text
+    from spacy_xner.corpus.convert import Selection, convert_tagged, make_label_rules
 
     corpus = work / f"corpus-{language}"
     if not (corpus / f"{language}-wikiann-train.spacy").exists():
-        for split, size in (("train", N_TRAIN), ("dev", 500)):
-            text = (wikiann / language / f"{split}.tsv").read_text(encoding="utf-8")
-            sentences = islice((part for part in text.split("\n\n") if part.strip()), size)
-            write_text(work / "tagged" / language / language / f"{split}.tsv", "\n\n".join(sentences) + "\n")
-        list(convert_tagged(work / "tagged" / language, corpus, "wikiann", make_label_rules()))
+        # The training file comes last: where it is, the other one is too.
+        for split, size in (("dev", N_DEV), ("train", N_TRAIN)):
+            selection = Selection([language], size, splits=(split,))
+            list(convert_tagged(wikiann, corpus, "wikiann", make_label_rules(), selection))
     return corpus
 
 

@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import time
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -146,16 +145,12 @@ def load(path: str) -> None:
 
 def _convert(wikiann: Path, work: Path, languages: list[str], limit: int) -> Path:
     """Convert the first test sentences of every language."""
-    from spacy_xner.files import write_text
+    from spacy_xner.corpus.convert import Selection, convert_tagged, make_label_rules
 
-    folder = work / "wikiann"
-    for language in languages:
-        text = (wikiann / language / "test.tsv").read_text(encoding="utf-8")
-        sentences = islice((part for part in text.split("\n\n") if part.strip()), limit)
-        write_text(folder / "tagged" / language / "test.tsv", "\n\n".join(sentences) + "\n")
-    command = ["-m", "spacy", "xner", "convert", "tagged", str(folder / "tagged"), str(folder / "corpus")]
-    subprocess.run([sys.executable, *command, "--source", "wikiann"], check=True, capture_output=True)
-    return folder / "corpus"
+    folder = work / "wikiann" / "corpus"
+    selection = Selection(languages, limit, splits=("test",))
+    list(convert_tagged(wikiann, folder, "wikiann", make_label_rules(), selection))
+    return folder
 
 
 def _score(path: Path, corpus: Path) -> dict[str, float]:

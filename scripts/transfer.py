@@ -14,8 +14,8 @@ import spacy
 from spacy.training import Example
 
 from spacy_xner.corpus.names import find_files
-from spacy_xner.corpus.reader import create_multilingual_corpus
 from spacy_xner.errors import Errors, XnerError
+from spacy_xner.evaluation import read_examples
 from spacy_xner.router.sources import rank_sources
 from spacy_xner.routes.settings import learn_from_text
 from spacy_xner.routes.transfer import training_overrides
@@ -237,11 +237,7 @@ class TransferRuns(Trained):
         """Read the sentences of a corpus that are scored, in those of the languages that it has."""
         sources = [source] if source else run["sources"]
         files = find_files(self.paths["corpus"], run["scored"], [], sources)
-        reader = create_multilingual_corpus(
-            self.paths["corpus"],
-            split=run["scored"],
-            languages=[lang for lang in languages if lang in files],
-            sources=sources,
-            limit=run["test_limit"],
+        spoken = [lang for lang in languages if lang in files]
+        return read_examples(
+            nlp, self.paths["corpus"], run["scored"], spoken, run["test_limit"], sources, known_language=True
         )
-        return list(reader(nlp))

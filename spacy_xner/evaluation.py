@@ -91,8 +91,12 @@ def read_examples(
     languages: Sequence[str],
     limit: int,
     sources: Sequence[str] | None = None,
+    *,
+    known_language: bool = False,
 ) -> list[Example]:
-    """Read the test examples of all languages; the pipeline has to find out the languages.
+    """Read the test examples of all languages.
+
+    known_language: Tell the pipeline the languages; otherwise it has to find them out.
 
     RAISES: XNER106, XNER122.
     """
@@ -102,7 +106,7 @@ def read_examples(
         languages=list(languages),
         sources=list(sources or []),
         limit=limit,
-        known_language=False,
+        known_language=known_language,
     )
     return list(reader(nlp))
 
