@@ -1,10 +1,7 @@
 """The pictures of the README and of the pages, from result files and from a finished `make demo`."""
 
-import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -99,16 +96,11 @@ def draw_speed(root: Path) -> Markup:
 
 def read_table(path: Path, title: str) -> list[dict[str, str]]:
     """Read the table of a result file whose title begins so. RETURNS: A mapping from column to text a row."""
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    table = next(table for table in content["tables"] if table["title"].startswith(title))
+    table = next(table for table in read_json(path)["tables"] if table["title"].startswith(title))
     return [dict(zip(table["header"], row, strict=True)) for row in table["rows"]]
 
 
 def number(text: str) -> float:
     """Read the first number of a cell such as `2,468 (**2.67x**)`."""
-    return float(next(numbers(text)).replace(",", ""))
-
-
-def numbers(text: str) -> Iterator[str]:
-    """The numbers of a cell."""
-    return (match[0] for match in re.finditer(r"-?\d[\d,]*(\.\d+)?", text))
+    [first, *_] = re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)
+    return float(first.replace(",", ""))

@@ -55,18 +55,20 @@ def take_head(
     cfg: Labels and scheme that the head must have. kind: Class of the tagger.
     RAISES: XNER360 if there is another number of taggers, or if the head does not fit; XNER420.
     """
+
+    def refusal(reason: str) -> XnerError:
+        return XnerError(Errors.XNER360.format(name=name, head=path, reason=reason))
+
     taggers: list[Any] = [pipe for _, pipe in load_pipeline(path).pipeline if isinstance(pipe, kind)]
-    reason = f"it has {len(taggers)} taggers, expected one" if len(taggers) != 1 else ""
-    if not reason:
-        shim, other = model.get_ref("head").shims[0], taggers[0].model.get_ref("head").shims[0]
-        expected, stored_tags = ((list(c["labels"]), c["scheme"]) for c in (cfg, taggers[0].cfg))
-        tensors, stored = shim.network.state_dict(), other.network.state_dict()
-        if expected != stored_tags:
-            reason = f"it tags {stored_tags}, not {expected}"
-        elif {k: t.shape for k, t in tensors.items()} != {k: t.shape for k, t in stored.items()}:
-            reason = "its weights are others"
-    if reason:
-        raise XnerError(Errors.XNER360.format(name=name, head=path, reason=reason))
+    if len(taggers) != 1:
+        raise refusal(f"it has {len(taggers)} taggers, expected one")
+    expected, stored_tags = ((list(c["labels"]), c["scheme"]) for c in (cfg, taggers[0].cfg))
+    if expected != stored_tags:
+        raise refusal(f"it tags {stored_tags}, not {expected}")
+    shim, other = (m.get_ref("head").shims[0] for m in (model, taggers[0].model))
+    tensors, stored = shim.network.state_dict(), other.network.state_dict()
+    if {k: t.shape for k, t in tensors.items()} != {k: t.shape for k, t in stored.items()}:
+        raise refusal("its weights are others")
     shim.network.load_state_dict(stored)
     shim.network.requires_grad_(False)
 
