@@ -27,7 +27,7 @@ from tests.cli import invoke
 
 @pytest.fixture(scope="module")
 def metrics(toy_model, toy_corpus, tmp_path_factory):
-    """What `evaluate` writes of the toy pipeline."""
+    """The metrics that `evaluate` writes of the toy pipeline."""
     path = tmp_path_factory.mktemp("metrics") / "toy.json"
     invoke(xner, "evaluate", toy_model / "model-best", toy_corpus, path)
     return path

@@ -1,4 +1,4 @@
-"""What an index shows of the package: the README with links that work there, and licences."""
+"""The package as an index shows it: the README with links that work there, and licences."""
 
 import configparser
 import re

@@ -44,7 +44,7 @@ def test_no_sentence_is_in_two_splits_whatever_the_corpus_or_its_tokens(tmp_path
     rows = {row.path.name: row for row in separate_splits([folder, other], tmp_path / "out")}
     assert texts_of(tmp_path / "out") == {
         "zh-news-test": ["abcd", "ef"],
-        # What a file has twice stays.
+        # A sentence that a file has twice stays.
         "zh-news-train": ["gh", "ij", "gh"],
         "zh-web-dev": ["kl", "op"],
         "zh-web-train": ["mn"],

@@ -36,7 +36,7 @@ LOSSES = {
 
 
 def open_tags_of(tag_set, gold, labels=("ORG",)):
-    """What `head_loss` gives the heads: the tags of the labels where the gold tag is O."""
+    """The tags that `head_loss` opens for the heads: those of the labels where the gold tag is O."""
     return torch.from_numpy(tag_set.tags_of(labels))[None] & (gold == 0)[:, None]
 
 

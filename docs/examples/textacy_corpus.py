@@ -53,6 +53,6 @@ def count_names(corpus: textacy.Corpus, labels: set[str], threshold: float = 0.0
 
 if __name__ == "__main__":
     with Path(sys.argv[2]).open(encoding="utf-8") as lines:
-        found = make_corpus(spacy.load(sys.argv[1]), map(json.loads, lines))
-    for name in count_names(found, {"PER", "LOC", "ORG"}):
+        corpus = make_corpus(spacy.load(sys.argv[1]), map(json.loads, lines))
+    for name in count_names(corpus, {"PER", "LOC", "ORG"}):
         print(name.text, name.label, name.n_entities, round(name.expected, 2), *name.languages)

@@ -44,12 +44,12 @@ def test_parts_alone_are_trained_with_equal_steps(checkpoint: Path, tmp_path: Pa
     assert {name: (r["steps"], r["all_steps"]) for name, r in results.items()} == {
         "": (4, 4), "self-training": (4, 8), "twice the steps": (8, 8), "IOB2": (4, 4),
     }  # fmt: skip
-    plain = results[""]
-    assert list(plain["counts"]) == list(plain["unlabelled"]) == ["", AVERAGE]
+    baseline = results[""]
+    assert list(baseline["counts"]) == list(baseline["unlabelled"]) == ["", AVERAGE]
     assert set(results["IOB2"]["unlabelled"]) == set(READINGS)
-    assert {row["split"] for row in plain["scores"]} == {"dev"}
-    assert {row["language"] for row in plain["scores"]} == {"en", "ru", "zh"}
-    assert len(plain["source_dev"]) == 2
+    assert {row["split"] for row in baseline["scores"]} == {"dev"}
+    assert {row["language"] for row in baseline["scores"]} == {"en", "ru", "zh"}
+    assert len(baseline["source_dev"]) == 2
     titles = [table.title for table in tables_of(tmp_path / "out")]
     assert titles[0] == "What each part brings: F1 on dev sets"
     assert titles[-1].startswith("Rank correlation with F1 over")
@@ -92,7 +92,7 @@ def test_parts_are_put_together() -> None:
     assert set(part.objectives) == {"subwords", "r_drop"}
     assert part.is_taught
     assert combine([]).settings["vars.n_frozen_layers"] == 0
-    # What parts hold is not changed by putting them together.
+    # Putting parts together changes none of them.
     assert "learn_rate_factor" not in PARTS["CRF"].settings[HEAD]
     assert readings(["head rate"], every=False) == [""]
     assert readings([AVERAGE, CONSTRAINED], every=False) == [f"{AVERAGE}+{CONSTRAINED}"]
@@ -264,7 +264,7 @@ def test_confidence_is_compared_with_f1(tmp_path: Path) -> None:
     table = tables_by_hand(tmp_path, runs)["Rank correlation with F1 over 4 recipes,"]
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows["de"][:4] == ["1.00", "-1.00", "+ R-Drop", "80.0"]
-    # What it prefers for the other language is the worst.
+    # For the other language it prefers the worst recipe.
     assert rows["ru"][:6] == ["-1.00", "-1.00", "+ R-Drop", "20.0", "+ mix", "80.0"]
     assert rank_correlation([1, 2, 3], [1, 2, 3]) is None
     assert rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]) is None
