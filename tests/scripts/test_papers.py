@@ -23,6 +23,7 @@ from tests.scripts.test_experiments import write_vectors
 
 ROOT = Path(__file__).parents[2]
 PAPERS = sorted(path.parent for path in (ROOT / "papers").glob("*/project.yml"))
+PROJECTS = [ROOT / "project.yml", *sorted(ROOT.glob("*/project.yml")), *sorted(ROOT.glob("*/*/project.yml"))]
 PRESETS = [paper / f"{scale}.cfg" for paper in PAPERS for scale in ("small", "paper")]
 # Languages that the presets without a transformer go to.
 TARGETS = ("es", "de", "bn", "fi", "ar", "ru")
@@ -37,7 +38,7 @@ def test_there_is_a_folder_for_each_paper() -> None:
     assert [paper.name for paper in PAPERS] == ["bari2020", "huang2019", "li2021", "moon2019", "shaffer2021"]
 
 
-@pytest.mark.parametrize("project", [ROOT / "project.yml", *(p / "project.yml" for p in PAPERS)], ids=named)
+@pytest.mark.parametrize("project", PROJECTS, ids=named)
 def test_projects_are_described_and_name_what_exists(project: Path) -> None:
     content = yaml.safe_load(project.read_text(encoding="utf-8"))
     commands = {command["name"]: command for command in content["commands"]}
@@ -55,16 +56,20 @@ def test_projects_are_described_and_name_what_exists(project: Path) -> None:
     for line in lines:
         words = shlex.split(line)
         if "experiment" in words[:3]:
-            for config in [words[3].replace("${vars.scale}", scale) for scale in ("small", "paper")]:
+            scales = ("small", "large" if project.parent.name == "release" else "paper")
+            for config in [words[3].replace("${vars.scale}", scale) for scale in scales]:
                 known = read_config(project.parent / config)["experiments"]
                 names = words[words.index("--only") + 1].split(",") if "--only" in words else []
                 assert set(names) <= set(known), line
 
 
-@pytest.mark.parametrize("project", [ROOT, *PAPERS], ids=lambda folder: folder.name)
-def test_lists_of_projects_keep_their_elements(project: Path, tmp_path: Path) -> None:
-    """Variables that stand alone side by side in a list are read as one text by weasel."""
-    shutil.copy(project / "project.yml", tmp_path)
+@pytest.mark.parametrize("project", PROJECTS, ids=named)
+def test_weasel_reads_projects_as_they_are_written(project: Path, tmp_path: Path) -> None:
+    """Variables that stand alone side by side in a list are read as one text by weasel.
+
+    It refuses a workflow that has the name of a command.
+    """
+    shutil.copy(project, tmp_path)
     raw = yaml.safe_load((tmp_path / "project.yml").read_text(encoding="utf-8"))["commands"]
     for written, read in zip(raw, load_project_config(tmp_path)["commands"], strict=True):
         for key in ("deps", "outputs", "script"):
@@ -72,7 +77,7 @@ def test_lists_of_projects_keep_their_elements(project: Path, tmp_path: Path) ->
 
 
 @pytest.mark.skipif(not HAS_VERBS, reason="the verbs of spacy xner are not all there")
-@pytest.mark.parametrize("project", [ROOT / "project.yml", *(p / "project.yml" for p in PAPERS)], ids=named)
+@pytest.mark.parametrize("project", PROJECTS, ids=named)
 def test_verbs_of_projects_take_their_options(project: Path) -> None:
     import spacy_xner.cli  # noqa: F401
     from spacy_xner.cli.app import xner
