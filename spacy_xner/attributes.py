@@ -103,6 +103,16 @@ def preset_language(doc: Doc, known: Collection[str] = ()) -> str | None:
     return str(language)
 
 
+def language_of(doc: Doc, segment: Span | None) -> str | None:
+    """The language of a document, or of a segment of one whose sentences have languages of their own."""
+    if segment is not None:
+        for span in doc.spans.get(LANGUAGE_SPANS, ()):
+            if span.start <= segment.start < span.end:
+                return str(span.label_)
+    language = doc._.language
+    return language if isinstance(language, str) else None
+
+
 def normal_language(language: Any, known: Collection[str] = ()) -> str:
     """Write a language as the package does: "de" for "DE", "en" for "en-US", "zh_yue" for "zh-yue".
 

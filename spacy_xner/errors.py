@@ -750,8 +750,8 @@ class Errors:
         "format of an input by --format."
     )
     XNER711 = (
-        "[XNER711] {path}, row {number}: expected an object with the text in the field {field!r}, got "
-        "{row!r}. Name another field by --field."
+        "[XNER711] {path}, row {number}: expected an object of whole characters with the text in the "
+        "field {field!r}, got {row!r}. Name another field by --field."
     )
     XNER712 = (
         "[XNER712] The format {format!r} cannot be read from standard input, which takes text or jsonl. "
@@ -761,6 +761,10 @@ class Errors:
     XNER714 = (
         "[XNER714] {folder} has parts of a stopped run with other settings or another input. Run it again as "
         "it was, or remove the folder."
+    )
+    XNER716 = (
+        "[XNER716] {one} and {other} would both be annotated into {target}. Rename one of them, or annotate "
+        "it by itself."
     )
     XNER715 = "[XNER715] The engine ray needs the package ray: pip install 'spacy_xner[ray]' ({reason})."
     XNER720 = "[XNER720] The service needs other packages: pip install 'spacy_xner[serve]' ({reason})."

@@ -70,7 +70,7 @@ def describe_calibration(outcomes: Sequence[Outcome]) -> dict[str, Any] | None:
     """
     if not outcomes:
         return None
-    scores, right, _ = zip(*outcomes, strict=True)
+    scores, right = [row.score for row in outcomes], [row.is_right for row in outcomes]
     curve = risk_coverage(scores, right)
     # Neighbouring points of many entities look the same; the last one is the risk of all.
     n = len(curve.coverage)

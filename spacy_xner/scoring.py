@@ -12,7 +12,7 @@ from spacy.scorer import PRFScore, Scorer
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from spacy_xner.attributes import is_labelled, preset_of, register_attributes, unannotated_labels
+from spacy_xner.attributes import is_labelled, language_of, preset_of, register_attributes, unannotated_labels
 from spacy_xner.calibration import brier_score, expected_calibration_error
 from spacy_xner.stability import Entity, confidence, entity_set
 
@@ -65,7 +65,7 @@ def score_entities(examples: Iterable[Example], spans_key: str = "xner", **kwarg
         n_examples += 1
         language = example.reference._.language or UNKNOWN_LANGUAGE
         gold = entity_set(example.reference)
-        predicted = _known(entity_set(example.predicted), example.reference)
+        predicted = known_entities(entity_set(example.predicted), example.reference)
         total.score_set(predicted, gold)
         outcomes += judge(example, predicted & gold, predicted, spans_key)
         groups["language"][language].score_set(predicted, gold)
@@ -104,18 +104,23 @@ def score_labels(examples: Iterable[Example], labels: Collection[str]) -> PRFSco
     total = PRFScore()
     for example in examples:
         if is_labelled(example.reference):
-            predicted = _known(entity_set(example.predicted), example.reference)
+            predicted = known_entities(entity_set(example.predicted), example.reference)
             gold = entity_set(example.reference)
             total.score_set({e for e in predicted if e[2] in labels}, {e for e in gold if e[2] in labels})
     return total
 
 
 class Outcome(NamedTuple):
-    """A predicted entity with a probability: was it right?"""
+    """A predicted entity with a probability: was it right?
+
+    language: The language by the annotation.
+    told: The language that the document had when it was tagged, if any.
+    """
 
     score: float
     is_right: bool
     language: str
+    told: str | None = None
 
 
 def judge(example: Example, right: set[Entity], judged: set[Entity], spans_key: str) -> list[Outcome]:
@@ -130,7 +135,7 @@ def judge(example: Example, right: set[Entity], judged: set[Entity], spans_key: 
         return []
     language = example.reference._.language or UNKNOWN_LANGUAGE
     return [
-        Outcome(score, entity in right, language)
+        Outcome(score, entity in right, language, language_of(example.predicted, span))
         for span, score, is_preset in zip(spans, scores, preset_of(spans), strict=True)
         if not is_preset
         and score is not None
@@ -143,7 +148,7 @@ def collect_outcomes(examples: Iterable[Example], spans_key: str = "xner") -> li
     outcomes: list[Outcome] = []
     for example in examples:
         if is_labelled(example.reference):
-            predicted = _known(entity_set(example.predicted), example.reference)
+            predicted = known_entities(entity_set(example.predicted), example.reference)
             outcomes += judge(example, predicted & entity_set(example.reference), predicted, spans_key)
     return outcomes
 
@@ -152,7 +157,7 @@ def _calibration_scores(outcomes: list[Outcome]) -> dict[str, float | None]:
     """RETURNS: Numbers of None without any probability."""
     if not outcomes:
         return {"ents_ece": None, "ents_brier": None}
-    scores, right, _ = zip(*outcomes, strict=True)
+    scores, right = [row.score for row in outcomes], [row.is_right for row in outcomes]
     return {
         "ents_ece": expected_calibration_error(scores, right),
         "ents_brier": brier_score(scores, right),
@@ -200,7 +205,7 @@ def likeliest_language(doc: Doc) -> str | None:
     return language or max(scores, key=scores.__getitem__, default=None)
 
 
-def _known(entities: set[Entity], reference: Doc) -> set[Entity]:
+def known_entities(entities: set[Entity], reference: Doc) -> set[Entity]:
     """Leave out entities that nobody looked for: on tokens without annotation, or of labels without any."""
     if labels := unannotated_labels(reference):
         entities = {entity for entity in entities if entity[2] not in labels}
@@ -243,7 +248,7 @@ def count_by_sentence(examples: list[Example]) -> dict[str, list[tuple[int, int,
     counts: dict[str, list[tuple[int, int, int]]] = {}
     for example in examples:
         gold = entity_set(example.reference)
-        predicted = _known(entity_set(example.predicted), example.reference)
+        predicted = known_entities(entity_set(example.predicted), example.reference)
         rows = counts.setdefault(example.reference._.language, [])
         rows.append((len(gold & predicted), len(predicted), len(gold)))
     return counts

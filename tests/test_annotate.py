@@ -239,7 +239,7 @@ def test_missing_packages_are_named(model, tmp_path, monkeypatch, module, code):
     folder = write_input(tmp_path, "jsonl").parent
 
     def annotate_with_ray():
-        annotate_folder(folder, tmp_path / "out", ".jsonl", "text", Settings(str(model)), ray_workers=1)
+        annotate_folder(Texts(folder), tmp_path / "out", ".jsonl", Settings(str(model)), ray_workers=1)
 
     def read_parquet():
         list(Texts(tmp_path / "in.parquet").read(spacy.blank("xx").vocab))
@@ -264,6 +264,56 @@ def test_folders_are_annotated_file_by_file(model, tmp_path):
     assert "1 files annotated" in invoke(xner, *arguments)
 
 
+def test_files_of_one_name_in_two_formats_are_not_mixed(model, tmp_path):
+    shards, out = tmp_path / "in", tmp_path / "out"
+    shards.mkdir()
+    for name in ("news.2020.txt", "news.2021.txt.gz"):
+        content = f"{name}\n".encode()
+        (shards / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    invoke(xner, "annotate", model, shards, out)
+    assert sorted(path.name for path in out.glob("*.jsonl")) == ["news.2020.jsonl", "news.2021.jsonl"]
+    assert json.loads((out / "news.2021.jsonl").read_text())["text"] == "news.2021.txt.gz"
+    (shards / "news.2020.jsonl").write_text(json.dumps(ROWS[0]))
+    with pytest.raises(XnerError, match="XNER716"):
+        annotate_folder(Texts(shards), tmp_path / "other", ".jsonl", Settings(str(model)))
+
+
+def test_the_format_counts_for_all_files_of_a_folder(model, tmp_path):
+    shards, out = tmp_path / "in", tmp_path / "out"
+    shards.mkdir()
+    (shards / "rows.txt").write_text(json.dumps(ROWS[0]))
+    invoke(xner, "annotate", model, shards, out, "--format", "jsonl")
+    assert json.loads((out / "rows.jsonl").read_text())["text"] == ROWS[0]["text"]
+
+
+def test_a_tagger_alone_is_told_the_language_of_a_row(model, tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_text(json.dumps({"text": tiny.TEXTS[0], "language": "en-US"}))
+    annotate_file(Texts(path), tmp_path / "out.jsonl", Settings(str(model)))
+    row = json.loads((tmp_path / "out.jsonl").read_text())
+    assert (row["language"], row["input_language"]) == ("en", "en-US")
+
+
+def test_long_fields_and_empty_inputs_are_annotated(model, tmp_path):
+    pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "long.csv"
+    path.write_text(f"text,page\n{tiny.TEXTS[0]},{'a' * 200_000}\n")
+    assert annotate_file(Texts(path), tmp_path / "long.jsonl", Settings(str(model))) == 1
+    (tmp_path / "empty.txt").write_text("")
+    out = tmp_path / "empty.parquet"
+    assert annotate_file(Texts(tmp_path / "empty.txt"), out, Settings(str(model))) == 0
+    assert parquet.read_table(out).num_rows == 0
+
+
+def test_half_a_character_is_told_in_every_field(tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"text": "Maria", "page": "\\ud800"}')
+    with pytest.raises(XnerError, match="XNER711"):
+        list(Texts(path).read(spacy.blank("xx").vocab))
+
+
 @pytest.mark.slow
 def test_ray_gives_the_same_as_this_process(model, tmp_path):
     ray = pytest.importorskip("ray")
@@ -272,10 +322,9 @@ def test_ray_gives_the_same_as_this_process(model, tmp_path):
     try:
         for workers in (0, 2):
             annotate_folder(
-                shards,
+                Texts(shards),
                 tmp_path / f"out{workers}",
                 ".jsonl",
-                "text",
                 Settings(str(model)),
                 ray_workers=workers,
             )

@@ -5,13 +5,14 @@ import spacy
 from spacy.tokens import DocBin, Span
 from spacy.training import Example
 
+from spacy_xner.attributes import language_of
 from spacy_xner.calibration import Scaling
 from spacy_xner.cli.app import xner
 from spacy_xner.deploy.calibrate import Target, calibrate_pipeline
 from spacy_xner.errors import XnerError
 from spacy_xner.scoring import judge, score_entities
 from spacy_xner.stability import entity_set
-from spacy_xner.tagger.confidence import adjust, check_calibration, language_of
+from spacy_xner.tagger.confidence import adjust, check_calibration
 from spacy_xner.tagger.decoding import Prediction
 from spacy_xner.tags import TokenSpan
 
@@ -163,6 +164,22 @@ def test_calibrating_lowers_the_error_and_leaves_thresholds(nlp):
     assert tagger.cfg["calibration"]["thresholds"]["en"] == rows["en"].threshold
     assert 0.5 < nlp(tiny.TEXTS[0]).ents[0]._.score < 0.9
     assert calibrate_pipeline(nlp, examples, Target(0.95))[0].threshold is None
+
+
+def test_the_promise_is_about_what_a_tagger_alone_gives_out(nlp):
+    """Nothing here finds languages: new text has the pooled scaling, and the pooled threshold is for it."""
+    examples = noisy(nlp, 80)
+    for i, example in enumerate(examples):
+        # English is mostly wrong, the others are mostly right: their scalings are far apart.
+        if example.reference._.language == "en" and i % 3:
+            example.reference.set_ents([])
+    rows = {row.language: row for row in calibrate_pipeline(nlp, examples, Target(0.3))}
+    calibration = nlp.get_pipe("ner").cfg["calibration"]
+    assert calibration["scalings"]["en"] != calibration["scalings"][""]
+    calibration["thresholds"] = {}
+    given = [ent._.score for doc in nlp.pipe(tiny.TEXTS) for ent in doc.ents]
+    assert rows["all"].threshold is not None
+    assert min(abs(rows["all"].threshold - score) for score in given) < 1e-4
 
 
 def test_pipelines_that_cannot_be_calibrated(nlp):

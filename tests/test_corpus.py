@@ -8,9 +8,11 @@ from collections import Counter
 import numpy
 import pytest
 import spacy
+from spacy.tokens import Doc, DocBin
 from spacy.training import Example
+from spacy.training.augment import create_lower_casing_augmenter
 
-from spacy_xner.attributes import is_labelled
+from spacy_xner.attributes import is_labelled, register_attributes
 from spacy_xner.corpus.batching import create_alternating_batcher, create_summed_batcher
 from spacy_xner.corpus.conll import LABEL_TABLE, map_labels, read_tagged
 from spacy_xner.corpus.docs import make_doc, read_docs, write_docs
@@ -281,6 +283,37 @@ def test_temperature_evens_the_languages_out(corpus):
         create_multilingual_corpus(corpus, "train", temperature=0.5)
 
 
+def test_temperature_leaves_out_sentences_of_all_files_alike(tmp_path):
+    register_attributes()
+    vocab = spacy.blank("xx").vocab
+    for name, n in (("en-first", 20), ("en-second", 80), ("sw-first", 2)):
+        docs = [Doc(vocab, words=[name, str(i)]) for i in range(n)]
+        for doc in docs:
+            doc._.language = name[:2]
+        DocBin(docs=docs, store_user_data=True).to_disk(tmp_path / f"{name}-train.spacy")
+    reader = create_multilingual_corpus(tmp_path, "train", temperature=2.0)
+    texts = [eg.reference.text for eg in reader(spacy.blank("xx")) if eg.reference._.language == "en"]
+    assert len(set(texts)) == len(texts) < 100
+    # In the order of the files, the second one's last sentences would be the ones that are left out.
+    order = [f"en-first {i} " for i in range(20)] + [f"en-second {i} " for i in range(80)]
+    assert set(texts) < set(order)
+    assert set(texts) != set(order[: len(texts)])
+
+
+def test_augmented_sentences_keep_their_corpus(tmp_path):
+    register_attributes()
+    vocab = spacy.blank("xx").vocab
+    doc = Doc(vocab, words=["Maria", "left"], ents=["B-PER", "O"])
+    doc._.language = "en"
+    DocBin(docs=[doc], store_user_data=True).to_disk(tmp_path / "en-half-train.spacy")
+    upper = create_lower_casing_augmenter(level=1.0)
+    options = {"unannotated": {"half": ["ORG"]}, "augmenter": upper}
+    (example,) = create_multilingual_corpus(tmp_path, "train", **options)(spacy.blank("xx"))
+    assert example.reference.text == "maria left "
+    assert example.reference._.unannotated == ["ORG"]
+    assert (example.reference._.corpus, example.reference._.language) == ("half", "en")
+
+
 def test_the_seed_changes_the_order(corpus):
     def order(seed):
         reader = create_multilingual_corpus(corpus, "train", seed=seed)
@@ -294,6 +327,18 @@ def test_sentences_that_are_held_out_are_dropped_and_counted(corpus):
     reader = create_multilingual_corpus(corpus, "train", ["fi"], held_out=corpus)
     with pytest.warns(UserWarning, match="2 of 5 sentences"):
         assert languages_of(reader) == {"fi": 3}
+
+
+def test_sentences_that_are_held_out_are_known_by_their_characters(tmp_path):
+    register_attributes()
+    vocab = spacy.blank("xx").vocab
+    for split, words in (("train", ["New-York"]), ("test", ["New", "-", "York"])):
+        docs = [Doc(vocab, words=words), Doc(vocab, words=[split])]
+        for doc in docs:
+            doc._.language = "en"
+        DocBin(docs=docs, store_user_data=True).to_disk(tmp_path / f"en-toy-{split}.spacy")
+    with pytest.warns(UserWarning, match="1 of 2 sentences"):
+        assert languages_of(create_multilingual_corpus(tmp_path, "train", held_out=tmp_path)) == {"en": 1}
 
 
 def test_the_pipelines_tokenizer_can_be_used(corpus):

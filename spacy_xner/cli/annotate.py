@@ -63,12 +63,13 @@ def annotate_cli(
 
     setup_gpu(gpu, silent=True)
     settings = Settings(model, threshold, batch_size, n_process, part_size)
+    texts = Texts(source, input_format, field)
     if source.is_dir():
         ray_workers = workers if engine is Engine.ray else 0
-        n_files = annotate_folder(source, out, f".{to.value}", field, settings, ray_workers=ray_workers)
+        n_files = annotate_folder(texts, out, f".{to.value}", settings, ray_workers=ray_workers, gpu=gpu)
         msg.good(f"{n_files:,} files annotated in {out}")
     elif str(out) == "-":
-        annotate_stream(Texts(source, input_format, field), settings)
+        annotate_stream(texts, settings)
     else:
-        n_docs = annotate_file(Texts(source, input_format, field), out, settings)
+        n_docs = annotate_file(texts, out, settings)
         msg.good(f"{n_docs:,} documents annotated in {out}")

@@ -14,6 +14,7 @@ from spacy.vocab import Vocab
 from spacy_xner.attributes import SOURCE_KEY, register_attributes
 from spacy_xner.corpus.docs import read_docs, without_annotation
 from spacy_xner.corpus.names import file_source, find_files
+from spacy_xner.corpus.overlaps import fingerprint
 from spacy_xner.errors import Errors, Warnings, XnerError, check_counts
 from spacy_xner.types import Count
 
@@ -73,8 +74,8 @@ class MultilingualCorpus:
     unannotated: Labels that a corpus does not annotate, by its name in file names. Taggers take text without
         an entity there as O or as one of them, and the scorer does not count what is found of them.
     seed: Random seed of the order in which languages are mixed.
-    augmenter: Makes other examples of each one, anew in every pass: `spacy_xner.code_switching.v1`, or one of
-        spaCy's.
+    augmenter: Makes other examples of each one: `spacy_xner.code_switching.v1`, or one of spaCy's. spaCy
+        reads a corpus once, unless `training.max_epochs` is -1: all passes learn from the same examples.
     """
 
     def __init__(
@@ -121,23 +122,29 @@ class MultilingualCorpus:
         sizes = numpy.array([len(streams[lang]) for lang in languages])
         shares = sample_sizes(sizes, self.temperature)
         order = numpy.repeat(numpy.arange(len(languages)), shares)
-        numpy.random.default_rng(self.seed).shuffle(order)
-        position = dict.fromkeys(languages, 0)
+        rng = numpy.random.default_rng(self.seed)
+        rng.shuffle(order)
+        chosen = {
+            lang: iter(_choose(streams[lang], share, rng))
+            for lang, share in zip(languages, shares, strict=True)
+        }
         for i in order:
-            lang = languages[i]
-            docs = streams[lang]
-            reference = docs[position[lang] % len(docs)]
-            position[lang] += 1
-            example = self._make_example(nlp, reference)
-            yield from self.augmenter(nlp, example) if self.augmenter else (example,)
+            yield from self._augment(nlp, self._make_example(nlp, next(chosen[languages[i]])))
+
+    def _augment(self, nlp: Language, example: Example) -> Iterator[Example]:
+        """Yield what the augmenter makes of an example, with what the reader knows of its document."""
+        for augmented in self.augmenter(nlp, example) if self.augmenter else (example,):
+            for name in ("language", "corpus", "unannotated"):
+                if augmented.reference._.get(name) is None:
+                    augmented.reference._.set(name, example.reference._.get(name))
+            yield augmented
 
     def _read_language(self, vocab: Vocab, paths: list[Path]) -> list[Doc]:
-        held_out = self._held_out_texts(vocab)
+        held_out = self._held_out(vocab)
         docs: list[Doc] = []
         for path in paths:
             fresh = list(read_docs(path).get_docs(vocab))
-            # The text of a document is put together from its tokens.
-            remaining = [doc for doc in fresh if doc.text not in held_out] if held_out else fresh
+            remaining = [doc for doc in fresh if fingerprint(doc) not in held_out] if held_out else fresh
             if len(remaining) < len(fresh):
                 n = len(fresh) - len(remaining)
                 warnings.warn(Warnings.W103.format(n=n, total=len(fresh), path=path), stacklevel=2)
@@ -159,12 +166,13 @@ class MultilingualCorpus:
                 if ent.label_ in labels:
                     raise XnerError(Errors.XNER148.format(path=path, corpus=corpus, label=ent.label_))
 
-    def _held_out_texts(self, vocab: Vocab) -> set[str]:
+    def _held_out(self, vocab: Vocab) -> set[bytes]:
+        """RETURNS: Fingerprints of the sentences, which corpora that cut tokens otherwise have too."""
         if self.held_out is None:
             return set()
         files = find_files(self.held_out, "test", [])
         paths = [path for group in files.values() for path in group]
-        return {doc.text for path in paths for doc in read_docs(path).get_docs(vocab)}
+        return {fingerprint(doc) for path in paths for doc in read_docs(path).get_docs(vocab)}
 
     def _make_example(self, nlp: Language, reference: Doc) -> Example:
         if reference._.language in self.unlabelled:
@@ -175,6 +183,14 @@ class MultilingualCorpus:
             # The parallel document is what a projector reads, no annotation.
             predicted.user_data[SOURCE_KEY] = reference.user_data[SOURCE_KEY]
         return Example(predicted, reference)
+
+
+def _choose(docs: list[Doc], share: int, rng: numpy.random.Generator) -> list[Doc]:
+    """Repeat the documents or leave some out at random, from every file alike."""
+    if remainder := share % len(docs):
+        places = rng.choice(len(docs), remainder, replace=False)
+        return docs * (share // len(docs)) + [docs[i] for i in places]
+    return docs * (share // len(docs))
 
 
 def _check_corpora(path: Path, unannotated: dict[str, list[str]]) -> dict[str, list[str]]:

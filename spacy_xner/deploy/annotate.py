@@ -10,9 +10,10 @@ from typing import Any
 
 from spacy.language import Language
 from spacy.tokens import Doc
+from thinc.api import require_gpu
 from tqdm import tqdm
 
-from spacy_xner.attributes import LANGUAGE_CODE, register_attributes
+from spacy_xner.attributes import LANGUAGE_CODE, normal_language, register_attributes
 from spacy_xner.deploy.annotations import Annotated, describe, merge_parts, output_format, write_part
 from spacy_xner.deploy.texts import STANDARD_INPUT, Text, Texts
 from spacy_xner.errors import Errors, XnerError
@@ -51,9 +52,9 @@ class Settings:
     def annotate(self, nlp: Language, texts: Iterable[Text]) -> Iterator[Annotated]:
         """Annotate a stream, in order."""
         register_attributes()
-        pairs: Iterable[tuple[str | Doc, Any]] = (
-            (text.text, {"language": _told_language(text.fields), "fields": text.fields}) for text in texts
-        )
+        # A pipeline that finds languages takes the one that a row tells from the context.
+        finds = any("doc._.language" in nlp.get_pipe_meta(name).assigns for name in nlp.pipe_names)
+        pairs = (_tell_language(text, None if finds else nlp) for text in texts)
         options = {"batch_size": self.batch_size, "n_process": self.n_process}
         for doc, context in nlp.pipe(pairs, as_tuples=True, **options):
             yield Annotated(doc, context["fields"])
@@ -100,6 +101,20 @@ def annotate_stream(texts: Texts, settings: Settings) -> None:
         sys.stdout.flush()
 
 
+def _tell_language(text: Text, nlp: Language | None) -> tuple[str | Doc, dict[str, Any]]:
+    """Tell the language of a text, if its row does.
+
+    nlp: Makes a document that has the language.
+    RETURNS: A text or document, and its context.
+    """
+    language = _told_language(text.fields)
+    source = text.text
+    if language is not None and nlp is not None:
+        source = nlp.make_doc(source) if isinstance(source, str) else source
+        source._.language = normal_language(language)
+    return source, {"language": language, "fields": text.fields}
+
+
 def _told_language(fields: dict[str, Any]) -> str | None:
     """The language that a row tells; anything that is no code of one is a field as any other."""
     language = fields.get("language")
@@ -139,30 +154,36 @@ def _begin(parts: Path, texts: Texts, settings: Settings) -> list[int]:
 
 
 def annotate_folder(
-    folder: Path, out: Path, suffix: str, field: str, settings: Settings, *, ray_workers: int = 0
+    texts: Texts, out: Path, suffix: str, settings: Settings, *, ray_workers: int = 0, gpu: int = -1
 ) -> int:
     """Annotate every file of a folder into another folder; finished ones are left as they are.
 
+    texts: The folder, with the format and the field of all its files.
     suffix: The end of the outputs' names, such as ".jsonl".
-    field: Field or column with the text.
     ray_workers: Workers of a Ray cluster that share the files; 0 annotates in this process.
+    gpu: GPU of Ray's workers, which take one each; -1 for the CPU.
     RETURNS: The number of files that were annotated now.
-    RAISES: XNER710 for an empty folder, XNER715 without Ray, and as `annotate_file`.
+    RAISES: XNER710 for an empty folder, XNER715 without Ray, XNER716 for two files whose outputs would have
+        the same name, and as `annotate_file`.
     """
-    shards = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    if not shards:
-        raise XnerError(Errors.XNER710.format(path=folder, known="files to annotate"))
-    for shard in shards:
-        _ = Texts(shard).kind
-    targets = {shard: out / f"{shard.name.split('.')[0]}{suffix}" for shard in shards}
+    paths = sorted(path for path in texts.path.iterdir() if path.is_file() and not path.name.startswith("."))
+    if not paths:
+        raise XnerError(Errors.XNER710.format(path=texts.path, known="files to annotate"))
+    targets: dict[Path, Path] = {}
+    for shard in (texts._replace(path=path) for path in paths):
+        _ = shard.kind
+        target = out / f"{shard.stem}{suffix}"
+        if target in targets:
+            raise XnerError(Errors.XNER716.format(one=targets[target], other=shard.path, target=target))
+        targets[target] = shard.path
     jobs = [
-        {"source": str(shard.resolve()), "out": str(target.resolve())}
-        for shard, target in targets.items()
+        {"source": str(path.resolve()), "out": str(target.resolve())}
+        for target, path in targets.items()
         if not target.exists()
     ]
-    annotator = FileAnnotator(settings, field, show=not ray_workers)
+    annotator = FileAnnotator(settings, texts, show=not ray_workers, gpu=gpu if ray_workers else -1)
     if ray_workers:
-        share_by_ray(annotator, jobs, ray_workers)
+        share_by_ray(annotator, jobs, ray_workers, n_gpus=1 if gpu >= 0 else None)
     else:
         for job in jobs:
             annotator(**job)
@@ -172,18 +193,22 @@ def annotate_folder(
 class FileAnnotator:
     """Annotates file after file with one pipeline, which is loaded with the first of them.
 
-    field: Field or column with the text.
+    texts: Format of the files, and the field or column with the text.
     show: Show a progress bar.
+    gpu: GPU that the first call takes, in a process of its own; -1 leaves the process as it is.
     """
 
-    def __init__(self, settings: Settings, field: str, *, show: bool) -> None:
-        self.settings, self.field, self.show = settings, field, show
+    def __init__(self, settings: Settings, texts: Texts, *, show: bool, gpu: int = -1) -> None:
+        self.settings, self.texts, self.show, self.gpu = settings, texts, show, gpu
         self._nlp: Language | None = None
 
     def __call__(self, source: str, out: str) -> None:
         """Annotate a file unless that was done meanwhile; a stopped one is gone on with behind its parts."""
         if Path(out).exists():
             return
-        self._nlp = self._nlp or self.settings.load()
-        texts = Texts(Path(source), field=self.field)
+        if self._nlp is None:
+            if self.gpu >= 0:
+                require_gpu(self.gpu)
+            self._nlp = self.settings.load()
+        texts = self.texts._replace(path=Path(source))
         annotate_file(texts, Path(out), self.settings, self._nlp, show=self.show)

@@ -123,6 +123,9 @@ def _flat(row: Annotated) -> dict[str, Any]:
 
 def _merge_parquet(parts: Sequence[Path], file: Any) -> None:
     arrow, parquet = import_pyarrow()
+    if not parts:
+        parquet.write_table(arrow.table({"text": arrow.array([], arrow.string())}), file)
+        return
     tables = [parquet.read_schema(part) for part in parts]
     # A column that is empty throughout a part has no type there.
     schema = arrow.unify_schemas(tables, promote_options="permissive")

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 from spacy.language import Language
 from spacy.training import Example
 
+from spacy_xner.attributes import is_labelled
 from spacy_xner.calibration import (
     POOLED,
+    Scaling,
     expected_calibration_error,
     find_threshold,
     fit_scalings,
@@ -15,7 +17,7 @@ from spacy_xner.calibration import (
     scaling_of,
 )
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.scoring import Outcome, annotate, judge
+from spacy_xner.scoring import Outcome, annotate, judge, known_entities
 from spacy_xner.stability import entity_set
 from spacy_xner.tagger.component import EntityTagger
 from spacy_xner.tagger.confidence import NO_CALIBRATION
@@ -59,7 +61,8 @@ def calibrate_pipeline(nlp: Language, examples: Sequence[Example], target: Targe
 
     Every second sentence of each language is fitted on. The other half measures the result and gives the
     thresholds, so that their promise holds for text like these sentences. The pooled threshold serves
-    languages without labels here, for which nothing is promised.
+    languages without labels here, for which nothing is promised, and text whose language is not told. Where
+    the pipeline has nothing that finds languages, it is found on probabilities that have the pooled scaling.
 
     RAISES: XNER185 for a tagger whose entities are all right or all wrong, XNER190 without a tagger,
         XNER191 if no entity of a tagger got a probability.
@@ -85,15 +88,14 @@ def _calibrate(
     fitted, measured = _outcomes(tagger, examples)
     if not fitted or not measured:
         raise XnerError(Errors.XNER191.format(name=pipe, n=len(fitted) + len(measured)))
-    scores, right, languages = zip(*fitted, strict=True)
+    scores, right, languages, _ = zip(*fitted, strict=True)
     scalings = fit_scalings(scores, right, languages)
-    # All are scaled as their documents will be: by their languages.
-    scaled = [float(scaling_of(scalings, row.language).apply([row.score])[0]) for row in measured]
     thresholds, rows = {}, []
     for language in [POOLED, *sorted({outcome.language for outcome in measured})]:
+        # Probabilities are scaled as they will be: by the language that was told, or else by this row's.
         chosen = [
-            (row.score, row.is_right, score)
-            for row, score in zip(measured, scaled, strict=True)
+            (row.score, row.is_right, _scale(row.score, scaling_of(scalings, row.told or language or None)))
+            for row in measured
             if language in (POOLED, row.language)
         ]
         before, is_right, after = zip(*chosen, strict=True)
@@ -119,16 +121,21 @@ def _calibrate(
     return rows
 
 
+def _scale(score: float, scaling: Scaling) -> float:
+    return float(scaling.apply([score])[0])
+
+
 def _outcomes(tagger: EntityTagger, examples: Sequence[Example]) -> tuple[list[Outcome], list[Outcome]]:
     """The outcomes of a tagger's entities, in two halves; each language's sentences take turns."""
     halves: tuple[list[Outcome], list[Outcome]] = ([], [])
     n_seen: dict[str | None, int] = {}
     for example in examples:
-        if not is_routed_to(example.predicted, tagger.clusters):
+        if not is_routed_to(example.predicted, tagger.clusters) or not is_labelled(example.reference):
             continue
         language: Any = example.reference._.language
         n_seen[language] = n_seen.get(language, 0) + 1
-        gold, predicted = entity_set(example.reference), entity_set(example.predicted)
+        gold = entity_set(example.reference)
+        predicted = known_entities(entity_set(example.predicted), example.reference)
         half = halves[n_seen[language] % 2]
         half.extend(judge(example, gold & predicted, predicted, tagger.spans_key))
     return halves

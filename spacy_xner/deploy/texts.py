@@ -24,6 +24,11 @@ FORMATS = {
 }  # fmt: skip
 
 
+PACKED = (".gz", ".xz")
+# A column may hold a whole book: the csv module refuses fields of more than 131,072 characters by itself.
+MAX_FIELD = 2**31 - 1
+
+
 class Text(NamedTuple):
     """A text to annotate.
 
@@ -48,13 +53,21 @@ class Texts(NamedTuple):
     field: str = "text"
 
     @property
+    def stem(self) -> str:
+        """The file's name without the ends that tell its format."""
+        name = self.path.name
+        for end in (*PACKED, *FORMATS):
+            name = name.removesuffix(end) or name
+        return name
+
+    @property
     def kind(self) -> str:
         """The format. RAISES: XNER710 for a name that tells none."""
         if self.format:
             return self.format
         if self.path == STANDARD_INPUT:
             return "text"
-        suffixes = [suffix for suffix in self.path.suffixes if suffix not in (".gz", ".xz")]
+        suffixes = [suffix for suffix in self.path.suffixes if suffix not in PACKED]
         kind = FORMATS.get(suffixes[-1] if suffixes else "")
         if kind is None:
             raise XnerError(Errors.XNER710.format(path=self.path, known=", ".join(FORMATS)))
@@ -105,6 +118,7 @@ class Texts(NamedTuple):
             yield self._text_of(row, number)
 
     def _read_csv(self, vocab: Vocab) -> Iterator[Text]:
+        csv.field_size_limit(MAX_FIELD)
         for number, row in enumerate(csv.DictReader(line for _, line in raw_lines(self.path)), start=2):
             yield self._text_of(row, number)
 
@@ -125,7 +139,7 @@ class Texts(NamedTuple):
 
     def _text_of(self, row: Any, number: int) -> Text:
         text = row.get(self.field) if isinstance(row, dict) else None
-        if not isinstance(text, str) or has_surrogate(text):
+        if not isinstance(text, str) or has_surrogate(json.dumps(row, ensure_ascii=False, default=str)):
             raise self._bad_row(number, row)
         return Text(text, {key: value for key, value in row.items() if key != self.field})
 

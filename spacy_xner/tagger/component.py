@@ -17,7 +17,7 @@ from spacy.vocab import Vocab
 from thinc.api import Optimizer, set_dropout_rate
 from thinc.types import Floats2d
 
-from spacy_xner.attributes import has_word, is_blank, is_labelled, register_attributes
+from spacy_xner.attributes import has_word, is_blank, is_labelled, language_of, register_attributes
 from spacy_xner.errors import Errors, Warnings, XnerError
 from spacy_xner.pipe import LabelledPipe
 from spacy_xner.stored import check_width
@@ -26,7 +26,6 @@ from spacy_xner.tagger.confidence import (
     adjust,
     check_calibration,
     check_threshold,
-    language_of,
 )
 from spacy_xner.tagger.decoding import Prediction, decode
 from spacy_xner.tagger.gold import Gold, align_gold, report_unlearnable

@@ -4,9 +4,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from spacy.tokens import Doc, Span
-
-from spacy_xner.attributes import LANGUAGE_SPANS
 from spacy_xner.calibration import Scaling, of_language
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.tagger.decoding import Prediction
@@ -31,16 +28,6 @@ def adjust(
     lowest = max(threshold, of_language(calibration["thresholds"], language, 0.0))
     rows = [row for row in zip(prediction.spans, scores, strict=True) if row[1] >= lowest]
     return Prediction([span for span, _ in rows], [score for _, score in rows])
-
-
-def language_of(doc: Doc, segment: Span | None) -> str | None:
-    """The language of a document, or of a segment of one whose sentences have languages of their own."""
-    if segment is not None:
-        for span in doc.spans.get(LANGUAGE_SPANS, ()):
-            if span.start <= segment.start < span.end:
-                return str(span.label_)
-    language = doc._.language
-    return language if isinstance(language, str) else None
 
 
 def check_calibration(name: str, calibration: Any) -> dict[str, dict[str, Any]]:

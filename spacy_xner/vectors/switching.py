@@ -2,8 +2,8 @@
 
 spaCy imports this module to look up an augmenter: nothing heavy stands among the imports.
 
-SOURCE: Qin et al. 2020 (CoSDA-ML), https://arxiv.org/abs/2006.06402: every pass draws sentences, words, and
-the language of each word anew. Whole entities are replaced as in EntityCS, https://arxiv.org/abs/2210.12540.
+SOURCE: Qin et al. 2020 (CoSDA-ML), https://arxiv.org/abs/2006.06402: sentences, words, and
+the language of each word are drawn. Whole entities are replaced as in EntityCS, https://arxiv.org/abs/2210.12540.
 DIFFERS: An entity is replaced as a whole or not at all, and by one language.
 """
 
@@ -58,7 +58,7 @@ def create_code_switcher(
     entities: Share of its entities that are replaced, by the translation of the whole or of all its words.
     language: Only documents in this language, or in an unknown one, are switched; None for all.
     reverse: Swap source and target of the dictionaries.
-    seed: Random seed; every pass over a corpus draws other words.
+    seed: Random seed; every reading of a corpus draws other words.
     RAISES: XNER154 without a dictionary, XNER603 and XNER604 for a damaged one.
     """
     if not dictionaries:
