@@ -666,7 +666,8 @@ class Errors:
 
     XNER650 = (
         "[XNER650] Only the one tagger of a pipeline, on a transformer in float weights, can be distilled, "
-        "but {found}. Distil each cluster's pipeline before `assemble`, and before `export`."
+        "but {found}. Distil each cluster's pipeline before `assemble`, and before `export`; train on "
+        "`spacy_xner.TransformerEncoder.v1` itself, with no other encoder around it."
     )
     XNER651 = (
         "[XNER651] Expected fewer layers than the {n_layers} that the pipeline has, and at least 1, got "
