@@ -722,6 +722,14 @@ class Errors:
         "[XNER665] Expected from 1 to {n} languages to choose of {languages}, and an identifier to choose "
         "them by, got {found} and {identifier!r}. Give --identifier with --choose-sources."
     )
+    XNER666 = (
+        "[XNER666] Dictionaries translate from one language with labels, and there are several: {languages}. "
+        "Name one of them (--language), or leave --dictionaries out."
+    )
+    XNER667 = (
+        "[XNER667] {folder} has no dictionary of any target. Expected one of {expected}. Rename the files, "
+        "or leave --dictionaries out."
+    )
 
     XNER701 = (
         "[XNER701] {path} has {names}, which are not of this package and would be replaced. Choose another "
