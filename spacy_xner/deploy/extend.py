@@ -164,6 +164,8 @@ def extend(nlp: Language, material: Material, course: Course, progress: Progress
     uncalibrated = tagger.cfg["calibration"] != NO_CALIBRATION
     tagger.cfg["calibration"] = NO_CALIBRATION
     after = _score(nlp, material.scored, old, added)
+    # The corpora that its package lists are not all that it has learnt now.
+    nlp.meta.pop("corpora", None)
     # Figures that were measured before are no property of this pipeline.
     nlp.meta["performance"] = measured_scores(next(iter(after.scores.values()), {}))
     rows = [
