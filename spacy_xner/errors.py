@@ -666,7 +666,8 @@ class Errors:
 
     XNER650 = (
         "[XNER650] Only the one tagger of a pipeline, on a transformer in float weights, can be distilled, "
-        "but {found}. Distil each cluster's pipeline before `assemble`, and before `export`."
+        "but {found}. Distil each cluster's pipeline before `assemble`, and before `export`; train on "
+        "`spacy_xner.TransformerEncoder.v1` itself, with no other encoder around it."
     )
     XNER651 = (
         "[XNER651] Expected fewer layers than the {n_layers} that the pipeline has, and at least 1, got "
@@ -720,6 +721,14 @@ class Errors:
     XNER665 = (
         "[XNER665] Expected from 1 to {n} languages to choose of {languages}, and an identifier to choose "
         "them by, got {found} and {identifier!r}. Give --identifier with --choose-sources."
+    )
+    XNER666 = (
+        "[XNER666] Dictionaries translate from one language with labels, and there are several: {languages}. "
+        "Name one of them (--language), or leave --dictionaries out."
+    )
+    XNER667 = (
+        "[XNER667] {folder} has no dictionary of any target. Expected one of {expected}. Rename the files, "
+        "or leave --dictionaries out."
     )
 
     XNER701 = (

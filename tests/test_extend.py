@@ -51,6 +51,7 @@ def nlp(pipeline):
 def test_a_new_label_is_learnt_and_the_old_ones_stay(nlp):
     scored = {YOURS: labelled(nlp, 1), OTHERS: tiny.make_examples(nlp)[:4]}
     losses = []
+    nlp.meta["corpora"] = ["wikiann"]
     result = extend(
         nlp,
         Material(labelled(nlp), tiny.TEXTS, scored),
@@ -58,6 +59,8 @@ def test_a_new_label_is_learnt_and_the_old_ones_stay(nlp):
         lambda *step: losses.append(step),
     )
     assert (result.added, result.assumed) == (["DATE"], [])
+    # The list of its package does not have what was learnt now.
+    assert "corpora" not in nlp.meta
     assert [step[:2] for step in losses] == [(i, 120) for i in range(1, 121)]
     assert losses[-1][2] < losses[0][2] / 5
     rows = {(row.name, row.group): row for row in result.rows}

@@ -181,6 +181,22 @@ def test_every_public_name_resolves(group, name, target):
     assert found is getattr(import_module(module), function)
 
 
+def test_progress_is_drawn_on_terminals_alone():
+    """A log that is no terminal would get a fragment of a line for every step."""
+    calls = [
+        (path, node)
+        for folder in (PACKAGE, SCRIPTS)
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "tqdm"
+    ]
+    assert len(calls) > 5
+    for path, node in calls:
+        [disable] = [keyword.value for keyword in node.keywords if keyword.arg == "disable"] or [None]
+        assert disable is not None, (path, node.lineno)
+        assert ast.unparse(disable) in ("None", "None if show else True"), (path, node.lineno)
+
+
 @pytest.mark.parametrize("texts", [Errors, Warnings])
 def test_messages_start_with_their_code(texts):
     for code, text in vars(texts).items():

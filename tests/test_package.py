@@ -46,6 +46,13 @@ def test_each_pipeline_becomes_a_wheel(pipelines, tmp_path):
     assert output.count("pip install") == 2
 
 
+def test_the_wheel_is_named_by_the_folder_that_was_given(pipelines, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    output = cli.invoke(xner, "package", "in/asian", "out", "--name=asian", "--version=1.0.0")
+    assert "pip install out/xx_xner_asian-1.0.0-py3-none-any.whl" in output
+    assert str(tmp_path) not in output
+
+
 def test_building_says_nothing_unless_it_fails(pipelines, tmp_path, capfd):
     wheel = build_wheel(pipelines / "asian", tmp_path / "out", "xner_quiet", "1.0.0")
     assert wheel.is_file()

@@ -14,7 +14,9 @@ import spacy
 import srsly
 
 from spacy_xner.cli.app import xner
-from spacy_xner.corpus.docs import read_docs
+from spacy_xner.corpus.docs import read_docs, write_docs
+from spacy_xner.corpus.origins import UNKNOWN, taught_by
+from spacy_xner.deploy.evidence import Evidence, describe_pipeline
 from spacy_xner.errors import XnerError
 from spacy_xner.files import remove_folder
 from spacy_xner.projector import parts
@@ -115,6 +117,33 @@ def test_entities_are_projected_to_a_corpus_with_an_audit(job):
     assert "lines 6, 7" in printed
     assert "entities of the source: projected 8" in printed
     assert not list(out.glob("*.parts"))
+
+
+def test_silver_sentences_carry_what_their_teacher_learnt_from(job, toy_model, tmp_path):
+    """A pipeline that learnt from a tagger of a corpus that is not free is not free."""
+    run, out = job
+    run()
+    # The teacher was trained by hand, and nobody knows on what.
+    assert taught_by(read_docs(out / "xx-silver-train.spacy")) == {UNKNOWN}
+    teacher = spacy.load(tmp_path / "teacher")
+    corpus = tmp_path / "corpus"
+    for source in ("uner_ewt", "conll"):
+        docs = [example.reference for example in tiny.make_examples(teacher)]
+        write_docs(docs, corpus / f"en-{source}-{'train' if source == 'uner_ewt' else 'dev'}.spacy")
+    # By its config, and then by the metadata of its package.
+    teacher.config["corpora"]["train"] = {
+        "@readers": "spacy_xner.MultilingualCorpus.v1", "path": str(corpus), "languages": ["en"]
+    }  # fmt: skip
+    teacher.to_disk(tmp_path / "teacher")
+    for _ in range(2):
+        shutil.rmtree(out)
+        run("--name", "ntrex")
+        assert taught_by(read_docs(out / "xx-ntrex-train.spacy")) == {"uner_ewt", "conll"}
+        with pytest.raises(XnerError, match=r"XNER731.*conll"):
+            describe_pipeline(toy_model / "model-best", Evidence(corpus=out, free=True))
+        meta = describe_pipeline(tmp_path / "teacher", Evidence())
+        shutil.rmtree(corpus, ignore_errors=True)
+        srsly.write_json(tmp_path / "teacher" / "meta.json", meta)
 
 
 def test_rejected_sentences_are_counted_by_reason(job):

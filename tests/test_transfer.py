@@ -180,6 +180,38 @@ def test_what_cannot_be_transferred_is_a_coded_error_before_any_work(code, chang
     assert not (tmp_path / "out").exists()
 
 
+def test_dictionaries_switch_words_in_every_training(settings, tmp_path):
+    (tmp_path / "en-ru.txt").write_text("won выиграла\n", encoding="utf-8")
+    (tmp_path / "en-ru.dict").write_text("no pair of words", encoding="utf-8")
+    (tmp_path / "ru-en.txt").write_text("no pair of words", encoding="utf-8")
+    transfer = replace(settings, dictionaries=tmp_path, targets=("ru", "fi"))
+    transfer.check_dictionaries()
+    for teacher in (None, tmp_path / "teacher"):
+        augmenter = training_overrides(transfer, tmp_path, teacher)["corpora.train.augmenter"]
+        assert augmenter["dictionaries"] == {"ru": str(tmp_path / "en-ru.txt")}
+        assert (augmenter["@augmenters"], augmenter["language"]) == ("spacy_xner.code_switching.v1", "en")
+    # A stage that was done without them is another one; results from before there were any stay.
+    assert transfer.conditions["dictionaries"][0][0] == str(tmp_path / "en-ru.txt")
+    assert "dictionaries" not in settings.conditions
+    assert "corpora.train.augmenter" not in training_overrides(settings, tmp_path, None)
+    (tmp_path / "en-ru.txt").unlink()
+    with pytest.raises(XnerError, match=r"XNER603.*en-ru\.dict"):
+        transfer.check_dictionaries()
+
+
+def test_dictionaries_that_cannot_be_used_are_coded_errors_before_any_work(settings, tmp_path):
+    transfer = replace(settings, out=tmp_path / "out", dictionaries=tmp_path / "dictionaries")
+    with pytest.raises(XnerError, match=r"XNER667.*en-ru\.txt"):
+        transfer_languages(transfer)
+    (tmp_path / "dictionaries").mkdir()
+    (tmp_path / "dictionaries" / "en-ru.txt").write_text("won\n", encoding="utf-8")
+    with pytest.raises(XnerError, match=r"XNER603.*en-ru\.txt"):
+        transfer_languages(transfer)
+    with pytest.raises(XnerError, match=r"XNER666.*en, zh"):
+        transfer_languages(replace(transfer, languages=("en", "zh")))
+    assert not (tmp_path / "out").exists()
+
+
 def test_text_with_tags_in_it_is_refused_and_plain_text_is_not(settings, tmp_path):
     transfer = replace(settings, targets=("fi",), text=tmp_path)
     for tagged in ("Maria\tB-PER\nwon\tO\n", "Maria I-PER\nwon O\n\n"):
@@ -226,13 +258,20 @@ def test_sources_are_chosen_by_text_alone(settings, identifier, tmp_path):
 
 def test_the_verb_chooses_sources_trains_and_reports(settings, identifier, toy_corpus, checkpoint, tmp_path):
     (tmp_path / "pt.txt").write_text(tiny.TEXTS[3], encoding="utf-8")
+    # Of the two sources one is chosen, so that its dictionary is enough.
+    (tmp_path / "zh-pt.txt").write_text("联合国\tNações Unidas\n", encoding="utf-8")
     shown = invoke(
         xner, "transfer", toy_corpus, tmp_path / "out", "--language", "en,zh", "--targets", "pt",
         "--text", tmp_path, "--choose-sources", 1, "--identifier", identifier, "--encoder", checkpoint,
+        "--dictionaries", tmp_path,
         "--frozen", 1, "--epochs", 1, "--rounds", 0, "--precision", "float32",
     )  # fmt: skip
     assert "nearest sentences: zh (" in shown
     assert "XNER-W651" in shown
     assert "report.md" in shown
-    assert spacy.load(tmp_path / "out" / "pipeline").get_pipe("ner").labels == ("LOC", "ORG")
+    nlp = spacy.load(tmp_path / "out" / "pipeline")
+    assert nlp.get_pipe("ner").labels == ("LOC", "ORG")
+    switched = nlp.config["corpora"]["train"]["augmenter"]
+    assert switched["dictionaries"] == {"pt": str(tmp_path / "zh-pt.txt")}
+    assert switched["language"] == "zh"
     assert "XNER660" in invoke(xner, "transfer", toy_corpus, tmp_path / "o", "--targets", ",", code=1)

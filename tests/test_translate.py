@@ -5,17 +5,23 @@ from pathlib import Path
 
 import numpy
 import pytest
+import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_xner.corpus.conll import Sentence, read_tagged
+from spacy_xner.corpus.docs import make_doc, read_docs, write_docs
+from spacy_xner.corpus.origins import DICTIONARY, mark_taught, taught_by
 from spacy_xner.tags import TokenSpan, spans_to_tags
 from spacy_xner.vectors.dictionary import read_dictionary
+from spacy_xner.vectors.table import VectorTable
 from spacy_xner.vectors.translate import (
     Coverage,
     WordChoice,
     measure_coverage,
     name_beside,
+    shuffle_corpus,
+    translate_corpus,
     translate_sentence,
 )
 
@@ -236,3 +242,18 @@ def test_a_corpus_whose_name_tells_no_split_is_refused(name: str) -> None:
     assert name_beside(Path("a/en-news-train.spacy"), "fi") == Path("a/en-news.fi-train.spacy")
     with pytest.raises(ValueError, match="XNER622"):
         name_beside(Path(name), "fi")
+
+
+def test_what_is_made_of_a_corpus_goes_back_to_what_that_does(tmp_path: Path) -> None:
+    vocab, corpus = spacy.blank("xx").vocab, tmp_path / "en-news-train.spacy"
+    doc = make_doc(vocab, Sentence(["Ana", "won"], [True, False], [TokenSpan(0, 1, "PER")]), "en")
+    write_docs([doc], corpus)
+    assert taught_by(read_docs(shuffle_corpus(corpus).path)) == set()
+    mark_taught(doc, ["conll"])
+    write_docs([doc], corpus)
+    assert taught_by(read_docs(shuffle_corpus(corpus).path)) == {"conll"}
+    (tmp_path / "en-es.txt").write_text("won gan\u00f3\n", encoding="utf-8")
+    table = VectorTable(["won", "gan\u00f3"], numpy.eye(2, dtype="float32"))
+    made = translate_corpus(corpus, tmp_path / "en-es.txt", table, "es")
+    assert [d.text for d in read_docs(made.path).get_docs(vocab)] == ["Ana gan\u00f3"]
+    assert taught_by(read_docs(made.path)) == {"conll", DICTIONARY.format(name="en-es.txt")}

@@ -77,10 +77,10 @@ def text_cli(
 
 
 def show_progress(docs: Iterable[Any], name: str) -> Iterable[Any]:
-    """Draw a progress bar, which vanishes at its end."""
+    """Draw a progress bar, which vanishes at its end, if standard error is a terminal."""
     from tqdm import tqdm
 
-    return tqdm(docs, desc=name, unit=" sentences", leave=False)
+    return tqdm(docs, desc=name, unit=" sentences", leave=False, disable=None)
 
 
 def show(written: "Written") -> None:

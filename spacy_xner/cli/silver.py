@@ -58,7 +58,8 @@ def silver_cli(
     """Write a corpus of the target language, and a page to compare kept and rejected pairs on.
 
     A stopped run goes on behind its last part. Shards are .jsonl or .parquet files with the fields source and
-    target. EXAMPLE: python -m spacy xner silver training/xner pairs.tsv corpus --language es
+    target. The sentences name the corpora that the teacher learnt from, for `package --free`.
+    EXAMPLE: python -m spacy xner silver training/xner pairs.tsv corpus --language es
     """
     from spacy_xner.corpus.names import file_language
     from spacy_xner.loading import load_pipeline

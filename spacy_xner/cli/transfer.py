@@ -25,6 +25,10 @@ def transfer_cli(
     ] = None,
     source: Annotated[str, typer.Option(help="Comma-separated corpora of the folder; all by default.")] = "",
     text: Annotated[Path | None, typer.Option(help="Folder with plain text, {lang}.txt, of targets.")] = None,
+    dictionaries: Annotated[
+        Path | None,
+        typer.Option(help="Folder of {source}-{target}.txt or .dict: words are switched in training."),
+    ] = None,
     limit: Annotated[int, typer.Option(min=0, help="Labelled sentences a file; 0: all.")] = 0,
     text_limit: Annotated[int, typer.Option(min=0, help="Sentences of text a target; 0: all.")] = 5000,
     dev_limit: Annotated[int, typer.Option(min=0, help="Dev sentences a file; 0: all.")] = 300,
@@ -58,7 +62,7 @@ def transfer_cli(
     transfer = Transfer(
         corpus, out, tuple(split_names(language)), tuple(split_names(targets)), tuple(split_names(source)),
         text, encoder, limit, text_limit, dev_limit, frozen, head_rate, learn_rate, epochs, rounds, share,
-        batch_size, seed, config, precision.value, gpu, soup_seeds,
+        batch_size, seed, config, precision.value, gpu, soup_seeds, dictionaries,
     )  # fmt: skip
     with print_warnings():
         if choose:

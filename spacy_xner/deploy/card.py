@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 import spacy_xner
-from spacy_xner.deploy.sources import annotation_of
+from spacy_xner.deploy.sources import annotation_of, source_of
 from spacy_xner.files import write_text
 from spacy_xner.pages import render
 from spacy_xner.report.figures import draw_calibration
@@ -58,6 +58,8 @@ def render_card(name: str, meta: Mapping[str, Any], *, has_picture: bool = False
              literally(row["license"] or "not known"))
             for row in meta["data"]
         ],
+        "encoders": [(literally(row["name"]), literally(row["license"])) for row in meta["encoders"]],
+        "further": _further_corpora(meta),
         "calibrated": _names(meta["calibrated"]),
         "scores": meta["performance"],
         "rows": [(literally(key), row) for key, row in _by_language(meta).items()],
@@ -71,6 +73,13 @@ def render_card(name: str, meta: Mapping[str, Any], *, has_picture: bool = False
 def _by_language(meta: Mapping[str, Any]) -> Mapping[str, Mapping[str, float]]:
     scores: Mapping[str, Mapping[str, float]] = meta["performance"].get("ents_per_language", {})
     return scores
+
+
+def _further_corpora(meta: Mapping[str, Any]) -> list[tuple[Markup, Markup]]:
+    """Titles and licences of what the weights go back to and were not trained on."""
+    trained = {row["source"] for row in meta["data"]}
+    sources = [source_of(name) for name in meta["corpora"] if name not in trained]
+    return [(literally(source.title), literally(source.licence or "not known")) for source in sources]
 
 
 def _by_corpus(

@@ -9,7 +9,8 @@ from spacy.tokens import DocBin
 from thinc.api import Config
 
 from spacy_xner.corpus.names import file_source, find_files
-from spacy_xner.deploy.sources import FREE, licence_of_weights, not_free, source_of
+from spacy_xner.corpus.origins import further_corpora, training_reader
+from spacy_xner.deploy.sources import FREE, find_encoders, licence_of_weights, not_free, source_of
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import read_json
 from spacy_xner.report.figures import draw_calibration
@@ -39,7 +40,9 @@ def describe_pipeline(model: Path, evidence: Evidence) -> dict[str, Any]:
     """The metadata of a package, with scores that were measured and no others.
 
     RETURNS: `meta.json` with `languages`, `clusters` (languages by cluster), `data` (training sentences by
-        source), `calibrated` (languages whose probabilities are scaled), `sources`, `license`, `performance`.
+        source), `corpora` (names of all that the weights go back to; see `corpus.origins`), `encoders`
+        (pretrained weights with their licences), `calibrated` (languages whose probabilities are scaled),
+        `sources`, `license`, `performance`.
     RAISES: XNER730 for metrics that `evaluate` has not written, XNER106 for a corpus without files, XNER731
         and XNER732 for weights that are to be free and are not.
     """
@@ -47,18 +50,20 @@ def describe_pipeline(model: Path, evidence: Evidence) -> dict[str, Any]:
     config = Config().from_disk(model / "config.cfg", interpolate=False)
     scores = read_metrics(evidence.metrics).get("scores", {})
     learnt = [_learnt(model / str(name)) for name in meta.get("components") or []]
-    reader = _training_reader(config)
+    reader = training_reader(config)
     data = _count_sentences(reader, evidence.corpus)
     # The languages of the training's development sentences stand in its scores, which go otherwise: they
     # were measured before anything was trimmed.
     languages = _languages(meta, reader, data, scores)
-    sources = {source: source_of(source) for source in data}
+    folder = evidence.corpus or Path(str(reader.get("path") or "."))
+    corpora = {*data, *further_corpora(reader, folder)} if data else set()
+    sources = {source: source_of(source) for source in [*data, *sorted(corpora - set(data))]}
     if evidence.free:
-        _check_free(model, data, reader, evidence.corpus)
+        _check_free(model, corpora)
     return {
         **meta,
         "description": meta.get("description") or DESCRIPTION,
-        "license": licence_of_weights(data) or meta.get("license") or "",
+        "license": licence_of_weights(corpora) or meta.get("license") or "",
         "languages": languages,
         "clusters": _clusters(config, learnt, languages),
         "data": [
@@ -70,6 +75,8 @@ def describe_pipeline(model: Path, evidence: Evidence) -> dict[str, Any]:
             }
             for source, counts in data.items()
         ],
+        "corpora": sorted(corpora),
+        "encoders": find_encoders(config),
         "calibrated": _calibrated(learnt),
         "sources": [{"name": row.title, "license": row.licence, "url": row.url} for row in sources.values()],
         "performance": measured_scores(scores),
@@ -115,14 +122,6 @@ def _learnt(folder: Path) -> dict[str, Any]:
     return cfg if isinstance(cfg, dict) else {}
 
 
-def _training_reader(config: Config) -> dict[str, Any]:
-    """The settings of the training corpus; none for a pipeline that was put together."""
-    try:
-        return dict(config.interpolate().get("corpora", {}).get("train", {}))
-    except ValueError:  # The config names a section that is not there any more.
-        return {}
-
-
 def _count_sentences(reader: Mapping[str, Any], corpus: Path | None) -> dict[str, dict[str, int]]:
     """Training sentences by source and language; none if the corpus of the config is not there."""
     folder = corpus or Path(str(reader.get("path") or "."))
@@ -138,18 +137,12 @@ def _count_sentences(reader: Mapping[str, Any], corpus: Path | None) -> dict[str
     return dict(counts)
 
 
-def _check_free(model: Path, data: Mapping[str, Any], reader: Mapping[str, Any], corpus: Path | None) -> None:
-    """Refuse weights of corpora that are not free. RAISES: XNER731, XNER732.
-
-    Development sentences choose weights, scalings and thresholds, so that their corpora count too.
-    """
-    folder = corpus or Path(str(reader.get("path") or "."))
-    if not data:
+def _check_free(model: Path, names: Iterable[str]) -> None:
+    """Refuse weights of corpora that are not free. RAISES: XNER731, XNER732."""
+    names = sorted(names)
+    if not names:
         raise XnerError(Errors.XNER732.format(path=model))
-    chosen = reader.get("sources") or []
-    dev = {file_source(path) for path in folder.glob("*-dev.spacy")}
-    names = {*data, *(dev & set(chosen) if chosen else dev)}
-    if refused := not_free(sorted(names)):
+    if refused := not_free(names):
         corpora = ", ".join(f"{name} has the licence {licence!r}" for name, licence in refused.items())
         raise XnerError(Errors.XNER731.format(corpora=corpora, allowed=", ".join(FREE)))
 

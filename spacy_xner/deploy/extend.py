@@ -33,7 +33,7 @@ from spacy_xner.objectives.teacher import Teacher, find_taggers
 from spacy_xner.scoring import annotate, score_labels
 from spacy_xner.tagger.component import EntityTagger
 from spacy_xner.tagger.confidence import NO_CALIBRATION
-from spacy_xner.tagger.model import encoder_network, raise_tags
+from spacy_xner.tagger.model import encoder_shims, raise_tags
 from spacy_xner.tagger.network import NEW_TAG
 from spacy_xner.training import steps_per_epoch
 from spacy_xner.transformer.exported import ExportedEncoder
@@ -164,6 +164,8 @@ def extend(nlp: Language, material: Material, course: Course, progress: Progress
     uncalibrated = tagger.cfg["calibration"] != NO_CALIBRATION
     tagger.cfg["calibration"] = NO_CALIBRATION
     after = _score(nlp, material.scored, old, added)
+    # The corpora that its package lists are not all that it has learnt now.
+    nlp.meta.pop("corpora", None)
     # Figures that were measured before are no property of this pipeline.
     nlp.meta["performance"] = measured_scores(next(iter(after.scores.values()), {}))
     rows = [
@@ -236,7 +238,10 @@ def _only_tagger(nlp: Language) -> EntityTagger:
         [(name, tagger)] = taggers.items()
         if tagger.listens:
             reason = f"{name!r} listens to a transformer of another component"
-        elif isinstance(getattr(encoder_network(tagger.model), "encoder", None), ExportedEncoder):
+        elif any(
+            isinstance(getattr(shim.network, "encoder", None), ExportedEncoder)
+            for shim in encoder_shims(tagger.model)
+        ):
             reason = f"the encoder of {name!r} was exported"
         else:
             return tagger

@@ -8,6 +8,7 @@ from thinc.api import Adam
 
 from spacy_xner.optimizer import create_warmup_linear
 from spacy_xner.tagger.component import EntityTagger
+from spacy_xner.tagger.model import encoder_shims
 
 
 def start_optimizer(tagger: EntityTagger, learn_rate: float, n_steps: int) -> tuple[Adam, Iterator[float]]:
@@ -17,7 +18,7 @@ def start_optimizer(tagger: EntityTagger, learn_rate: float, n_steps: int) -> tu
         then falls to 0.
     """
     # This optimizer has a rate for transformers: the limit of the config is for other ones.
-    for shim in tagger.model.get_ref("tok2vec").shims:
+    for shim in encoder_shims(tagger.model):
         shim.max_learn_rate = None
     optimizer = Adam(0.0, L2=0.01, L2_is_weight_decay=True, grad_clip=1.0, use_averages=False)
     # The first rate of the schedule is 0.

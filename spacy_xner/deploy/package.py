@@ -58,7 +58,8 @@ def build_wheels(
             for name, path in models.items()
         ]
         for job in as_completed(jobs):
-            yield job.result()
+            # The process works with whole paths; people see the one that they gave.
+            yield out / job.result().name
 
 
 def _evidence_of(name: str, evidence: Evidence) -> Evidence:

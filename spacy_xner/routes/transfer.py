@@ -61,10 +61,11 @@ def transfer_languages(
 
     on_stage: Called with the name of a stage before it, or with a word about it if it was done before.
     on_risks: Called with the rows under `RISK_HEADER` before anything is trained.
-    RAISES: As `Transfer.check` and `find_risks`; XNER640 if a stage was done with other settings, XNER702 if
-        another process is at it.
+    RAISES: As `Transfer.check`, `Transfer.check_dictionaries` and `find_risks`; XNER640 if a stage was done
+        with other settings, XNER702 if another process is at it.
     """
     transfer.check()
+    transfer.check_dictionaries()
     with hold(transfer.out):
         transfer.out.mkdir(parents=True, exist_ok=True)
         rows = tabulate_risks(_look_at_risks(transfer))
@@ -195,6 +196,13 @@ def training_overrides(transfer: Transfer, training: Path, teacher: Path | None)
         "corpora.dev.sources": list(transfer.sources),
     }  # fmt: skip
     del overrides["paths.curves"]
+    if files := transfer.dictionary_files():
+        overrides["corpora.train.augmenter"] = {
+            "@augmenters": "spacy_xner.code_switching.v1",
+            "dictionaries": {target: str(path) for target, path in files.items()},
+            "language": transfer.languages[0],
+            "seed": transfer.seed,
+        }
     if teacher is None:
         return overrides
     objective = {"@misc": "spacy_xner.taught.v1", "teacher": str(teacher), "share": transfer.share}

@@ -25,6 +25,7 @@ from spacy_xner.transformer.checkpoint import describe, load_checkpoint
 from spacy_xner.transformer.risk import TransferRisk, describe_risk
 from spacy_xner.transformer.wordpieces import split_texts
 from spacy_xner.types import Precision
+from spacy_xner.vectors.dictionary import read_dictionary
 
 # Below so many labelled sentences a transferred tagger finds little.
 LEAST_LABELS = 100
@@ -32,6 +33,8 @@ LEAST_LABELS = 100
 MOST_UNKNOWN = 0.25
 # Sentences of a language that the risks are told by, and lines by which a file's kind is told.
 N_RISK, N_LINES = 1000, 50
+# Endings of dictionaries; a target's first one is read.
+DICTIONARIES = (".txt", ".dict")
 _TAGGED = re.compile(r"\S+[\t ](?:O|[BIES]-\S+)")
 
 
@@ -51,6 +54,8 @@ class Transfer:
     rounds: Rounds of self-training; 0 takes the first tagger.
     share: Share of every batch of text that a student learns; see `objectives.taught`.
     soup_seeds: Trainings of every round, whose weights are averaged; all but the first have its head, frozen.
+    dictionaries: Folder of {source}-{target}.txt or .dict, by whose words labelled sentences are switched in
+        every training; targets without a file have none.
     """
 
     corpus: Path
@@ -75,15 +80,18 @@ class Transfer:
     precision: Precision = "auto"
     gpu: int = -1
     soup_seeds: int = 1
+    dictionaries: Path | None = None
 
     @property
     def conditions(self) -> dict[str, Any]:
         """The settings that a stage depends on, as JSON."""
         # A setting that is younger than some results is left out where it changes nothing.
-        left_out = {"out", "gpu", *(("soup_seeds",) if self.soup_seeds == 1 else ())}
+        left_out = {"out", "gpu", "dictionaries", *(("soup_seeds",) if self.soup_seeds == 1 else ())}
         settings = {name: value for name, value in asdict(self).items() if name not in left_out}
         lists = {name: list(settings[name]) for name in ("languages", "targets", "sources")}
         text = [describe_file(path) for target in self.targets for path in self.text_files(target)]
+        if self.dictionaries is not None:
+            lists["dictionaries"] = [describe_file(path) for path in self.dictionary_files().values()]
         return {**settings, **lists, "corpus": str(self.corpus.resolve()), "text": text}
 
     @property
@@ -112,6 +120,33 @@ class Transfer:
             return []
         paths = (self.text / f"{language}.txt{ending}" for ending in ("", ".gz", ".xz"))
         return [path for path in paths if path.is_file()]
+
+    def dictionary_files(self) -> dict[str, Path]:
+        """Find the dictionaries by target; there are none without a folder.
+
+        RAISES: XNER666 for several languages with labels, XNER667 if no target has a dictionary.
+        """
+        if self.dictionaries is None:
+            return {}
+        if len(self.languages) != 1:
+            raise XnerError(Errors.XNER666.format(languages=", ".join(self.languages)))
+        [source] = self.languages
+        names = {target: [f"{source}-{target}{end}" for end in DICTIONARIES] for target in self.targets}
+        files = {
+            target: self.dictionaries / name
+            for target in self.targets
+            for name in reversed(names[target])
+            if (self.dictionaries / name).is_file()
+        }
+        if not files:
+            expected = ", ".join(name for row in names.values() for name in row)
+            raise XnerError(Errors.XNER667.format(folder=self.dictionaries, expected=expected))
+        return files
+
+    def check_dictionaries(self) -> None:
+        """Read the dictionaries before any work. RAISES: XNER603, XNER604, XNER666, XNER667."""
+        for path in self.dictionary_files().values():
+            read_dictionary(path)
 
     def check(self) -> None:
         """Refuse what cannot be transferred, before any work.

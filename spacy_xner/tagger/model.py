@@ -94,6 +94,12 @@ def encoder_network(model: Tagger) -> Any:
     return shims[0].network if shims else None
 
 
+def encoder_shims(model: Tagger) -> list[TorchShim]:
+    """The built torch shims of a tagger's encoder, those of an encoder within another one too."""
+    shims = (shim for node in model.get_ref("tok2vec").walk() for shim in node.shims)
+    return [shim for shim in shims if isinstance(shim, TorchShim) and shim.is_built]
+
+
 def forward_head(
     model: HeadModel, vectors: list[Floats2d], is_train: bool
 ) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Floats2d]]]:

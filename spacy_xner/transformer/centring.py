@@ -67,8 +67,10 @@ def build_language_means(
     those without labels among them, and are stored with the model. Gradients pass to the inner encoder as if
     the means were constant. A token without a vector stays without one.
 
+    Export and trimming change the inner encoder, and the means stay those that are stored.
+
     tok2vec: The inner encoder, such as `spacy_xner.TransformerEncoder.v1`. Objectives that look into a
-        transformer do not find it in here, nor does the export.
+        transformer refuse this one around it (XNER308), and so does the distillation (XNER650).
     n_texts: Documents of each language.
     refresh: Updates of a training between which the means are computed anew; 0 leaves those of the
         initialization. A mean over weights (`averaging`) keeps the last means.

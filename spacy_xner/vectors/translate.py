@@ -5,7 +5,7 @@ SOURCE: Huang et al. 2019, "What matters for neural cross-lingual named entity r
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -18,6 +18,7 @@ from tqdm import tqdm
 from spacy_xner.arrays import to_unit_length
 from spacy_xner.corpus.conll import Sentence
 from spacy_xner.corpus.docs import make_doc, read_docs, sentence_of, write_docs
+from spacy_xner.corpus.origins import DICTIONARY, mark_taught, taught_by
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.tags import TokenSpan
 from spacy_xner.vectors.dictionary import BilingualDictionary, check_direction, read_dictionary
@@ -81,7 +82,8 @@ def translate_corpus(
         for a file name that names no split; those of `read_docs` and `read_dictionary`.
     """
     path = name_beside(corpus, language)
-    docs = list(read_docs(corpus).get_docs(spacy.blank("xx").vocab))
+    stored = read_docs(corpus)
+    docs = list(stored.get_docs(spacy.blank("xx").vocab))
     entries = read_dictionary(dictionary, reverse=reverse)
     # The table has the words of both languages and does not say which language a word belongs to.
     check_direction(entries, Counter(token.lower_ for doc in docs for token in doc), (), dictionary)
@@ -89,7 +91,8 @@ def translate_corpus(
     _check_vectors(entries, embed, dictionary)
     sentences = [sentence_of(doc) for doc in docs]
     progress = tqdm(sentences, unit=" sentences", disable=None)
-    _write((translate_sentence(sentence, entries, embed, choice) for sentence in progress), path, language)
+    translated = (translate_sentence(sentence, entries, embed, choice) for sentence in progress)
+    _write(translated, path, language, {*taught_by(stored), DICTIONARY.format(name=dictionary.name)})
     return Made(path, len(sentences), measure_coverage(sentences, entries))
 
 
@@ -101,8 +104,10 @@ def shuffle_corpus(corpus: Path, seed: int = 0) -> Made:
     """
     path = name_beside(corpus, "shuffled")
     rng = random.Random(seed)
-    docs: list[Doc] = list(read_docs(corpus).get_docs(spacy.blank("xx").vocab))
-    _write((shuffle_sentence(sentence_of(doc), rng) for doc in docs), path, docs[0]._.language)
+    stored = read_docs(corpus)
+    docs: list[Doc] = list(stored.get_docs(spacy.blank("xx").vocab))
+    shuffled = (shuffle_sentence(sentence_of(doc), rng) for doc in docs)
+    _write(shuffled, path, docs[0]._.language, taught_by(stored))
     return Made(path, len(docs))
 
 
@@ -220,6 +225,15 @@ def _check_vectors(entries: BilingualDictionary, embed: Embed, path: Path) -> No
         raise XnerError(Errors.XNER615.format(n=len(words), where=path, first=words[0]))
 
 
-def _write(sentences: Iterable[Sentence], path: Path, language: str) -> None:
+def _write(sentences: Iterable[Sentence], path: Path, language: str, origins: set[str]) -> None:
+    """Write sentences. origins: Corpora and dictionaries that they go back to; see `corpus.origins`."""
     vocab = spacy.blank("xx").vocab
-    write_docs((make_doc(vocab, sentence, language) for sentence in sentences), path)
+
+    def documents() -> Iterator[Doc]:
+        for sentence in sentences:
+            doc = make_doc(vocab, sentence, language)
+            if origins:
+                mark_taught(doc, origins)
+            yield doc
+
+    write_docs(documents(), path)
