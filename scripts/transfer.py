@@ -76,6 +76,9 @@ class TransferRuns(Trained):
             [lang for lang in settings[key] if lang != target] for key in ("languages", "candidates")
         )
         targets = [lang for lang in targets if lang not in languages]
+        if n:
+            # A language that is chosen as a source is no target without labels.
+            candidates = [lang for lang in candidates if lang not in targets]
         if n and n > len(candidates):
             self._refuse(f"`choose` is {n}, and there are {len(candidates)} candidates")
         if not (n or languages) or not targets:
@@ -220,6 +223,8 @@ class TransferRuns(Trained):
             nlp = spacy.load(folder / weights, config=changes)
             for source in ["", *run["test_sources"]]:
                 examples = self._examples(run, nlp, languages, source)
+                if not examples:
+                    continue
                 rows = score_rows(annotate(nlp, examples), source, run["scored"])
                 outcome["scores"] += [{"reading": reading, **row} for row in rows if row["label"] == ALL]
                 if source:
@@ -238,6 +243,7 @@ class TransferRuns(Trained):
         sources = [source] if source else run["sources"]
         files = find_files(self.paths["corpus"], run["scored"], [], sources)
         spoken = [lang for lang in languages if lang in files]
-        return read_examples(
+        # No language at all would stand for every language of the corpus.
+        return spoken and read_examples(
             nlp, self.paths["corpus"], run["scored"], spoken, run["test_limit"], sources, known_language=True
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
+from thinc.api import xp2torch
 
 from spacy_xner.averaging import WeightMean
 from spacy_xner.errors import Errors, XnerError
@@ -66,6 +67,10 @@ def _tensors(nlp: Language) -> Iterator[tuple[tuple[str, ...], Any]]:
     for name, pipe in nlp.pipeline:
         if isinstance(pipe, TrainablePipe):
             for place, node in enumerate(pipe.model.walk()):
+                for key in node.param_names:
+                    if node.has_param(key):
+                        # It shares the memory of thinc's array.
+                        yield (name, node.name, str(place), key), xp2torch(node.get_param(key))
                 for shim in node.shims:
                     for key, tensor in shim.network.state_dict().items():
                         yield (name, node.name, str(place), key), tensor

@@ -235,6 +235,9 @@ def test_sources_tell_licences():
     assert source_of("wikiann").licence == "CC BY-SA 3.0"
     assert source_of("UNER_EWT").title == "Universal NER"
     assert source_of("mine") == ("mine", "", "", False)
+    assert source_of("conll2002").licence == "text for research only"
+    # A name that only begins like that of a known corpus is another one's.
+    assert source_of("sampled").licence == source_of("wikiannotated").licence == ""
     assert licence_of_weights(["sample"]) == "mit"
     assert licence_of_weights(["sample", "wikiann"]) == "cc-by-sa-4.0"
     for name in ("mine", "masakhaner", "wikineural", "conll2002"):

@@ -10,6 +10,7 @@ from spacy_xner.cli import xner
 from spacy_xner.deploy.distill import Schooling, agreement, cut_tagger, distill, distill_folder
 from spacy_xner.errors import XnerError
 from spacy_xner.objectives.teacher import Teacher
+from spacy_xner.tagger.confidence import NO_CALIBRATION
 
 from tests import tiny
 from tests.cli import invoke
@@ -53,6 +54,8 @@ def test_the_student_begins_with_the_lowest_layers_and_the_head(pipeline):
 
 def test_the_student_comes_nearer_to_its_teacher_which_stays_as_it_is(pipeline):
     nlp, student = load_twice(pipeline)
+    student.get_pipe("ner").cfg["calibration"] = {"scalings": {"": [2.0, 0.0]}, "thresholds": {"": 0.5}}
+    student.meta["performance"] = {"ents_f": 0.9}
     before = tensors(nlp)
     losses = []
     result = distill(
@@ -63,6 +66,9 @@ def test_the_student_comes_nearer_to_its_teacher_which_stays_as_it_is(pipeline):
     assert result.loss < losses[0][2] / 2
     assert all(torch.equal(before[name], tensor) for name, tensor in tensors(nlp).items())
     docs = [nlp.make_doc(text) for text in tiny.TEXTS]
+    # Nothing that was measured on the teacher is told of the student.
+    assert student.get_pipe("ner").cfg["calibration"] == NO_CALIBRATION
+    assert student.meta["performance"] == {}
     assert result.agreement == agreement(nlp.get_pipe("ner"), student.get_pipe("ner"), docs[:1])
 
 

@@ -53,6 +53,24 @@ def test_a_frozen_head_is_not_trained_and_the_encoder_is(members):
     assert any(not torch.equal(first[name], second[name]) for name in first)
 
 
+def test_weights_of_thinc_are_averaged_too(tmp_path):
+    params = []
+    for seed in range(2):
+        nlp = spacy.blank("xx")
+        nlp.add_pipe("tok2vec")
+        nlp.initialize()
+        model = nlp.get_pipe("tok2vec").model
+        for node in model.walk():
+            for name in node.param_names:
+                node.set_param(name, node.get_param(name) * 0 + 2 * seed + 1)
+        nlp.to_disk(tmp_path / str(seed))
+    average_pipelines([tmp_path / "0", tmp_path / "1"], tmp_path / "mean")
+    for node in spacy.load(tmp_path / "mean").get_pipe("tok2vec").model.walk():
+        params += [node.get_param(name) for name in node.param_names]
+    assert params
+    assert all((param == 2.0).all() for param in params)
+
+
 def test_the_mean_is_that_of_every_weight(members, tmp_path):
     average_pipelines(members, tmp_path / "mean")
     states = [tensors_of(folder) for folder in members]

@@ -27,6 +27,7 @@ from spacy_xner.netfile import write_network
 from spacy_xner.objectives.teacher import Teacher, find_taggers
 from spacy_xner.shim import TorchShim
 from spacy_xner.tagger.component import EntityTagger
+from spacy_xner.tagger.confidence import NO_CALIBRATION
 from spacy_xner.tagger.model import build_entity_tagger, encoder_network
 from spacy_xner.training import steps_per_epoch
 from spacy_xner.transformer.exported import ExportedEncoder
@@ -118,6 +119,9 @@ def distill(
     fix_random_seed(schooling.seed)
     pupil: Any = student.get_pipe(name)
     cut_tagger(student, name, schooling.layers)
+    # The teacher's calibration and its figures are no property of the student.
+    pupil.cfg["calibration"] = NO_CALIBRATION
+    student.meta["performance"] = {}
     compared = docs[::LEAST_TEXTS][:MAX_COMPARED]
     held_out = {id(doc) for doc in compared}
     learnt = [doc for doc in docs if id(doc) not in held_out]

@@ -1,5 +1,6 @@
 """Licences of the corpora that the package knows, by their names in file names."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ class Source(NamedTuple):
     is_silver: bool = False
 
 
-# By the first letters of a corpus' name in file names.
+# By a corpus' name in file names, which a number or the name of a part may follow: conll2002, uner_ewt.
 KNOWN = {
     "sample": Source("sentences bundled with spacy_xner", "MIT"),
     "wikiann": Source(
@@ -54,9 +55,8 @@ FREE = ("MIT", "CC BY 4.0", "CC BY-SA 3.0", "CC BY-SA 4.0")
 
 def source_of(name: str) -> Source:
     """The source of corpus files by its name there; one that is not known keeps its name, without licence."""
-    for prefix, source in KNOWN.items():
-        if name.lower().startswith(prefix):
-            return source
+    if match := re.fullmatch(r"([a-z]+)(?:\d+|_\w+)?", name.lower()):
+        return KNOWN.get(match[1], Source(name, ""))
     return Source(name, "")
 
 

@@ -69,8 +69,13 @@ class Taught:
     def update(self, docs: list[Doc], tagger: EntityTagger) -> float:
         """Add the gradients of the chosen documents. RETURNS: The weighted loss in nats."""
         scores = self._teacher.scores(docs)
-        rows = choose_rows([-confidence(s) for s in scores] if self.by == "confidence" else docs, self.share)
+        rows = choose_rows(self._doubts(scores, tagger) if self.by == "confidence" else docs, self.share)
         return tagger.learn_scores([docs[i] for i in rows], [scores[i] for i in rows], weight=self.weight)
+
+    @staticmethod
+    def _doubts(scores: list[Floats2d], tagger: EntityTagger) -> list[float]:
+        # Scores lie where the tagger is, which may be a GPU.
+        return [-confidence(tagger.model.ops.to_numpy(rows)) for rows in scores]
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """There is nothing beside the tagger's own weights."""

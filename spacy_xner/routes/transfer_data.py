@@ -90,6 +90,8 @@ class Transfer:
         settings = {name: value for name, value in asdict(self).items() if name not in left_out}
         lists = {name: list(settings[name]) for name in ("languages", "targets", "sources")}
         text = [describe_file(path) for target in self.targets for path in self.text_files(target)]
+        labelled = [path for paths in self.files("train", self.languages).values() for path in paths]
+        lists["labelled"] = [describe_file(path) for path in labelled]
         if self.dictionaries is not None:
             lists["dictionaries"] = [describe_file(path) for path in self.dictionary_files().values()]
         return {**settings, **lists, "corpus": str(self.corpus.resolve()), "text": text}

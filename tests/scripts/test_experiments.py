@@ -431,17 +431,19 @@ def test_a_corpus_is_left_out_with_what_was_annotated_by_it(checkpoint: Path, tm
     write_corpus(corpus, ["ru"], "ntrex", splits="train")
     write_corpus(corpus, ["en", "ru"], "pud", splits="test")
     experiment = make(
-        Corpora, {"corpus": corpus}, {"held_out": ["*", "", "web"]}, corpora=["wikiann", "web", "ntrex"],
-        projected=["ntrex"], taught=["web"], tests=["wikiann", "web", "pud"], encoder=str(checkpoint),
-        steps=2, epochs=1, **SMALL,
+        Corpora, {"corpus": corpus}, {"held_out": ["*", "", "web", "aqmar"]},
+        corpora=["wikiann", "web", "ntrex", "aqmar"], projected=["ntrex"], taught=["web"],
+        tests=["wikiann", "web", "pud"], encoder=str(checkpoint), steps=2, epochs=1, **SMALL,
     )  # fmt: skip
     run_experiment(experiment, tmp_path / "out")
     results = results_of(tmp_path / "out")
     assert {name: result["learnt"] for name, result in results.items()} == {
         "*": ["wikiann"],
-        "": ["wikiann", "web", "ntrex"],
-        "web": ["wikiann"],
+        "": ["wikiann", "web", "ntrex", "aqmar"],
+        "web": ["wikiann", "aqmar"],
     }
+    # Other sentences by the same names make another run; a corpus that is not there makes none.
+    assert {"en-web-train", "ru-ntrex-train", "en-pud-test"} < set(results[""]["inputs"]["made_of"])
     assert {name: result["sentences"] for name, result in results.items()} == {"*": 8, "": 16, "web": 8}
     rows = {(row["source"], row["language"]) for row in results["web"]["scores"]}
     assert rows >= {("pud", ""), ("pud", "en"), ("pud", "ru"), ("web", "en"), ("wikiann", "")}

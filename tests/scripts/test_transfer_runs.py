@@ -130,6 +130,21 @@ def test_a_target_is_no_source_of_its_own(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_language_that_is_chosen_is_no_target(tmp_path: Path) -> None:
+    paths = {"corpus": tmp_path, "identifiers": tmp_path}
+    settings = {"languages": [], "candidates": ["en", "ru", "zh"], "targets": ["ru", "ja"]}
+    [run_] = make(TransferRuns, paths, {"choose": [1]}, **settings).plan()
+    assert run_["candidates"] == ["en", "zh"]
+
+
+def test_a_corpus_without_the_languages_of_a_run_is_not_scored(checkpoint: Path, tmp_path: Path) -> None:
+    write_corpus(tmp_path / "corpus", ["en", "ru", "zh"])
+    write_corpus(tmp_path / "corpus", ["zh"], "pud", splits="test")
+    settings = {"targets": ["ru"], "scored": "test", "test_sources": ["pud"], "steps": 1, "counts": False}
+    [result] = run(tmp_path, checkpoint, {"parts": [[]]}, **settings).values()
+    assert {row["source"] for row in result["scores"]} == {""}
+
+
 def test_sources_are_chosen_by_the_identifier(checkpoint: Path, tmp_path: Path) -> None:
     identifier = tiny.make_identifier(checkpoint)
     tiny.train_identifier(identifier, 1)
