@@ -140,7 +140,7 @@ def test_a_language_that_is_chosen_is_no_target(tmp_path: Path) -> None:
 def test_a_corpus_without_the_languages_of_a_run_is_not_scored(checkpoint: Path, tmp_path: Path) -> None:
     write_corpus(tmp_path / "corpus", ["en", "ru", "zh"])
     write_corpus(tmp_path / "corpus", ["zh"], "pud", splits="test")
-    settings = {"targets": ["ru"], "scored": "test", "test_sources": ["pud"], "steps": 1, "counts": False}
+    settings = {"targets": ["ru"], "scored": "test", "test_sources": ["pud"], "steps": 4, "counts": False}
     [result] = run(tmp_path, checkpoint, {"parts": [[]]}, **settings).values()
     assert {row["source"] for row in result["scores"]} == {""}
 
