@@ -23,7 +23,7 @@ def main(
     metrics: Annotated[Path, typer.Argument(help="Scores that `spacy xner evaluate` has written.")],
     wheel: Annotated[Path, typer.Argument(help="The wheel of the same pipeline.")],
     settings: Annotated[
-        str, typer.Option(help="What the pipeline learnt, how long, and what it was tested on.")
+        str, typer.Option(help="The text above the tables: data, steps, and test sentences.")
     ],
     out: Annotated[Path, typer.Option(help="JSON file for the tables.")],
 ) -> None:
