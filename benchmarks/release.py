@@ -13,10 +13,8 @@ import typer
 from record import Record, Table
 from wasabi import msg
 
-from spacy_xner.deploy.sources import annotation_of
+from spacy_xner.deploy.sources import annotation_of, gold_first
 from spacy_xner.files import read_json
-
-SILVER = "silver"
 
 
 def main(
@@ -31,16 +29,14 @@ def main(
     tables = tables_of(read_json(metrics)["scores"], wheel.stat().st_size)
     for table in tables:
         msg.table(table.rows, header=table.header, title=table.title, divider=True)
-    # Paths on this machine are nobody else's.
-    command = shlex.join(["python", "benchmarks/release.py", *map(_without_folders, sys.argv[1:])])
-    Record(command, settings).write(out, tables)
+    Record(shlex.join(["python", "benchmarks/release.py", *sys.argv[1:]]), settings).write(out, tables)
 
 
 def tables_of(scores: dict[str, Any], n_bytes: int) -> list[Table]:
     """RETURNS: F1 by corpus, gold ones first; F1 in each language of the silver ones; the whole."""
     by_corpus = scores["ents_per_corpus"]
     cells = scores["ents_per_corpus_language"]
-    order = sorted(by_corpus, key=lambda name: (annotation_of(name) == SILVER, name))
+    order = gold_first(sorted(by_corpus))
     header = ["corpus", "annotation", "languages", "F1", "P", "R", "F1 by language"]
     rows = []
     for corpus in order:
@@ -50,8 +46,8 @@ def tables_of(scores: dict[str, Any], n_bytes: int) -> list[Table]:
             corpus, annotation_of(corpus), str(len(spoken)),
             *(_percent(by_corpus[corpus][key]) for key in "fpr"), by_language,
         ])  # fmt: skip
-    gold = [name for name in order if annotation_of(name) != SILVER]
-    silver = {corpus: languages_of(cells, corpus) for corpus in order if corpus not in gold}
+    silver = {name: languages_of(cells, name) for name in order if annotation_of(name) == "silver"}
+    gold = [name for name in order if name not in silver]
     whole = [
         ["mean F1 of the gold corpora", _percent(mean(by_corpus[name]["f"] for name in gold))],
         *(
@@ -75,10 +71,6 @@ def languages_of(cells: dict[str, Any], corpus: str) -> dict[str, float]:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
-
-
-def _without_folders(word: str) -> str:
-    return Path(word).name if Path(word).is_absolute() else word
 
 
 if __name__ == "__main__":

@@ -771,11 +771,11 @@ class Errors:
         "[XNER714] {folder} has parts of a stopped run with other settings or another input. Run it again as "
         "it was, or remove the folder."
     )
+    XNER715 = "[XNER715] The engine ray needs the package ray: pip install 'spacy_xner[ray]' ({reason})."
     XNER716 = (
         "[XNER716] {one} and {other} would both be annotated into {target}. Rename one of them, or annotate "
         "it by itself."
     )
-    XNER715 = "[XNER715] The engine ray needs the package ray: pip install 'spacy_xner[ray]' ({reason})."
     XNER720 = "[XNER720] The service needs other packages: pip install 'spacy_xner[serve]' ({reason})."
     XNER721 = "[XNER721] A request may have {limit:,} bytes. Send its texts in several requests."
     XNER722 = (

@@ -29,6 +29,8 @@ HEAD = 2**20
 _FULL = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 _CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EIO})
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
+# Ends of the names of compressed files, which are unpacked as they are read.
+COMPRESSED = tuple(_OPENERS)
 
 
 def raw_lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -65,7 +65,7 @@ def score_entities(examples: Iterable[Example], spans_key: str = "xner", **kwarg
         n_examples += 1
         language = example.reference._.language or UNKNOWN_LANGUAGE
         gold = entity_set(example.reference)
-        predicted = known_entities(entity_set(example.predicted), example.reference)
+        predicted = _known(entity_set(example.predicted), example.reference)
         total.score_set(predicted, gold)
         outcomes += judge(example, predicted & gold, predicted, spans_key)
         groups["language"][language].score_set(predicted, gold)
@@ -104,7 +104,7 @@ def score_labels(examples: Iterable[Example], labels: Collection[str]) -> PRFSco
     total = PRFScore()
     for example in examples:
         if is_labelled(example.reference):
-            predicted = known_entities(entity_set(example.predicted), example.reference)
+            predicted = _known(entity_set(example.predicted), example.reference)
             gold = entity_set(example.reference)
             total.score_set({e for e in predicted if e[2] in labels}, {e for e in gold if e[2] in labels})
     return total
@@ -148,7 +148,7 @@ def collect_outcomes(examples: Iterable[Example], spans_key: str = "xner") -> li
     outcomes: list[Outcome] = []
     for example in examples:
         if is_labelled(example.reference):
-            predicted = known_entities(entity_set(example.predicted), example.reference)
+            predicted = _known(entity_set(example.predicted), example.reference)
             outcomes += judge(example, predicted & entity_set(example.reference), predicted, spans_key)
     return outcomes
 
@@ -205,7 +205,7 @@ def likeliest_language(doc: Doc) -> str | None:
     return language or max(scores, key=scores.__getitem__, default=None)
 
 
-def known_entities(entities: set[Entity], reference: Doc) -> set[Entity]:
+def _known(entities: set[Entity], reference: Doc) -> set[Entity]:
     """Leave out entities that nobody looked for: on tokens without annotation, or of labels without any."""
     if labels := unannotated_labels(reference):
         entities = {entity for entity in entities if entity[2] not in labels}
@@ -248,7 +248,7 @@ def count_by_sentence(examples: list[Example]) -> dict[str, list[tuple[int, int,
     counts: dict[str, list[tuple[int, int, int]]] = {}
     for example in examples:
         gold = entity_set(example.reference)
-        predicted = known_entities(entity_set(example.predicted), example.reference)
+        predicted = _known(entity_set(example.predicted), example.reference)
         rows = counts.setdefault(example.reference._.language, [])
         rows.append((len(gold & predicted), len(predicted), len(gold)))
     return counts

@@ -69,7 +69,7 @@ def _tensors(nlp: Language) -> Iterator[tuple[tuple[str, ...], Any]]:
             for place, node in enumerate(pipe.model.walk()):
                 for key in node.param_names:
                     if node.has_param(key):
-                        # It shares the memory of thinc's array.
+                        # The tensor shares the memory of thinc's array.
                         yield (name, node.name, str(place), key), xp2torch(node.get_param(key))
                 for shim in node.shims:
                     for key, tensor in shim.network.state_dict().items():

@@ -1,6 +1,5 @@
 """The examples of the documentation: clients that take entities with their probabilities."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from spacy_xner.deploy.annotate import Settings, annotate_file
 from spacy_xner.deploy.texts import Texts
 
 from tests import tiny
+from tests.modules import load_module
 
 EXAMPLES = Path("docs/examples")
 TESTED = {
@@ -22,10 +22,7 @@ TESTED = {
 
 
 def load_example(name):
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_module(EXAMPLES / f"{name}.py")
 
 
 @pytest.fixture(scope="module")

@@ -1,23 +1,18 @@
 """The benchmark beside others: what counts as right, and rows that are kept."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests import tiny
+from tests.modules import load_module
 
 
 @pytest.fixture
 def peers(monkeypatch):
     monkeypatch.syspath_prepend("benchmarks")
-    spec = importlib.util.spec_from_file_location("peers_benchmark", "benchmarks/peers.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_module("benchmarks/peers.py")
 
 
 GOLD = [{(0, 12, "PER"), (29, 35, "LOC")}, {(0, 6, "ORG"), (14, 19, "ORG")}, set()]

@@ -1,19 +1,14 @@
 """The tables of a released pipeline: what is gold, what is a mean, and in which language."""
 
-import importlib.util
-import sys
-
 import pytest
+
+from tests.modules import load_module
 
 
 @pytest.fixture
 def release(monkeypatch):
     monkeypatch.syspath_prepend("benchmarks")
-    spec = importlib.util.spec_from_file_location("release_benchmark", "benchmarks/release.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_module("benchmarks/release.py")
 
 
 def score(f):

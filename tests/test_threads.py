@@ -1,6 +1,5 @@
 """One pipeline in many threads, as a web server calls it: the same answers as in one thread."""
 
-import importlib.util
 import json
 import sys
 import threading
@@ -23,6 +22,7 @@ from spacy_xner.transformer.network import TransformerNetwork
 from spacy_xner.vectors import romanise
 
 from tests import tiny
+from tests.modules import load_module
 
 N_THREADS = 8
 WAIT = 60.0  # Seconds after which a thread that waits for another one gives up.
@@ -272,10 +272,7 @@ def test_uroman_reads_in_one_thread_at_a_time(monkeypatch):
 @pytest.fixture(scope="module")
 def benchmark():
     """The module of the benchmark."""
-    spec = importlib.util.spec_from_file_location("threads_benchmark", "benchmarks/threads.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_module("benchmarks/threads.py")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from spacy_xner.errors import XnerError
 
 # Names of corpora in `doc.user_data`.
 TAUGHT_KEY = "xner_taught_by"
-# Names for what has none; no corpus is called so.
+# Stand-ins where there is no name of a corpus; no corpus has such a name.
 UNKNOWN = "(what the teacher of its entities learnt from)"
 DICTIONARY = "(dictionary {name})"
 
@@ -48,17 +48,23 @@ def training_reader(config: Config) -> dict[str, Any]:
         return {}
 
 
-def further_corpora(reader: Mapping[str, Any], folder: Path) -> set[str]:
-    """Name what a training used beside the corpora that it learnt.
+def training_folder(reader: Mapping[str, Any]) -> Path | None:
+    """The folder of the training corpus; none if it is not there any more."""
+    folder = Path(str(reader.get("path") or ""))
+    return folder if reader.get("path") and folder.is_dir() else None
 
-    These are the corpora of development, which choose weights, scalings and thresholds; those that silver
-    sentences go back to; and the dictionaries of code-switching.
+
+def used_corpora(reader: Mapping[str, Any], folder: Path) -> set[str]:
+    """Name all that a training used.
+
+    These are the corpora that it learnt; those of development, which choose weights, scalings and thresholds;
+    those that silver sentences go back to; and the dictionaries of code-switching. RAISES: XNER106.
     """
     chosen = reader.get("sources") or []
     dev = [path for path in sorted(folder.glob("*-dev.spacy")) if not chosen or file_source(path) in chosen]
     files = find_files(folder, "train", reader.get("languages") or [], chosen)
     paths = [*dev, *(path for group in files.values() for path in group)]
-    names = {file_source(path) for path in dev}
+    names = {file_source(path) for path in paths}
     for path in paths:
         names |= taught_by(read_docs(path))
     augmenter = reader.get("augmenter")
@@ -74,12 +80,8 @@ def learnt_corpora(meta: Mapping[str, Any], config: Config) -> set[str]:
     if names := meta.get("corpora"):
         return set(map(str, names))
     reader = training_reader(config)
-    folder = Path(str(reader.get("path") or ""))
+    folder = training_folder(reader)
     try:
-        if not reader.get("path") or not folder.is_dir():
-            return {UNKNOWN}
-        files = find_files(folder, "train", reader.get("languages") or [], reader.get("sources") or [])
-        names = {file_source(path) for group in files.values() for path in group}
-        return names | further_corpora(reader, folder)
-    except XnerError:  # The corpus of the training is not there any more, or another one is.
+        return used_corpora(reader, folder) if folder else {UNKNOWN}
+    except XnerError:  # Another corpus is in the place of the training's.
         return {UNKNOWN}

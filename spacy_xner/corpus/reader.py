@@ -129,15 +129,8 @@ class MultilingualCorpus:
             for lang, share in zip(languages, shares, strict=True)
         }
         for i in order:
-            yield from self._augment(nlp, self._make_example(nlp, next(chosen[languages[i]])))
-
-    def _augment(self, nlp: Language, example: Example) -> Iterator[Example]:
-        """Yield what the augmenter makes of an example, with what the reader knows of its document."""
-        for augmented in self.augmenter(nlp, example) if self.augmenter else (example,):
-            for name in ("language", "corpus", "unannotated"):
-                if augmented.reference._.get(name) is None:
-                    augmented.reference._.set(name, example.reference._.get(name))
-            yield augmented
+            example = self._make_example(nlp, next(chosen[languages[i]]))
+            yield from _augment(nlp, example, self.augmenter) if self.augmenter else (example,)
 
     def _read_language(self, vocab: Vocab, paths: list[Path]) -> list[Doc]:
         held_out = self._held_out(vocab)
@@ -187,10 +180,17 @@ class MultilingualCorpus:
 
 def _choose(docs: list[Doc], share: int, rng: numpy.random.Generator) -> list[Doc]:
     """Repeat the documents or leave some out at random, from every file alike."""
-    if remainder := share % len(docs):
-        places = rng.choice(len(docs), remainder, replace=False)
-        return docs * (share // len(docs)) + [docs[i] for i in places]
-    return docs * (share // len(docs))
+    n_passes, rest = divmod(int(share), len(docs))
+    return docs * n_passes + [docs[i] for i in rng.choice(len(docs), rest, replace=False)]
+
+
+def _augment(nlp: Language, example: Example, augmenter: Augmenter) -> Iterator[Example]:
+    """Yield what an augmenter makes of an example, with what the reader knows of its document."""
+    for augmented in augmenter(nlp, example):
+        for name in ("language", "corpus", "unannotated"):
+            if augmented.reference._.get(name) is None:
+                augmented.reference._.set(name, example.reference._.get(name))
+        yield augmented
 
 
 def _check_corpora(path: Path, unannotated: dict[str, list[str]]) -> dict[str, list[str]]:

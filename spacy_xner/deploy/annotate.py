@@ -8,9 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from spacy.cli._util import setup_gpu
 from spacy.language import Language
 from spacy.tokens import Doc
-from thinc.api import require_gpu
 from tqdm import tqdm
 
 from spacy_xner.attributes import LANGUAGE_CODE, normal_language, register_attributes
@@ -161,7 +161,7 @@ def annotate_folder(
     texts: The folder, with the format and the field of all its files.
     suffix: The end of the outputs' names, such as ".jsonl".
     ray_workers: Workers of a Ray cluster that share the files; 0 annotates in this process.
-    gpu: GPU of Ray's workers, which take one each; -1 for the CPU.
+    gpu: GPU to compute on, -1 for the CPU; Ray's workers take one each.
     RETURNS: The number of files that were annotated now.
     RAISES: XNER710 for an empty folder, XNER715 without Ray, XNER716 for two files whose outputs would have
         the same name, and as `annotate_file`.
@@ -181,7 +181,7 @@ def annotate_folder(
         for target, path in targets.items()
         if not target.exists()
     ]
-    annotator = FileAnnotator(settings, texts, show=not ray_workers, gpu=gpu if ray_workers else -1)
+    annotator = FileAnnotator(settings, texts, show=not ray_workers, gpu=gpu)
     if ray_workers:
         share_by_ray(annotator, jobs, ray_workers, n_gpus=1 if gpu >= 0 else None)
     else:
@@ -195,7 +195,7 @@ class FileAnnotator:
 
     texts: Format of the files, and the field or column with the text.
     show: Show a progress bar.
-    gpu: GPU that the first call takes, in a process of its own; -1 leaves the process as it is.
+    gpu: GPU to compute on, -1 for the CPU.
     """
 
     def __init__(self, settings: Settings, texts: Texts, *, show: bool, gpu: int = -1) -> None:
@@ -207,8 +207,7 @@ class FileAnnotator:
         if Path(out).exists():
             return
         if self._nlp is None:
-            if self.gpu >= 0:
-                require_gpu(self.gpu)
+            setup_gpu(self.gpu, silent=True)
             self._nlp = self.settings.load()
         texts = self.texts._replace(path=Path(source))
         annotate_file(texts, Path(out), self.settings, self._nlp, show=self.show)

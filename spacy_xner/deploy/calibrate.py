@@ -17,8 +17,7 @@ from spacy_xner.calibration import (
     scaling_of,
 )
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.scoring import Outcome, annotate, judge, known_entities
-from spacy_xner.stability import entity_set
+from spacy_xner.scoring import Outcome, annotate, collect_outcomes
 from spacy_xner.tagger.component import EntityTagger
 from spacy_xner.tagger.confidence import NO_CALIBRATION
 from spacy_xner.tagger.segments import is_routed_to
@@ -94,7 +93,7 @@ def _calibrate(
     for language in [POOLED, *sorted({outcome.language for outcome in measured})]:
         # Probabilities are scaled as they will be: by the language that was told, or else by this row's.
         chosen = [
-            (row.score, row.is_right, _scale(row.score, scaling_of(scalings, row.told or language or None)))
+            (row.score, row.is_right, _scale(row.score, scaling_of(scalings, row.told or language)))
             for row in measured
             if language in (POOLED, row.language)
         ]
@@ -134,8 +133,5 @@ def _outcomes(tagger: EntityTagger, examples: Sequence[Example]) -> tuple[list[O
             continue
         language: Any = example.reference._.language
         n_seen[language] = n_seen.get(language, 0) + 1
-        gold = entity_set(example.reference)
-        predicted = known_entities(entity_set(example.predicted), example.reference)
-        half = halves[n_seen[language] % 2]
-        half.extend(judge(example, gold & predicted, predicted, tagger.spans_key))
+        halves[n_seen[language] % 2].extend(collect_outcomes([example], tagger.spans_key))
     return halves

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 import spacy_xner
-from spacy_xner.deploy.sources import annotation_of, source_of
+from spacy_xner.deploy.sources import annotation_of, gold_first, source_of
 from spacy_xner.files import write_text
 from spacy_xner.pages import render
 from spacy_xner.report.figures import draw_calibration
@@ -86,10 +86,8 @@ def _by_corpus(
     scores: Mapping[str, Mapping[str, float]],
 ) -> list[tuple[Markup, str, Mapping[str, float]]]:
     """Corpora with how they were annotated, those of people first."""
-    order = ("gold", "", "silver")
-    rows = [(literally(name), annotation_of(name), row) for name, row in scores.items()]
     return [
-        (name, kind or "not stated", row) for name, kind, row in sorted(rows, key=lambda r: order.index(r[1]))
+        (literally(name), annotation_of(name) or "not stated", scores[name]) for name in gold_first(scores)
     ]
 
 

@@ -9,7 +9,7 @@ from spacy.tokens import DocBin
 from thinc.api import Config
 
 from spacy_xner.corpus.names import file_source, find_files
-from spacy_xner.corpus.origins import further_corpora, training_reader
+from spacy_xner.corpus.origins import training_folder, training_reader, used_corpora
 from spacy_xner.deploy.sources import FREE, find_encoders, licence_of_weights, not_free, source_of
 from spacy_xner.errors import Errors, XnerError
 from spacy_xner.files import read_json
@@ -51,12 +51,12 @@ def describe_pipeline(model: Path, evidence: Evidence) -> dict[str, Any]:
     scores = read_metrics(evidence.metrics).get("scores", {})
     learnt = [_learnt(model / str(name)) for name in meta.get("components") or []]
     reader = training_reader(config)
-    data = _count_sentences(reader, evidence.corpus)
+    folder = evidence.corpus or training_folder(reader)
+    data = _count_sentences(reader, folder) if folder else {}
     # The languages of the training's development sentences stand in its scores, which go otherwise: they
     # were measured before anything was trimmed.
     languages = _languages(meta, reader, data, scores)
-    folder = evidence.corpus or Path(str(reader.get("path") or "."))
-    corpora = {*data, *further_corpora(reader, folder)} if data else set()
+    corpora = used_corpora(reader, folder) if folder else set()
     sources = {source: source_of(source) for source in [*data, *sorted(corpora - set(data))]}
     if evidence.free:
         _check_free(model, corpora)
@@ -122,11 +122,8 @@ def _learnt(folder: Path) -> dict[str, Any]:
     return cfg if isinstance(cfg, dict) else {}
 
 
-def _count_sentences(reader: Mapping[str, Any], corpus: Path | None) -> dict[str, dict[str, int]]:
-    """Training sentences by source and language; none if the corpus of the config is not there."""
-    folder = corpus or Path(str(reader.get("path") or "."))
-    if corpus is None and not (reader.get("path") and folder.is_dir()):
-        return {}
+def _count_sentences(reader: Mapping[str, Any], folder: Path) -> dict[str, dict[str, int]]:
+    """Training sentences by source and language."""
     counts: dict[str, dict[str, int]] = defaultdict(dict)
     limit = int(reader.get("limit") or 0)
     files = find_files(folder, "train", reader.get("languages") or [], reader.get("sources") or [])

@@ -22,7 +22,7 @@ class Source(NamedTuple):
     is_silver: bool = False
 
 
-# By a corpus' name in file names, which a number or the name of a part may follow: conll2002, uner_ewt.
+# Corpora by their names in file names. A number or the name of a part may follow: conll2002, uner_ewt.
 KNOWN = {
     "sample": Source("sentences bundled with spacy_xner", "MIT"),
     "wikiann": Source(
@@ -64,6 +64,11 @@ def annotation_of(name: str) -> str:
     """How a corpus was annotated: "gold" by people, "silver" by programs, empty if it is not known."""
     source = source_of(name)
     return "" if not source.licence else "silver" if source.is_silver else "gold"
+
+
+def gold_first(names: Iterable[str]) -> list[str]:
+    """Order corpora: those that people annotated, those of which it is not known, those of programs."""
+    return sorted(names, key=lambda name: ("gold", "", "silver").index(annotation_of(name)))
 
 
 def not_free(names: Iterable[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from spacy_xner.attributes import has_surrogate
 from spacy_xner.corpus.conll import read_tagged
 from spacy_xner.corpus.docs import read_docs
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.files import numbered_lines, raw_lines
+from spacy_xner.files import COMPRESSED, numbered_lines, raw_lines
 
 STANDARD_INPUT = Path("-")
 # Formats by the ends of file names; a compressed file is named after what is in it.
@@ -22,9 +22,6 @@ FORMATS = {
     ".txt": "text", ".jsonl": "jsonl", ".csv": "csv", ".tsv": "conll", ".conll": "conll", ".iob": "conll",
     ".iob2": "conll", ".spacy": "docbin", ".parquet": "parquet",
 }  # fmt: skip
-
-
-PACKED = (".gz", ".xz")
 # A column may hold a whole book: the csv module refuses fields of more than 131,072 characters by itself.
 MAX_FIELD = 2**31 - 1
 
@@ -56,7 +53,7 @@ class Texts(NamedTuple):
     def stem(self) -> str:
         """The file's name without the ends that tell its format."""
         name = self.path.name
-        for end in (*PACKED, *FORMATS):
+        for end in (*COMPRESSED, *FORMATS):
             name = name.removesuffix(end) or name
         return name
 
@@ -67,7 +64,7 @@ class Texts(NamedTuple):
             return self.format
         if self.path == STANDARD_INPUT:
             return "text"
-        suffixes = [suffix for suffix in self.path.suffixes if suffix not in PACKED]
+        suffixes = [suffix for suffix in self.path.suffixes if suffix not in COMPRESSED]
         kind = FORMATS.get(suffixes[-1] if suffixes else "")
         if kind is None:
             raise XnerError(Errors.XNER710.format(path=self.path, known=", ".join(FORMATS)))

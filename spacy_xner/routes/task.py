@@ -8,7 +8,7 @@ from typing import Any
 
 from spacy_xner.corpus.names import find_files
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.files import numbered_lines
+from spacy_xner.files import COMPRESSED, numbered_lines
 from spacy_xner.router.grouping import read_grouping
 from spacy_xner.training import config_path
 from spacy_xner.transformer.checkpoint import load_checkpoint
@@ -131,7 +131,7 @@ class Task:
         folder = self.data.text
         if folder is None:
             return []
-        paths = (folder / f"{language}.txt{ending}" for ending in ("", ".gz", ".xz"))
+        paths = (folder / f"{language}.txt{ending}" for ending in ("", *COMPRESSED))
         return [path for path in paths if path.is_file()]
 
     def lines(self, language: str) -> Iterator[str]:

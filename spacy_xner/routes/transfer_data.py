@@ -16,7 +16,7 @@ from spacy_xner.attributes import is_labelled
 from spacy_xner.corpus.docs import make_doc, sentence_of, write_docs
 from spacy_xner.corpus.names import find_files
 from spacy_xner.errors import Errors, Warnings, XnerError
-from spacy_xner.files import describe_file, numbered_lines
+from spacy_xner.files import COMPRESSED, describe_file, numbered_lines
 from spacy_xner.loading import load_pipeline
 from spacy_xner.router.sources import N_SENTENCES, rank_sources
 from spacy_xner.routes.settings import read_sentences
@@ -120,7 +120,7 @@ class Transfer:
         """Find the files of plain text of a language."""
         if self.text is None:
             return []
-        paths = (self.text / f"{language}.txt{ending}" for ending in ("", ".gz", ".xz"))
+        paths = (self.text / f"{language}.txt{ending}" for ending in ("", *COMPRESSED))
         return [path for path in paths if path.is_file()]
 
     def dictionary_files(self) -> dict[str, Path]:
@@ -133,15 +133,14 @@ class Transfer:
         if len(self.languages) != 1:
             raise XnerError(Errors.XNER666.format(languages=", ".join(self.languages)))
         [source] = self.languages
-        names = {target: [f"{source}-{target}{end}" for end in DICTIONARIES] for target in self.targets}
-        files = {
-            target: self.dictionaries / name
+        places = {
+            target: [self.dictionaries / f"{source}-{target}{end}" for end in DICTIONARIES]
             for target in self.targets
-            for name in reversed(names[target])
-            if (self.dictionaries / name).is_file()
         }
+        first = {target: next(filter(Path.is_file, paths), None) for target, paths in places.items()}
+        files = {target: path for target, path in first.items() if path is not None}
         if not files:
-            expected = ", ".join(name for row in names.values() for name in row)
+            expected = ", ".join(path.name for paths in places.values() for path in paths)
             raise XnerError(Errors.XNER667.format(folder=self.dictionaries, expected=expected))
         return files
 

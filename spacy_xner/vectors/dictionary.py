@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 
 from spacy_xner.errors import Errors, XnerError
-from spacy_xner.files import numbered_lines
+from spacy_xner.files import COMPRESSED, numbered_lines
 
 # Source words with their translations in the order of the file, without duplicates; all in lower case.
 BilingualDictionary: TypeAlias = dict[str, list[str]]
@@ -47,7 +47,7 @@ def read_dictionary(path: Path, *, reverse: bool = False) -> BilingualDictionary
         XNER108 for text that cannot be decoded.
     """
     readers: dict[str, Callable[[Path], _Pairs]] = {".ifo": _read_stardict, ".tei": _read_tei}
-    suffix = Path(path.stem).suffix if path.suffix in (".gz", ".xz") else path.suffix
+    suffix = Path(path.stem).suffix if path.suffix in COMPRESSED else path.suffix
     entries: dict[str, dict[str, None]] = {}
     try:
         for pair in readers.get(suffix, _read_lines)(path):
