@@ -8,6 +8,7 @@ Settings = dict[str, Any]
 # The config transfer.cfg without its parts. The embeddings are never trained.
 PLAIN: Settings = {
     "vars.n_frozen_layers": 0, "vars.head_rate": 1.0, "vars.layer_decay": 1.0, "vars.mix_layers": False,
+    "vars.scheme": "IOB1", "vars.decode": "argmax",
 }  # fmt: skip
 HEAD = "components.ner.model.head"
 ENCODER = "components.ner.model.tok2vec"
@@ -59,7 +60,7 @@ PARTS: dict[str, Part] = {
     # The control of what takes more time than plain steps do.
     "twice the steps": Part(length=2),
     "CRF": Part({HEAD: {"@architectures": "spacy_xner.CrfHead.v1"}}),
-    # Under IOB1, the scheme of transfer.cfg, next to all tags are allowed.
+    # Under IOB1, the scheme of plain fine-tuning, next to all tags are allowed.
     "IOB2": Part({"vars.scheme": "IOB2"}),
     CONSTRAINED: Part(),
 }  # fmt: skip

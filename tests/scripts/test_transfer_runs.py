@@ -327,7 +327,9 @@ def test_sources_are_ranked_beside_their_f1(tmp_path: Path) -> None:
 
 def test_the_preset_names_what_exists() -> None:
     config = read_config(PRESET)
-    assert set(config["experiments"]) == {"screening", "best", "final", "identifier", "sources", "choice"}
+    assert set(config["experiments"]) == {
+        "screening", "supervised", "best", "final", "identifier", "sources", "choice",
+    }  # fmt: skip
     for experiment in read_experiments(PRESET):
         assert experiment.plan()
     parts = {name for listed in config["experiments"]["screening"]["axes"]["parts"] for name in listed}
