@@ -14,6 +14,7 @@ from spacy_xner.errors import XnerError
 from spacy_xner.routes import transfer as routes
 from spacy_xner.routes.transfer import stage_names, training_overrides, transfer_languages
 from spacy_xner.routes.transfer_data import Transfer, choose_sources, find_risks, write_corpus
+from spacy_xner.training import config_path
 
 from tests import tiny
 from tests.cli import invoke
@@ -113,6 +114,16 @@ def test_a_second_start_does_nothing_again_and_an_interrupted_one_goes_on(done, 
     assert (finished.out / "teacher" / "ner" / "model").stat().st_mtime_ns == before
     with pytest.raises(XnerError, match="XNER640"):
         transfer_languages(replace(finished, seed=7))
+
+
+def test_a_changed_recipe_is_another_one(settings, tmp_path):
+    config = tmp_path / "mine.cfg"
+    config.write_text(config_path("transfer").read_text(encoding="utf-8"), encoding="utf-8")
+    transfer = replace(settings, config=str(config))
+    before = transfer.conditions
+    assert transfer.conditions == before
+    config.write_text(config.read_text(encoding="utf-8").replace('"viterbi"', '"argmax"'), encoding="utf-8")
+    assert transfer.conditions != before
 
 
 def test_risks_are_found_once_for_the_same_text(done, settings, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from spacy_xner.loading import load_pipeline
 from spacy_xner.router.sources import N_SENTENCES, rank_sources
 from spacy_xner.routes.settings import read_sentences
 from spacy_xner.tokenizer import blank_pipeline
+from spacy_xner.training import find_config
 from spacy_xner.transformer.checkpoint import describe, load_checkpoint
 from spacy_xner.transformer.risk import TransferRisk, describe_risk
 from spacy_xner.transformer.wordpieces import split_texts
@@ -94,7 +96,9 @@ class Transfer:
         lists["labelled"] = [describe_file(path) for path in labelled]
         if self.dictionaries is not None:
             lists["dictionaries"] = [describe_file(path) for path in self.dictionary_files().values()]
-        return {**settings, **lists, "corpus": str(self.corpus.resolve()), "text": text}
+        # A recipe that was changed, by its user or with a new version of the package, is another one.
+        recipe = [self.config, zlib.crc32(find_config(self.config).read_bytes())]
+        return {**settings, **lists, "corpus": str(self.corpus.resolve()), "text": text, "config": recipe}
 
     @property
     def risk_inputs(self) -> dict[str, Any]:
