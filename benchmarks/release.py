@@ -37,13 +37,13 @@ def tables_of(scores: dict[str, Any], n_bytes: int) -> list[Table]:
     by_corpus = scores["ents_per_corpus"]
     cells = scores["ents_per_corpus_language"]
     order = gold_first(sorted(by_corpus))
-    header = ["corpus", "annotation", "languages", "F1", "P", "R", "F1 by language"]
+    header = ["corpus", "annotation", "languages", "entities", "F1", "P", "R", "F1 by language"]
     rows = []
     for corpus in order:
         spoken = languages_of(cells, corpus)
         by_language = ", ".join(f"{name} {_percent(f)}" for name, f in spoken.items())
         rows.append([
-            corpus, annotation_of(corpus), str(len(spoken)),
+            corpus, annotation_of(corpus), str(len(spoken)), f"{by_corpus[corpus]['support']:,}",
             *(_percent(by_corpus[corpus][key]) for key in "fpr"), by_language,
         ])  # fmt: skip
     silver = {name: languages_of(cells, name) for name in order if annotation_of(name) == "silver"}

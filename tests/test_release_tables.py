@@ -12,7 +12,7 @@ def release(monkeypatch):
 
 
 def score(f):
-    return {"p": f, "r": f, "f": f}
+    return {"p": f, "r": f, "f": f, "support": 1234}
 
 
 def test_gold_corpora_come_first_and_means_are_over_their_own_kind(release):
@@ -25,8 +25,10 @@ def test_gold_corpora_come_first_and_means_are_over_their_own_kind(release):
         "ents_ece": 0.0214,
     }  # fmt: skip
     corpora, whole = release.tables_of(scores, 58_000_000)
-    assert [row[:4] for row in corpora.rows] == [
-        ["aqmar", "gold", "1", "50.0"], ["uner_pud", "gold", "2", "70.0"], ["wikiann", "silver", "2", "80.0"],
-    ]  # fmt: skip
+    assert [row[:5] for row in corpora.rows] == [
+        ["aqmar", "gold", "1", "1,234", "50.0"],
+        ["uner_pud", "gold", "2", "1,234", "70.0"],
+        ["wikiann", "silver", "2", "1,234", "80.0"],
+    ]
     assert corpora.rows[1][-1] == "de 65.0, en 75.0"
     assert [row[1] for row in whole.rows] == ["60.0", "75.0", "0.021", "58"]
