@@ -41,6 +41,7 @@ name = "multilingual-e5-small"
 [tagger.model.head]
 @architectures = "spacy_xner.SoftmaxHead.v1"
 class_weights = {}
+decode = "viterbi"
 
 [tagger.model.head.loss]
 @misc = "spacy_xner.cross_entropy.v1"
