@@ -200,9 +200,7 @@ def make_workspace(folder: Path, checkpoint: Path, corpus: Path) -> Path:
         target = folder / "corpus" / "mine" / path.name.replace("-toy-", "-mine-")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
-    # The tutorials speak of Finnish, which the tiny encoder has no letters of.
     mine = folder / "corpus" / "mine"
-    shutil.copy(mine / "ru-mine-train.spacy", mine / "fi-mine-train.spacy")
     encoder = make_encoder(checkpoint, folder / "multilingual-e5-small")
     paths = [f"--paths.corpus={corpus}", f"--paths.encoder={encoder}"]
     invoke(xner, "train", "transformer", folder / "training" / "english", *paths, *TINY_TRAINING)
@@ -213,7 +211,15 @@ def make_workspace(folder: Path, checkpoint: Path, corpus: Path) -> Path:
     routed.to_disk(folder / "xx_xner")
     routed.to_disk(folder / "training" / "xner")
     lines = "".join(f"{first} {second}\n" for first in tiny.TEXTS for second in tiny.TEXTS)
-    for name in ("europarl.en", "europarl.es", "texts.txt", "plain/es.txt", "plain/en.txt", "shards/a.txt"):
+    for name in (
+        "europarl.en",
+        "europarl.es",
+        "texts.txt",
+        "plain/es.txt",
+        "plain/en.txt",
+        "plain/fi.txt",
+        "shards/a.txt",
+    ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(lines, encoding="utf-8")
     srsly.write_jsonl(folder / "texts.jsonl", [{"text": text} for text in tiny.TEXTS])
