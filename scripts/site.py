@@ -17,7 +17,9 @@ OUTSIDE = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "THIRD_PARTY.md",
+    "SECURITY.md",
     "papers/*/README.md",
+    "recipes/*/README.md",
     "papers/*/figures/**/*.svg",
 )
 LINK = re.compile(r"(?P<mark>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
@@ -26,7 +28,7 @@ LINK = re.compile(r"(?P<mark>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 def places() -> dict[str, str]:
     """Where files of the repository are on the site. Units: paths from the root of each."""
     files = {path.relative_to(ROOT).as_posix() for pattern in OUTSIDE for path in ROOT.glob(pattern)}
-    outside = {file: re.sub(r"(papers/\w+)/README", r"\1", file) for file in files}
+    outside = {file: re.sub(r"((?:papers|recipes)/\w+)/README", r"\1", file) for file in files}
     outside = {file: place.lower() if "/" not in file else place for file, place in outside.items()}
     docs = (ROOT / "docs").rglob("*")
     return outside | {
