@@ -1,9 +1,11 @@
 """Checks under the versions of transformers that the package runs with, each in an environment of its own.
 
 `nox` runs the style, the types and the whole suite in this environment, which has the pinned versions;
-`nox -s versions` runs the tests that touch transformers under the others.
+`nox -s versions` runs the tests that touch transformers under the others, `nox -s oldest` under the lower
+bounds of setup.cfg.
 """
 
+import configparser
 import re
 import sys
 from pathlib import Path
@@ -36,6 +38,8 @@ TESTS = [
     "wordpieces",
 ]
 TORCH = "torch==2.13.0"
+# What the package is built on: `oldest` takes the lower bounds of these, and the newest of the rest that fit.
+STACK = ["safetensors", "spacy", "thinc", "tokenizers", "torch", "transformers", "typer", "weasel"]
 
 
 @nox.session(venv_backend="none")
@@ -78,6 +82,24 @@ def versions(session: nox.Session, transformers: str) -> None:
     session.install("--constraint", str(constraints), *packages)
     files = [f"tests/test_{name}.py" for name in TESTS]
     session.run("python", "-m", "pytest", "-n", "2", *files, *session.posargs)
+
+
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """The same tests under the lower bounds of setup.cfg, which have wheels for Python 3.10 to 3.12."""
+    constraints = Path(session.create_tmp()) / "constraints.txt"
+    constraints.write_text("\n".join(lower_bounds(Path("setup.cfg"), STACK)), encoding="utf-8")
+    session.install("--constraint", str(constraints), "--editable", ".[offline,dev]")
+    files = [f"tests/test_{name}.py" for name in TESTS]
+    session.run("python", "-m", "pytest", "-n", "2", *files, *session.posargs)
+
+
+def lower_bounds(path: Path, names: list[str]) -> list[str]:
+    """Pin packages to the lowest version that setup.cfg allows. RETURNS: Lines such as `torch==2.4.0`."""
+    setup = configparser.ConfigParser()
+    setup.read(path, encoding="utf-8")
+    bounds = dict(re.findall(r"^([\w.-]+)>=([\w.]+)", setup["options"]["install_requires"], re.MULTILINE))
+    return [f"{name}=={bounds[name]}" for name in names]
 
 
 def loosen(constraints: str) -> str:

@@ -584,7 +584,8 @@ class Errors:
         "vectors went wrong, or the file is damaged."
     )
     XNER608 = (
-        "[XNER608] {what} needs another package ({reason}). Install it: pip install 'spacy_xner[vectors]'."
+        "[XNER608] {what} needs another package ({reason}). Install it: pip install 'spacy_xner[vectors]'. "
+        "The extra leaves out gensim from Python 3.14 on, where it is built from source: pip install gensim."
     )
     XNER609 = (
         "[XNER609] Expected text in which some words stand at least {min_count} times, found none. Give more "

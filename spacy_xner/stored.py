@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import warnings
 import weakref
 from abc import abstractmethod
@@ -209,10 +210,17 @@ def _compare_settings(name: str, saved: Mapping[str, Any], current: Mapping[str,
     changes = [
         f"{key} was {saved[key]!r} and is {current[key]!r}"
         for key in sorted(saved.keys() & current.keys())
-        if saved[key] != current[key]
+        if not _is_same(saved[key], current[key])
     ]
     if changes:
         warnings.warn(Warnings.W330.format(name=name, changes="; ".join(changes)), stacklevel=4)
+
+
+def _is_same(saved: Any, current: Any) -> bool:
+    """Tell whether a setting is as it was saved; older versions of thinc read 0.3 as 0.30000000000000004."""
+    if isinstance(saved, float) and isinstance(current, float):
+        return math.isclose(saved, current, rel_tol=1e-12)
+    return bool(saved == current)
 
 
 def _as_json(value: Any) -> Any:

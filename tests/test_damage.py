@@ -272,6 +272,18 @@ def test_rules_of_the_tokenizer_without_checksum_are_read():
     assert [token.text for token in tokenizer("Toyota")] == ["To", "y", "ota"]
 
 
+def test_a_setting_that_is_read_with_another_last_digit_is_no_change(copy):
+    place = copy(
+        "routed",
+        damage.rewrite(
+            "config.cfg", lambda b: damage.swap(b, "threshold = 0.5", "threshold = 0.5000000000000001")
+        ),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        spacy.load(place)
+
+
 @pytest.mark.parametrize(
     ("name", "before", "after", "said"),
     [

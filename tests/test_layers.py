@@ -181,6 +181,25 @@ def test_every_public_name_resolves(group, name, target):
     assert found is getattr(import_module(module), function)
 
 
+def parts_of_type(annotation):
+    """Yield a type and those that it is made of."""
+    yield annotation
+    for part in getattr(annotation, "__args__", ()):
+        yield from parts_of_type(part)
+
+
+def test_older_validation_can_ask_for_instances_of_every_protocol():
+    """Older versions of thinc have pydantic 1 check settings, which asks whether None is an instance."""
+    protocols = set()
+    for _, _, target in entry_points():
+        module, function = target.split(":")
+        for annotation in getattr(getattr(import_module(module), function), "__annotations__", {}).values():
+            protocols |= {part for part in parts_of_type(annotation) if getattr(part, "_is_protocol", False)}
+    names = {protocol.__name__ for protocol in protocols}
+    assert {"TokenLoss"} <= names
+    assert not any(isinstance(None, protocol) for protocol in protocols)
+
+
 def test_progress_is_drawn_on_terminals_alone():
     """A log that is no terminal would get a fragment of a line for every step."""
     calls = [

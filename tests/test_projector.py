@@ -270,7 +270,8 @@ def test_settings_of_the_trained_aligner_can_be_changed_where_it_is_loaded(check
     changes = {"components": {"entity_projector": {"model": {"threshold": 0.99, "max_gap": 7}}}}
     for config, expected in (({}, (0.3, 1)), (changes, (0.99, 7))):
         mark = spacy.load(tmp_path, config=config).get_pipe("entity_projector").model.attrs["mark"]
-        assert (mark.keywords["threshold"], mark.keywords["max_gap"]) == expected
+        # Older versions of thinc read 0.3 as 0.30000000000000004.
+        assert (mark.keywords["threshold"], mark.keywords["max_gap"]) == pytest.approx(expected)
 
 
 def test_an_encoder_of_spacy_can_learn(checkpoint):

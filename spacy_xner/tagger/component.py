@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy
 from numpy.typing import NDArray
@@ -38,6 +38,8 @@ from spacy_xner.tags import MISSING, TagSet, TokenSpan
 from spacy_xner.types import Scheme
 
 
+# Older versions of thinc ask whether a value of the settings is an instance.
+@runtime_checkable
 class Objective(Protocol):
     """A loss on unlabelled documents that is trained together with the tagger.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -12,6 +12,8 @@ from spacy_xner.tags import MISSING
 from spacy_xner.types import Discount, Weight
 
 
+# Older versions of thinc ask whether a value of the settings is an instance.
+@runtime_checkable
 class TokenLoss(Protocol):
     """A registered token loss."""
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import nn
 from transformers import (
@@ -34,6 +35,7 @@ _CLOZE_HEADS = {
     "lm_head.layer_norm": "transform.2",
     "lm_head.bias": "bias",
 }
+_LATE_BIAS = "lm_head.bias"
 
 
 def load_checkpoint(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -83,6 +85,8 @@ def load_cloze_head(name: str) -> dict[str, torch.Tensor]:
     except (OSError, ValueError, ImportError):
         return {}
     stored = {key: value for key, value in model.state_dict().items() if key not in info["missing_keys"]}
+    if _LATE_BIAS in stored:
+        stored[_LATE_BIAS] = _stored_bias(name, stored[_LATE_BIAS])
     head = {
         key.replace(prefix, short): value
         for prefix, short in _CLOZE_HEADS.items()
@@ -90,6 +94,15 @@ def load_cloze_head(name: str) -> dict[str, torch.Tensor]:
         if key == prefix or key.startswith(f"{prefix}.")
     }
     return head if len(head) == 5 else {}
+
+
+def _stored_bias(name: str, loaded: torch.Tensor) -> torch.Tensor:
+    """Read a RoBERTa's bias of the vocabulary from a folder: transformers 4.45 to 4.48 leave it at zero."""
+    path = Path(name) / "model.safetensors"
+    if loaded.any() or not path.is_file():
+        return loaded
+    with safe_open(path, "pt") as file:
+        return file.get_tensor(_LATE_BIAS) if _LATE_BIAS in file.keys() else loaded  # noqa: SIM118
 
 
 def describe(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
