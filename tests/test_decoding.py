@@ -77,10 +77,9 @@ def test_a_trained_pipeline_is_read_with_the_other_decoding(checkpoint, tmp_path
         inside = nlp.get_pipe("ner").tag_set.tags.index("I-LOC")
         project.bias.copy_(torch.eye(len(project.bias))[inside] * 3)
     nlp.to_disk(tmp_path)
-    setting = {"components.ner.model.head.decode": "viterbi"}
     tags = {}
-    for decode, overrides in (("argmax", {}), ("viterbi", setting)):
-        pipeline = spacy.load(tmp_path, config=overrides)
+    for decode in ("argmax", "viterbi"):
+        pipeline = spacy.load(tmp_path, config={"components.ner.model.head.decode": decode})
         head = head_network(pipeline.get_pipe("ner").model)
         emissions = pipeline.get_pipe("ner").model.predict([pipeline.make_doc("Toyota bought Nokia")])[0]
         chosen = head.best_tags(torch.from_numpy(emissions), torch.tensor([3])).tolist()
