@@ -38,7 +38,7 @@ TESTS = [
     "wordpieces",
 ]
 TORCH = "torch==2.13.0"
-# What the package is built on: `oldest` takes the lower bounds of these, and the newest of the rest that fit.
+# The package is built on these: `oldest` takes their lower bounds, and the newest of the rest that fit.
 STACK = ["safetensors", "spacy", "thinc", "tokenizers", "torch", "transformers", "typer", "weasel"]
 
 

@@ -2,7 +2,6 @@
 
 import re
 import warnings
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,6 +20,7 @@ from spacy_xner.files import COMPRESSED, describe_file, numbered_lines
 from spacy_xner.loading import load_pipeline
 from spacy_xner.router.sources import N_SENTENCES, rank_sources
 from spacy_xner.routes.settings import read_sentences
+from spacy_xner.storage import checksum
 from spacy_xner.tokenizer import blank_pipeline
 from spacy_xner.training import find_config
 from spacy_xner.transformer.checkpoint import describe, load_checkpoint
@@ -97,7 +97,7 @@ class Transfer:
         if self.dictionaries is not None:
             lists["dictionaries"] = [describe_file(path) for path in self.dictionary_files().values()]
         # A recipe that was changed, by its user or with a new version of the package, is another one.
-        recipe = [self.config, zlib.crc32(find_config(self.config).read_bytes())]
+        recipe = [self.config, checksum(find_config(self.config).read_bytes())]
         return {**settings, **lists, "corpus": str(self.corpus.resolve()), "text": text, "config": recipe}
 
     @property

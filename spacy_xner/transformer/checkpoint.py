@@ -102,7 +102,8 @@ def _stored_bias(name: str, loaded: torch.Tensor) -> torch.Tensor:
     if loaded.any() or not path.is_file():
         return loaded
     with safe_open(path, "pt") as file:
-        return file.get_tensor(_LATE_BIAS) if _LATE_BIAS in file.keys() else loaded  # noqa: SIM118
+        names = file.keys()
+        return file.get_tensor(_LATE_BIAS) if _LATE_BIAS in names else loaded
 
 
 def describe(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
